@@ -1,0 +1,103 @@
+"""Episodes: the one record that everything in this folder reads, writes, counts and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+
+_LARGEST_SEED = 2**63 - 1
+"""The largest integer that an HDF5 attribute of the default type holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Episode:
+    """One episode of L transitions. L + 1 observations enclose L actions.
+
+    Raises:
+        ValueError: an array has the wrong type, shape or length, or holds a NaN or an infinity.
+    """
+
+    obs: Float32Array
+    """(L + 1, D) float32: the observation before each action, and the one after the last."""
+    actions: Float32Array
+    """(L, A) float32."""
+    rewards: Float32Array
+    """(L,) float32: `rewards[t]` belongs to the transition from `obs[t]` to `obs[t + 1]`."""
+    terminated: bool
+    """The world ended with the last transition; False where a time limit or the data's end cut it off."""
+    states: Float64Array | None = None
+    """(L + 1, S) float64: the simulator's full physics state at each observation, where it is known."""
+    seed: int | None = None
+    """The seed that the environment was reset with, where it is known."""
+    source: str = ""
+    """Who acted, in free text: "random", "planner", the name of a file of demonstrations."""
+
+    def __post_init__(self) -> None:
+        _check_array("obs", self.obs, np.float32, ndim=2)
+        _check_array("actions", self.actions, np.float32, ndim=2)
+        _check_array("rewards", self.rewards, np.float32, ndim=1)
+        length = len(self.actions)
+        if length < 1:
+            raise ValueError("actions has no rows, expected at least 1: leave out episodes without transitions")
+        _check_length("obs", len(self.obs), length + 1, "one observation more than actions")
+        _check_length("rewards", len(self.rewards), length, "one reward for each action")
+        if self.states is not None:
+            _check_array("states", self.states, np.float64, ndim=2)
+            _check_length("states", len(self.states), length + 1, "one state for each observation")
+        if self.seed is not None and not 0 <= self.seed <= _LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}, expected None or 0..2**63 - 1: choose such a seed")
+        if "\0" in self.source:
+            raise ValueError(f"source is {self.source!r}, expected text without NUL characters: remove them")
+
+    def __len__(self) -> int:
+        """L: the number of transitions."""
+        return len(self.actions)
+
+
+def count_windows(episodes: Sequence[Episode], chunk: int) -> int:
+    """Count the positions from which `chunk` consecutive transitions lie within one episode.
+
+    An episode of L transitions has `max(0, L - chunk + 1)` of them.
+
+    Args:
+        episodes: any number of episodes.
+        chunk: k >= 1.
+
+    Raises:
+        ValueError: `chunk` is not positive, or there is no such position at all.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}, expected at least 1: predict one step or more")
+    total = sum(max(0, len(episode) - chunk + 1) for episode in episodes)
+    if total == 0:
+        longest = max((len(episode) for episode in episodes), default=0)
+        raise ValueError(
+            f"no window of chunk = {chunk} steps: the longest of {len(episodes)} episodes has {longest} "
+            f"transitions, expected at least {chunk}; add longer episodes or choose a smaller chunk"
+        )
+    return total
+
+
+def _check_array(name: str, array: NDArray[np.generic], dtype: type[np.floating], *, ndim: int) -> None:
+    if array.dtype != dtype or array.ndim != ndim:
+        raise ValueError(
+            f"{name} is {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} "
+            f"with {ndim} dimensions: convert it with astype and reshape"
+        )
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{name}{list(first)} is {array[first]}, expected finite numbers: repair or leave out this episode"
+        )
+
+
+def _check_length(name: str, length: int, expected: int, rule: str) -> None:
+    if length != expected:
+        raise ValueError(f"{name} has {length} rows, expected {expected} ({rule}): align the arrays")

@@ -1,0 +1,248 @@
+"""Replay: an HDF5 file of robomimic's schema that grows by whole episodes and survives being killed.
+
+Each write builds the new file in memory, writes it to a temporary beside the old one, syncs it and renames
+it over the old one. Whenever the process dies, the file is the one before or the one after the write, and
+no reader ever sees a part of it. The price is a copy of the file for each episode, which is small beside
+the time in which the episode was made. One process writes a file at a time; any number may read.
+
+A demo holds what robomimic's own tools expect, and a little more, so that reading it back is exact:
+
+    obs/state, next_obs/state    (L, D) float32
+    actions, rewards             (L, A), (L,) float32
+    dones                        (L,) int64: 1 at the last transition if the world ended there, else 0. A time
+                                 limit is no end of the world: robomimic's `done_mode` 0, with termination in
+                                 the place of success
+    states, final_state          (L, S), (S,) float64: before each action, and after the last
+    attributes                   num_samples, terminated, source, seed (the last only where it is known)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.hdf5 import data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.interfaces import Spec
+
+OBS_KEY = "state"
+"""The one observation key of these files: observations are flat."""
+
+_ROBOMIMIC_GYM = 2
+"""robomimic's EnvType.GYM_TYPE."""
+
+
+class Replay:
+    """Episodes in memory, and the file that keeps them. Made by `Replay.open`."""
+
+    def __init__(self, path: Path, spec: Spec | None, episodes: Sequence[Episode]) -> None:
+        self._path = path
+        self._spec = spec
+        self._episodes = list(episodes)
+
+    @classmethod
+    def open(cls, path: str | Path, *, env_args: Mapping[str, object], spec: Spec | None = None) -> Replay:
+        """Open the file at `path`, or create it, in a folder that exists.
+
+        Leftovers of a writer that was killed are removed.
+
+        Args:
+            path: the HDF5 file.
+            env_args: describes the environment, as JSON values: `env_name` is required; robomimic also reads
+                `type` (2, gym, if absent) and `env_kwargs` (none if absent).
+            spec: what the task looks like; stored in a new file, compared with the one in an old file.
+
+        Raises:
+            ValueError: `env_args` has no name, or the file belongs to another task or is no replay.
+            OSError: the file cannot be created.
+        """
+        if not env_args.get("env_name"):
+            raise ValueError(f"env_args is {dict(env_args)}, expected a key env_name: name the environment")
+        # A rename would replace a symbolic link, not the file that it points to.
+        path = Path(path).resolve()
+        _temporary(path).unlink(missing_ok=True)
+        if not path.exists():
+            _rewrite(path, lambda file: _write_header(file, env_args, spec))
+            return cls(path, spec, ())
+        stored, is_empty = _read_header(path, str(env_args["env_name"]))
+        if None not in (spec, stored) and spec != stored:
+            raise ValueError(
+                f"{path} was made for {stored}, expected {spec}: choose another path for this task"
+            )
+        replay = cls(path, spec or stored, () if is_empty else read_episodes(path, obs_keys=[OBS_KEY]))
+        for episode in replay.episodes:
+            replay._check_sizes(episode)
+        return replay
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """All episodes, oldest first."""
+        return tuple(self._episodes)
+
+    def __len__(self) -> int:
+        """The number of episodes."""
+        return len(self._episodes)
+
+    @property
+    def steps(self) -> int:
+        """The number of transitions of all episodes."""
+        return sum(len(episode) for episode in self._episodes)
+
+    def append(self, episode: Episode) -> None:
+        """Add an episode; when this returns, it is on the disk.
+
+        Raises:
+            ValueError: its observation or action size is not that of the others or of the spec.
+            OSError: the file cannot be written; it is as it was, and so is this object.
+        """
+        self._check_sizes(episode)
+        _rewrite(self._path, lambda file: _write_demo(file["data"], episode))
+        self._episodes.append(episode)
+
+    def set_mask(self, name: str, demos: Sequence[int]) -> None:
+        """Write the subset `mask/<name>`; one of the same name is replaced.
+
+        Args:
+            name: such as "train" or "valid".
+            demos: positions in `episodes`.
+
+        Raises:
+            ValueError: the name cannot be one of HDF5, or a position does not exist, or there is none.
+            OSError: the file cannot be written; it is as it was.
+        """
+        if not name or "/" in name or name == ".":
+            raise ValueError(f"mask name is {name!r}, expected a word without slashes: rename it")
+        if not demos or not all(0 <= demo < len(self) for demo in demos):
+            raise ValueError(
+                f"demos is {list(demos)}, expected positions in 0..{len(self) - 1}: choose some of them"
+            )
+        _rewrite(self._path, lambda file: _write_mask(file, name, demos))
+
+    def _check_sizes(self, episode: Episode) -> None:
+        expected = None
+        if self._spec is not None:
+            expected = (self._spec.observation_size, self._spec.action_size)
+        elif self._episodes:
+            expected = _sizes(self._episodes[0])
+        if expected is not None and _sizes(episode) != expected:
+            raise ValueError(
+                f"{self._path}: an episode has (observation, action) sizes {_sizes(episode)}, "
+                f"expected {expected}: choose another path for this task"
+            )
+
+
+def _sizes(episode: Episode) -> tuple[int, int]:
+    return episode.obs.shape[1], episode.actions.shape[1]
+
+
+def _write_header(file: h5py.File, env_args: Mapping[str, object], spec: Spec | None) -> None:
+    data = file.create_group("data")
+    data.attrs["total"] = 0
+    data.attrs["env_args"] = json.dumps({"type": _ROBOMIMIC_GYM, "env_kwargs": {}, **env_args})
+    if spec is not None:
+        data.attrs["observation_size"] = spec.observation_size
+        data.attrs["action_size"] = spec.action_size
+        data.attrs["decision_seconds"] = spec.decision_seconds
+
+
+def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
+    """The stored spec, if there is one, and whether the file is still without episodes."""
+    with open_hdf5(path) as file:
+        data = data_group(file, path)
+        attributes = data.attrs
+        try:
+            stored_name = json.loads(attributes["env_args"])["env_name"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: data has no attribute env_args with an env_name, expected {env_name!r}: "
+                f"choose another path for the replay"
+            ) from error
+        if stored_name != env_name:
+            raise ValueError(
+                f"{path} holds episodes of {stored_name!r}, expected {env_name!r}: "
+                f"choose another path for this task"
+            )
+        spec = None
+        if "decision_seconds" in attributes:
+            spec = Spec(
+                observation_size=int(attributes["observation_size"]),
+                action_size=int(attributes["action_size"]),
+                decision_seconds=float(attributes["decision_seconds"]),
+            )
+        return spec, not demo_names(data)
+
+
+def _write_demo(data: h5py.Group, episode: Episode) -> None:
+    number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
+    demo = data.create_group(f"demo_{number}")
+    demo[f"obs/{OBS_KEY}"] = episode.obs[:-1]
+    demo[f"next_obs/{OBS_KEY}"] = episode.obs[1:]
+    demo["actions"] = episode.actions
+    demo["rewards"] = episode.rewards
+    dones = np.zeros(len(episode), np.int64)
+    dones[-1] = episode.terminated
+    demo["dones"] = dones
+    if episode.states is not None:
+        demo["states"] = episode.states[:-1]
+        demo["final_state"] = episode.states[-1]
+    demo.attrs["num_samples"] = len(episode)
+    demo.attrs["terminated"] = episode.terminated
+    demo.attrs["source"] = episode.source
+    if episode.seed is not None:
+        demo.attrs["seed"] = episode.seed
+    data.attrs["total"] = int(data.attrs["total"]) + len(episode)
+
+
+def _write_mask(file: h5py.File, name: str, demos: Sequence[int]) -> None:
+    names = demo_names(file["data"])
+    masks = file.require_group("mask")
+    if name in masks:
+        del masks[name]
+    masks[name] = np.array([names[demo] for demo in demos], dtype="S")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _rewrite(path: Path, edit: Callable[[h5py.File], None]) -> None:
+    """Replace the file, or nothing, by an edited copy in one step that cannot be interrupted halfway.
+
+    HDF5 works on memory only: a write that fails inside the library can leave a file that does not even close.
+    """
+    temporary = _temporary(path)
+    try:
+        old = path.read_bytes() if path.exists() else b""
+        image = io.BytesIO(old)
+        with h5py.File(image, "r+" if old else "w") as file:
+            edit(file)
+        with temporary.open("wb") as stream:
+            stream.write(image.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        # The first error is the one to report; a leftover that resists is removed when the file is next opened.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        # OSError picks the subclass that belongs to the number: PermissionError stays one.
+        raise OSError(
+            error.errno or errno.EIO,
+            f"cannot write the replay ({error.strerror or error}); the old file is intact: "
+            f"free space there or choose a writable folder that exists",
+            str(path),
+        ) from error

@@ -1,0 +1,107 @@
+"""Means and standard deviations by which a model normalises what it reads and what it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drift_wm.datasets.episodes import Episode, Float64Array, count_windows
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and standard deviation of each entry, on the CPU."""
+
+    mean: Tensor
+    """(...) float32."""
+    std: Tensor
+    """(...) float32, positive: 1 where the entry never changes, so that dividing by it is harmless."""
+    constant: int
+    """How many entries never change, up to the rounding of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the training data look like. Standard deviations are those of the population."""
+
+    obs: Moments
+    """(D,): all observations."""
+    actions: Moments
+    """(A,): all actions."""
+    rewards: Moments
+    """(): all rewards."""
+    changes: Moments
+    """(k, D): the targets of prediction. Row i - 1 describes o_{t+i} - o_t, over the decisions t of windows."""
+
+
+def compute_statistics(episodes: Sequence[Episode], *, chunk: int) -> Statistics:
+    """Accumulate the statistics in float64, in one pass.
+
+    Args:
+        episodes: at least one of `chunk` transitions or more. Shorter ones count for all but the changes.
+        chunk: k, the number of steps ahead that are predicted at once.
+
+    Raises:
+        ValueError: `chunk` is not positive, no episode is that long, or episodes disagree about D or A.
+    """
+    count_windows(episodes, chunk)
+    sizes = {(episode.obs.shape[1], episode.actions.shape[1]) for episode in episodes}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task"
+        )
+    # Differences of observations are no more precise than the observations themselves.
+    magnitude = np.max([np.abs(episode.obs).max(axis=0) for episode in episodes], axis=0)
+    return Statistics(
+        obs=_moments(episode.obs for episode in episodes),
+        actions=_moments(episode.actions for episode in episodes),
+        rewards=_moments(episode.rewards for episode in episodes),
+        changes=_moments(
+            (_changes(episode, chunk) for episode in episodes if len(episode) >= chunk), magnitude=magnitude
+        ),
+    )
+
+
+def _changes(episode: Episode, chunk: int) -> Float64Array:
+    """(n, k, D): o_{t+i} - o_t for each decision t of the episode's n windows and i = 1..k."""
+    obs = episode.obs.astype(np.float64)
+    count = len(episode) - chunk + 1
+    return np.stack([obs[i : i + count] - obs[:count] for i in range(1, chunk + 1)], axis=1)
+
+
+def _moments(
+    parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.floating] | None = None
+) -> Moments:
+    """Merge the moments of each part, rows first, by the update of Chan, Golub & LeVeque (1979).
+
+    Args:
+        parts: arrays (n, ...).
+        magnitude: (...) or broadcast to it, the size of the numbers whose rounding limits the precision of the
+            parts; None: the largest absolute value of the parts.
+    """
+    count = 0
+    mean: Float64Array = np.zeros(())
+    squares: Float64Array = np.zeros(())
+    largest: Float64Array = np.zeros(())
+    for part in parts:
+        rows = part.astype(np.float64)
+        total = count + len(rows)
+        offset = rows.mean(axis=0) - mean
+        squares = squares + rows.var(axis=0) * len(rows) + offset**2 * (count * len(rows) / total)
+        mean = mean + offset * (len(rows) / total)
+        largest = np.maximum(largest, np.abs(rows).max(axis=0))
+        count = total
+    std = np.sqrt(squares / count)
+    float32 = np.finfo(np.float32)
+    resolution = float32.eps * (largest if magnitude is None else magnitude)
+    constant = std <= np.maximum(resolution, float32.tiny)
+    return Moments(
+        mean=torch.as_tensor(mean, dtype=torch.float32),
+        std=torch.as_tensor(np.where(constant, 1.0, std), dtype=torch.float32),
+        constant=int(constant.sum()),
+    )

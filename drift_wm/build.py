@@ -1,0 +1,89 @@
+"""From settings to objects; the one place that sees every part of the package."""
+
+from __future__ import annotations
+
+import torch
+
+from drift_wm.envs.dm_control import DmControlEnv, RenderConfig, make_dm_control
+from drift_wm.envs.simulator import SimulatorWorldModel
+from drift_wm.interfaces import Objective, Risk, WorldModel
+from drift_wm.planners.factory import make_planner
+from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
+from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
+from drift_wm.policies import PlanningPolicy
+from drift_wm.settings import EnvSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
+
+
+def prepare_machine(settings: RunSettings) -> torch.device:
+    """Set torch's threads and return the device to compute on.
+
+    Raises:
+        ValueError: the device does not exist here.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(settings.device)
+    except RuntimeError as error:
+        raise ValueError(f"device={settings.device!r}: expected auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={settings.device!r}: torch sees no CUDA device here; use device=cpu or device=auto")
+    return device
+
+
+def make_env(task: str, settings: EnvSettings) -> DmControlEnv:
+    """The environment of a task."""
+    render = RenderConfig(
+        width=settings.render_width, height=settings.render_height, fast=settings.render_fast
+    )
+    return make_dm_control(task, action_repeat=settings.action_repeat, render=render)
+
+
+def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel:
+    """The true simulator as a world model; it computes observations only for an objective that reads them."""
+    return SimulatorWorldModel(
+        task,
+        action_repeat=settings.env.action_repeat,
+        threads=settings.threads or None,
+        observe=settings.objective.name == "goal",
+    )
+
+
+def make_policy(model: WorldModel, settings: PlanningSettings, *, device: torch.device) -> PlanningPolicy:
+    """Model-predictive control in a world model, without exploration noise."""
+    return PlanningPolicy(
+        model,
+        make_planner(settings.planner, model.spec.action_size, device=device),
+        make_objective(settings.objective),
+        make_risk(settings.risk),
+        particles=settings.particles,
+    )
+
+
+def make_objective(settings: ObjectiveSettings) -> Objective:
+    """The objective that the settings describe; penalties of weight zero cost nothing."""
+    terms: list[Objective] = []
+    if settings.name == "return":
+        terms.append(PredictedReturn(discount=settings.discount))
+    else:
+        terms.append(GoalDistance(torch.tensor(settings.goal)))
+    if settings.action_penalty:
+        terms.append(ActionPenalty(settings.action_penalty))
+    if settings.action_rate_penalty:
+        terms.append(ActionRatePenalty(settings.action_rate_penalty))
+    return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+
+
+def make_risk(settings: RiskSettings) -> Risk:
+    """The risk rule that the settings name."""
+    match settings.name:
+        case "worst":
+            return Worst()
+        case "cvar":
+            return CVaR(settings.level)
+        case "mean_minus_spread":
+            return MeanMinusSpread(settings.level)
+    assert settings.name == "mean", settings.name
+    return Mean()

@@ -1,0 +1,84 @@
+"""Checkpoints: tensors and plain values in one file, written atomically, loaded without running code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One member of a lineage of models."""
+
+    id: str
+    """Hash of the weights."""
+    parent: str | None
+    """Id of the model this one continues; None for a first one."""
+    kind: str
+    """What the weights are, e.g. `world_model`."""
+    config: dict[str, Any]
+    """Settings as plain values: what is needed to build the model, and how it was trained."""
+    state: dict[str, Any]
+    """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values."""
+
+
+def weights_id(weights: dict[str, Tensor]) -> str:
+    """Twelve hexadecimal digits that name a set of weights by their content."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write beside the target, then rename: a kill leaves the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in Checkpoint.__slots__}}
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            f"could not write checkpoint {path}: {error}; free some space or choose another run_dir "
+            "(the previous checkpoint is intact)"
+        ) from error
+
+
+def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        ValueError: no such file, not a checkpoint, truncated, or of another format version.
+    """
+    if not path.is_file():
+        raise ValueError(f"no checkpoint at {path}: expected a file that `drift-wm train` or `online` wrote")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "if it was copied, copy it again; otherwise use an earlier checkpoint of the run"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path}: expected a drift_wm checkpoint of format {FORMAT}, found {found!r}")
+    missing = [name for name in Checkpoint.__slots__ if name not in content]
+    if missing:
+        raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; it was not written by this package")
+    return Checkpoint(**{name: content[name] for name in Checkpoint.__slots__})

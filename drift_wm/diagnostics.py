@@ -1,0 +1,57 @@
+"""How good a world model is on episodes it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.windows import Windows
+from drift_wm.interfaces import History, Metrics
+from drift_wm.world_model import LearnedWorldModel
+
+OPEN_LOOP_STEPS = 20
+MAX_WINDOWS = 2048
+
+
+@torch.inference_mode()
+def held_out_metrics(model: LearnedWorldModel, episodes: Sequence[Episode], *, seed: int) -> Metrics:
+    """Energy score and error of one chunk, and the open-loop error after about 20 steps.
+
+    Args:
+        model: to be measured.
+        episodes: held out from its training.
+        seed: of the model's noise and of the choice of windows, where there are more than enough.
+
+    Returns:
+        `energy_score` and `error` in standardised units of the targets, and `open_loop_error`: root mean
+        square error of the predicted observations in units of the observations' standard deviation, over the
+        first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks. What the episodes are too short for is absent.
+    """
+    metrics: Metrics = {}
+    rng = torch.Generator(model.device).manual_seed(seed)
+    if any(len(episode) >= model.chunk for episode in episodes):
+        windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
+        _, measured = model.loss(windows.batch(_choose(len(windows), rng)), rng=rng)
+        metrics |= {name: float(value) for name, value in measured.items()}
+    steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
+    if any(len(episode) >= steps for episode in episodes):
+        metrics["open_loop_error"] = _open_loop_error(model, episodes, steps, rng)
+    return metrics
+
+
+def _open_loop_error(
+    model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator
+) -> float:
+    windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
+    batch = windows.batch(_choose(len(windows), rng))
+    K = model.history
+    history = History(batch.obs[:, :K], batch.actions[:, : K - 1])
+    predicted = model.rollout(history, batch.actions[:, None, K - 1 :], particles=1, rng=rng).obs[:, 0, 0]
+    error = (predicted - batch.obs[:, K:]) / model.normaliser.obs_std
+    return float(error.square().mean().sqrt())
+
+
+def _choose(count: int, rng: torch.Generator) -> torch.Tensor:
+    return torch.randperm(count, generator=rng, device=rng.device)[:MAX_WINDOWS]

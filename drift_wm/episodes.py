@@ -1,0 +1,131 @@
+"""Acting in environments: the one loop behind collecting data and evaluating policies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.interfaces import Policy, Spec
+
+State = TypeVar("State")
+
+
+class Environment(Protocol):
+    """What the loop needs of a `gymnasium.Env` besides its usual methods."""
+
+    task_spec: Spec
+
+    def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode."""
+        ...
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Act once."""
+        ...
+
+    def physics_state(self) -> np.ndarray:
+        """(S,) the full physics state."""
+        ...
+
+    def render(self) -> np.ndarray:
+        """(height, width, 3) uint8 picture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """What happened, episode by episode, and how long deciding took."""
+
+    episodes: tuple[Episode, ...]
+    decision_ms: np.ndarray
+    """(decisions,) milliseconds of each call of the policy, for all environments together."""
+
+    @property
+    def returns(self) -> list[float]:
+        """Undiscounted return of each episode."""
+        return [float(episode.rewards.sum()) for episode in self.episodes]
+
+
+OnDecision = Callable[[int, float], None]
+"""(decisions done, mean return so far)"""
+
+
+def run_episodes(
+    policy: Policy[State],
+    envs: Sequence[Environment],
+    *,
+    seeds: Sequence[int],
+    policy_seed: int,
+    source: str,
+    device: torch.device | str = "cpu",
+    on_decision: OnDecision = lambda done, mean: None,
+) -> Rollouts:
+    """One episode in each environment, in step, so that the policy decides for all of them in one call.
+
+    Args:
+        policy: acts for B environments at once.
+        envs: B environments of one task.
+        seeds: B reset seeds.
+        policy_seed: of the policy's own randomness.
+        source: what the episodes say of who acted.
+        device: where the policy computes.
+        on_decision: called after every decision.
+    """
+    assert len(envs) == len(seeds) >= 1, "one seed an environment"
+    recorders = [_Recorder(env, seed, source) for env, seed in zip(envs, seeds, strict=True)]
+    state = policy.reset(_stack_obs(recorders, device), seed=policy_seed)
+    decision_ms: list[float] = []
+    while not all(recorder.done for recorder in recorders):
+        start = time.perf_counter()
+        physics = torch.from_numpy(np.stack([recorder.states[-1] for recorder in recorders]))
+        action, state = policy.act(_stack_obs(recorders, device), state, physics=physics)
+        acted = action.cpu().numpy()  # waits for the device, so the time below is the whole decision
+        decision_ms.append((time.perf_counter() - start) * 1e3)
+        for recorder, a in zip(recorders, acted, strict=True):
+            recorder.step(a)
+        on_decision(len(decision_ms), float(np.mean([sum(recorder.rewards) for recorder in recorders])))
+    return Rollouts(tuple(recorder.episode() for recorder in recorders), np.asarray(decision_ms))
+
+
+class _Recorder:
+    """One environment and its episode so far; a finished episode ignores further actions."""
+
+    def __init__(self, env: Environment, seed: int, source: str) -> None:
+        self.env, self.seed, self.source = env, seed, source
+        obs, _ = env.reset(seed=seed)
+        self.obs = [obs]
+        self.states = [env.physics_state()]
+        self.actions: list[np.ndarray] = []
+        self.rewards: list[float] = []
+        self.terminated = self.done = False
+
+    def step(self, action: np.ndarray) -> None:
+        if self.done:
+            return
+        obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.obs.append(obs)
+        self.states.append(self.env.physics_state())
+        self.actions.append(action)
+        self.rewards.append(float(reward))
+        self.terminated, self.done = terminated, terminated or truncated
+
+    def episode(self) -> Episode:
+        return Episode(
+            obs=np.stack(self.obs).astype(np.float32),
+            actions=np.stack(self.actions).astype(np.float32),
+            rewards=np.asarray(self.rewards, dtype=np.float32),
+            terminated=self.terminated,
+            states=np.stack(self.states),
+            seed=self.seed,
+            source=self.source,
+        )
+
+
+def _stack_obs(recorders: Sequence[_Recorder], device: torch.device | str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([recorder.obs[-1] for recorder in recorders])).to(device)

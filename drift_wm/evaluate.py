@@ -1,0 +1,182 @@
+"""Evaluation of policies: returns, decision times, a film, and a file of what happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_wm.build import make_env, make_policy, make_simulator
+from drift_wm.checkpoint import Checkpoint, load_checkpoint
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.replay import Replay
+from drift_wm.envs.dm_control import DmControlEnv
+from drift_wm.envs.rendering import RenderingUnavailable
+from drift_wm.episodes import run_episodes
+from drift_wm.interfaces import Policy, Spec
+from drift_wm.policies import PlanningPolicy, PlanningState, RandomPolicy
+from drift_wm.progress import track
+from drift_wm.results import Evaluation, summarise
+from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.settings import EnvSettings, EvaluateSettings, PlanningSettings
+from drift_wm.training import load_world_model
+from drift_wm.video import real_time, replay_frames, write_video
+
+logger = logging.getLogger(__name__)
+
+POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
+DEFAULT_TASK = "cartpole-swingup"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A policy and the world it acts in."""
+
+    name: str
+    policy: Policy[Any]
+    task: str
+    env: EnvSettings
+
+
+def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
+    """Roll a policy out; a folder that holds part of the episodes is continued.
+
+    Returns:
+        What `results.json` holds.
+    """
+    actor = make_actor(settings, device=device)
+    make = lambda: make_env(actor.task, actor.env)  # noqa: E731
+    seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
+    evaluation, episodes = evaluate_policy(
+        actor.name, actor.policy, make, seeds, folder.path / "rollouts.hdf5", batch=settings.batch, device=device
+    )
+    film_best(make(), episodes, folder.path / "best_episode.mp4", wanted=settings.video)
+    results = {
+        "command": "evaluate",
+        "task": actor.task,
+        "action_repeat": actor.env.action_repeat,
+        "checkpoint": settings.checkpoint,
+        "evaluations": [evaluation.as_dict()],
+    }
+    folder.write_results(results)
+    return results
+
+
+def make_actor(settings: EvaluateSettings, *, device: torch.device) -> Actor:
+    """What the settings say shall act: a model's planner, the simulator's planner, or chance.
+
+    Raises:
+        ValueError: the checkpoint is unreadable or was trained for another task's dimensions.
+    """
+    task, env = settings.task or DEFAULT_TASK, settings.env
+    if settings.actor == "simulator":
+        simulator = make_simulator(task, settings)
+        return Actor("true simulator", make_policy(simulator, settings, device=device), task, env)
+    if settings.actor == "random":
+        return Actor("random", RandomPolicy(make_env(task, env).task_spec.action_size), task, env)
+    assert settings.checkpoint is not None, "settings require a checkpoint for actor=model"
+    checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
+    task, env = task_of(checkpoint, settings)
+    model = load_world_model(checkpoint, device=device)
+    require_spec(model.spec, make_env(task, env).task_spec, task)
+    name = f"{model.config.generator.name} world model"
+    return Actor(name, make_policy(model, settings, device=device), task, env)
+
+
+def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, EnvSettings]:
+    """The task that is asked for, or else the one the checkpoint was trained on, with its action repeat."""
+    stored = checkpoint.config.get("task")
+    if settings.task or not stored:
+        return settings.task or DEFAULT_TASK, settings.env
+    return stored["name"], replace(settings.env, action_repeat=stored["action_repeat"])
+
+
+def require_spec(found: Spec, wanted: Spec, task: str) -> None:
+    """Raise a ValueError if a model's sizes are not those of the task it shall act in."""
+    if (found.observation_size, found.action_size) != (wanted.observation_size, wanted.action_size):
+        raise ValueError(
+            f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
+            f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task it was trained on"
+        )
+    if found.decision_seconds and not np.isclose(found.decision_seconds, wanted.decision_seconds):
+        raise ValueError(
+            f"the checkpoint was trained for decisions of {found.decision_seconds:g} s, but this environment takes "
+            f"{wanted.decision_seconds:g} s; set env.action_repeat to that of the training run"
+        )
+
+
+def evaluate_policy(
+    name: str,
+    policy: Policy[Any],
+    make: Callable[[], DmControlEnv],
+    seeds: Sequence[int],
+    file: Path,
+    *,
+    batch: int,
+    device: torch.device,
+    note: str = "",
+) -> tuple[Evaluation, list[Episode]]:
+    """One episode for each seed, `batch` environments at once; finished ones are kept in `file` and skipped."""
+    envs = [make() for _ in range(min(batch, len(seeds)))]
+    spec = envs[0].task_spec
+    kept = Replay.open(file, env_args={"env_name": envs[0].task_name}, spec=spec)
+    times: list[np.ndarray] = [_stored_times(file)]
+    while (start := len(kept)) < len(seeds):
+        chosen = seeds[start : start + len(envs)]
+        limit = envs[0].decisions_per_episode
+        with track(f"evaluate {name}, episodes {start + 1}-{start + len(chosen)} of {len(seeds)}", limit) as task:
+            rollouts = run_episodes(
+                policy,
+                envs[: len(chosen)],
+                seeds=chosen,
+                policy_seed=POLICY_SEED,
+                source=name,
+                device=device,
+                on_decision=lambda done, mean: task.update(done, f"mean return {mean:.0f}"),
+            )
+        times.append(rollouts.decision_ms)
+        np.save(_times_file(file), np.concatenate(times))
+        for episode in rollouts.episodes:
+            kept.append(episode)
+    episodes = list(kept.episodes[: len(seeds)])
+    returns = [float(episode.rewards.sum()) for episode in episodes]
+    return summarise(name, returns, seeds, np.concatenate(times), environments=len(envs), note=note), episodes
+
+
+def time_decisions(
+    policy: PlanningPolicy, env: DmControlEnv, *, decisions: int = 50, warm_up: int = 5, device: torch.device
+) -> np.ndarray:
+    """(decisions,) milliseconds of deciding for a single environment, at the start of an episode."""
+    obs, _ = env.reset(seed=0)
+    state: PlanningState | None = None
+    times = []
+    for _ in range(warm_up + decisions):
+        tick = time.perf_counter()
+        x = torch.from_numpy(obs).unsqueeze(0).to(device)
+        state = state or policy.reset(x, seed=0)
+        action, state = policy.act(x, state, physics=torch.from_numpy(env.physics_state()).unsqueeze(0))
+        acted = action[0].cpu().numpy()
+        times.append((time.perf_counter() - tick) * 1e3)
+        obs, *_ = env.step(acted)
+    return np.asarray(times[warm_up:])
+
+
+def film_best(env: DmControlEnv, episodes: Sequence[Episode], path: Path, *, wanted: bool) -> Path | None:
+    """Film the episode of highest return; without a way to render, say so and go on."""
+    if not wanted:
+        return None
+    if path.exists():
+        return path
+    best = max(episodes, key=lambda episode: float(episode.rewards.sum()))
+    every, fps = real_time(env.task_spec.decision_seconds)
+    try:
+        write_video(path, replay_frames(env, best, every=every), fps=fps)
+    except RenderingUnavailable as error:
+        logger.warning("no video: %s", error)
+        return None
+    return path

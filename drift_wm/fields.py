@@ -1,0 +1,177 @@
+"""Drifting fields: where every generated sample should move, given data and its own siblings.
+
+A generator x = f(z, c) is trained by moving each sample a little along a field V and regressing on
+the stopped target, L = |x - sg(x + V(x))|^2 (Drifting Models, arXiv 2602.04770, Eq. 4-6); at
+V = 0 it has arrived. A field attracts samples to data ("positives") and repels them from generated
+samples ("negatives"). It is antisymmetric, V_{p,q} = -V_{q,p}, hence zero when both sets agree.
+
+Every function here is pure and treats its B conditions independently, except for the pooled scale of
+the published field, which is a deliberate average over the batch. Shapes:
+
+    x          (B, G, Y)  generated samples of B conditions
+    positives  (B, M, Y)  data of the same conditions; M = 1 in a world model
+    negatives  (B, J, Y)  what repels; None means the G - 1 siblings of each sample
+    returns    (B, G, Y)  V, in the units of x
+
+Which one to use (measured in the README): `energy` is linear in the data measure, so a single
+positive per condition is unbiased and the conditional law is its only equilibrium. The published
+kernel field normalises by the positives and is not consistent for M = 1: it loses minority modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Field = Callable[[Tensor, Tensor], Tensor]
+"""(x, positives) -> V with the siblings as negatives."""
+
+_TINY = 1e-12  # keeps 0 / 0 at coinciding points at 0: their difference vector is exactly zero
+_SELF_DISTANCE = 100.0  # in units of the distance scale: takes a sample out of its own repulsion
+_AFFINITY_FLOOR = 1e-6  # under the square root, as in the authors' code: far targets keep a weak pull
+
+
+def energy_field(
+    x: Tensor, positives: Tensor, negatives: Tensor | None = None, *, smoothing: float = 0.0
+) -> Tensor:
+    """Mean unit vector to the data minus mean unit vector to the siblings.
+
+    V_i = mean_m (y_m - x_i)/|y_m - x_i| - 1/(G - 1) sum_{j != i} (x_j - x_i)/|x_j - x_i|
+
+    This is Eq. 41-45 of the paper with kernel -|x - y|: minus the gradient of the energy score, a
+    strictly proper scoring rule (Gneiting and Raftery 2007), unbiased for every G >= 2.
+
+    Args:
+        x: (B, G, Y) generated samples.
+        positives: (B, M, Y) data.
+        negatives: (B, J, Y) repelling samples; None means the siblings of each sample.
+        smoothing: d in the softened norm sqrt(r^2 + d^2), which lets the field fade near its target.
+
+    Raises:
+        ValueError: fewer than two siblings and no negatives.
+    """
+    attraction = _unit_vectors(x, positives, smoothing).mean(dim=2)
+    if negatives is not None:
+        return attraction - _unit_vectors(x, negatives, smoothing).mean(dim=2)
+    siblings = _require_siblings(x)
+    # A sample's vector to itself is zero, so summing over all G and dividing by G - 1 leaves it out.
+    return attraction - _unit_vectors(x, x, smoothing).sum(dim=2) / (siblings - 1)
+
+
+def kernel_field(
+    x: Tensor,
+    positives: Tensor,
+    negatives: Tensor | None = None,
+    *,
+    temperatures: tuple[float, ...] = (0.02, 0.05, 0.2),
+    pooled: bool = True,
+) -> Tensor:
+    """The published field: Laplace kernels normalised over targets and over samples (Algorithm 2).
+
+    Per temperature t, with distances d in units of their mean and targets T = negatives + positives:
+
+        A = sqrt(max(softmax_T(-d/t) * softmax_x(-d/t), 1e-6))
+        V = (A_pos * sum A_neg) y_pos - (A_neg * sum A_pos) y_neg,   then V / rms(V), summed over t
+
+    The floor of 1e-6, the self-mask of 100 mean distances and the scale pooled over the batch follow the
+    authors' released code rather than the paper's pseudo-code.
+
+    Args:
+        x: (B, G, Y) generated samples.
+        positives: (B, M, Y) data.
+        negatives: (B, J, Y) repelling samples; None means the siblings of each sample.
+        temperatures: kernel widths in units of the mean distance.
+        pooled: average distance scale and force over the batch (the authors' code); False takes both per
+            condition, the variant of DriftWorld (arXiv 2607.15065).
+
+    Raises:
+        ValueError: fewer than two siblings and no negatives.
+    """
+    if negatives is None:
+        _require_siblings(x)
+    repelling = x if negatives is None else negatives
+    targets = torch.cat([repelling, positives], dim=1)
+    difference = targets.unsqueeze(1) - x.unsqueeze(2)
+    distance = difference.norm(dim=-1)
+    own = torch.zeros_like(distance[:1], dtype=torch.bool)
+    if negatives is None:
+        own[:, :, : x.shape[1]] = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+    scale = _mean_distance(distance, own, pooled)
+    distance = distance / scale + _SELF_DISTANCE * own
+    force = torch.zeros_like(x)
+    for temperature in temperatures:
+        weights = _signed_weights(-distance / temperature, count_negative=repelling.shape[1])
+        # The weights of a row sum to zero, so differences to x give the same V as targets, without cancellation.
+        pull = torch.einsum("bgt,bgty->bgy", weights, difference)
+        force = force + pull / _rms(pull, pooled)
+    # Coordinates in the authors' scaled space are x / (scale / sqrt(Y)), and the force has unit rms there.
+    return force * scale / x.shape[-1] ** 0.5
+
+
+def attraction_field(x: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
+    """V_i = mean_m y_m - x_i: plain regression to the mean, the control that repulsion must beat."""
+    del negatives
+    return positives.mean(dim=1, keepdim=True) - x
+
+
+def blockwise(field: Field, blocks: int) -> Field:
+    """Score the whole vector and each of `blocks` equal parts of it: V = V_whole + sum of V_part.
+
+    Every part of a chunk of future steps then follows its own marginal law as well as the joint one;
+    with energy fields both terms are proper, so the equilibrium is the same.
+    """
+    if blocks == 1:
+        return field
+
+    def scored(x: Tensor, positives: Tensor) -> Tensor:
+        whole = field(x, positives)
+        parts = field(_split(x, blocks), _split(positives, blocks))
+        return whole + parts.unflatten(0, (x.shape[0], blocks)).transpose(1, 2).flatten(2)
+
+    return scored
+
+
+def _split(x: Tensor, blocks: int) -> Tensor:
+    """(B, G, blocks * W) -> (B * blocks, G, W)."""
+    return x.unflatten(-1, (blocks, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def _unit_vectors(x: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """(B, G, Y), (B, T, Y) -> (B, G, T, Y): directions from every sample to every target."""
+    difference = targets.unsqueeze(1) - x.unsqueeze(2)
+    squared = difference.square().sum(dim=-1, keepdim=True) + (smoothing * smoothing + _TINY**2)
+    return difference * squared.rsqrt()
+
+
+def _require_siblings(x: Tensor) -> int:
+    siblings = x.shape[1]
+    if siblings < 2:
+        raise ValueError(
+            f"a field needs at least 2 generated siblings per condition to repel each other, got {siblings}; "
+            "set model.siblings to 2 or more (4 is the default)"
+        )
+    return siblings
+
+
+def _mean_distance(distance: Tensor, own: Tensor, pooled: bool) -> Tensor:
+    """Mean over all pairs but a sample with itself: (1, 1, 1), or (B, 1, 1) when not pooled."""
+    counted = (~own).to(distance.dtype)
+    total = (distance * counted).sum(dim=(1, 2), keepdim=True)
+    mean = total / counted.sum(dim=(1, 2), keepdim=True)
+    return (mean.mean(dim=0, keepdim=True) if pooled else mean).clamp_min(_TINY)
+
+
+def _signed_weights(logits: Tensor, count_negative: int) -> Tensor:
+    """(B, G, T) -> (B, G, T): minus the repulsion weights, then the attraction weights."""
+    affinity = (logits.softmax(dim=2) * logits.softmax(dim=1)).clamp_min(_AFFINITY_FLOOR).sqrt()
+    negative, positive = affinity[..., :count_negative], affinity[..., count_negative:]
+    attract = positive * negative.sum(dim=2, keepdim=True)
+    repel = negative * positive.sum(dim=2, keepdim=True)
+    return torch.cat([-repel, attract], dim=2)
+
+
+def _rms(force: Tensor, pooled: bool) -> Tensor:
+    dims = (0, 1, 2) if pooled else (1, 2)
+    return force.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(_TINY)

@@ -1,0 +1,229 @@
+"""Plots of training. Figures are objects of their own: nothing here touches pyplot's global state."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from drift_wm.results import CurvePoint, Evaluation
+
+# Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
+# the markers say the same once more.
+BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#767676", "#333333"
+REFERENCE_COLOURS = ("#000000", "#007A5A", "#A8527F", "#8A6D00")
+
+SUITE_RANGE = (0.0, 1000.0)
+"""What a return of the DeepMind Control Suite can be."""
+
+DPI = 160
+
+
+class _Label(NamedTuple):
+    text: str
+    value: float
+    colour: str
+
+
+def learning_curve(
+    points: Sequence[CurvePoint],
+    *,
+    references: Sequence[Evaluation],
+    task: str,
+    final: Evaluation | None = None,
+) -> Figure:
+    """Episode return over environment frames.
+
+    Args:
+        points: episodes of training, in any order.
+        references: policies to compare with, each a labelled dashed line at its mean return.
+        task: what was learned, for the title.
+        final: evaluation of the model after training, drawn after the last episode.
+
+    Raises:
+        ValueError: there are no points, a value is not finite, or a point's source is unknown.
+    """
+    _check(points, [*references, *([final] if final else [])])
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_episodes(axes, points)
+    labels = _draw_references(axes, references)
+    if final is not None:
+        labels.append(_draw_final(axes, final, last_frame=max(point.frames for point in points)))
+    _set_range(axes, points, labels)
+    _label_right(axes, labels)
+    _decorate(axes, task)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG beside the target, then rename it, so that a reader never sees half a picture.
+
+    Raises:
+        ValueError: the name does not end in .png.
+    """
+    if path.suffix != ".png":
+        raise ValueError(f"plot path is {path}, expected a name that ends in .png: rename it")
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=DPI)
+    os.replace(temporary, path)
+
+
+def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> None:
+    if not points:
+        raise ValueError(
+            "the learning curve has no points, expected at least one finished episode: train longer"
+        )
+    for point in points:
+        if point.source not in ("random", "planner"):
+            raise ValueError(
+                f'source is {point.source!r} at frame {point.frames}, expected "random" or "planner": '
+                "say who acted"
+            )
+        if not math.isfinite(point.value):
+            raise ValueError(
+                f"return is {point.value} at frame {point.frames}, expected a finite number: "
+                "leave out the episode, and look for the reward that made it"
+            )
+    for evaluation in evaluations:
+        if not math.isfinite(evaluation.mean):
+            raise ValueError(
+                f"mean return of {evaluation.name!r} is {evaluation.mean}, expected a finite number: "
+                "leave it out, and look for the reward that made it"
+            )
+
+
+def _draw_episodes(axes: Axes, points: Sequence[CurvePoint]) -> None:
+    ordered = sorted(points, key=lambda point: point.frames)
+    random = [(point.frames, point.value) for point in ordered if point.source == "random"]
+    planner = [(point.frames, point.value) for point in ordered if point.source == "planner"]
+    if random:
+        axes.plot(
+            *zip(*random, strict=True),
+            "o",
+            mfc="white",
+            mec=GREY,
+            mew=1.3,
+            ms=6,
+            label="random episode",
+            zorder=3,
+        )
+    if planner:
+        many = len(planner) > 60  # markers that would touch are drawn small
+        axes.plot(
+            *zip(*planner, strict=True),
+            "o-",
+            color=BLUE,
+            lw=1.6,
+            ms=2.5 if many else 6,
+            mec="white",
+            mew=0 if many else 0.8,
+            label="planner episode",
+            zorder=4,
+        )
+
+
+def _draw_references(axes: Axes, references: Sequence[Evaluation]) -> list[_Label]:
+    labels = []
+    for number, reference in enumerate(references):
+        colour = REFERENCE_COLOURS[number % len(REFERENCE_COLOURS)]
+        axes.axhline(reference.mean, color=colour, lw=1.1, ls=(0, (5, 3)), zorder=1)
+        labels.append(_Label(f"{reference.name}  {reference.mean:.4g}", reference.mean, colour))
+    return labels
+
+
+def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int) -> _Label:
+    error = final.standard_error
+    x = last_frame * 1.03  # beside the last episode, which it would hide
+    axes.errorbar(
+        x,
+        final.mean,
+        yerr=error,
+        fmt="D",
+        color=VERMILION,
+        ms=7,
+        mec="white",
+        mew=0.8,
+        capsize=4,
+        label=f"final model, {_episodes(final)}",
+        zorder=5,
+    )
+    spread = "" if error is None else f" ± {error:.2g}"
+    return _Label(f"{final.name}  {final.mean:.4g}{spread}", final.mean, VERMILION)
+
+
+def _episodes(evaluation: Evaluation) -> str:
+    n = len(evaluation.returns)
+    return "1 episode" if n == 1 else f"mean of {n} ± standard error"
+
+
+def _set_range(axes: Axes, points: Sequence[CurvePoint], labels: Sequence[_Label]) -> None:
+    """The whole range of the suite where the returns look like its own, so that curves can be compared."""
+    values = [point.value for point in points] + [label.value for label in labels]
+    low, high = SUITE_RANGE
+    if low <= min(values) and 0.02 * high <= max(values) <= high:
+        axes.set_ylim(low - 0.02 * high, high * 1.02)  # room for markers at the ends
+        axes.set_yticks(range(0, 1001, 200))
+    else:
+        axes.margins(y=0.08)
+    axes.set_xlim(left=0)
+
+
+def _label_right(axes: Axes, labels: Sequence[_Label]) -> None:
+    """Name the values to the right of the plot; labels that would overlap are moved apart, with a leader."""
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top)  # the labels must not move what they are fitted to
+    ordered = sorted(labels, key=lambda label: label.value)
+    heights = _apart([label.value for label in ordered], gap=0.065 * (top - bottom), top=top)
+    for label, height in zip(ordered, heights, strict=True):
+        axes.annotate(
+            label.text,
+            xy=(1.0, label.value),
+            xytext=(1.035, height),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
+            color=label.colour,
+            fontsize=9,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 0},
+            annotation_clip=False,
+        )
+
+
+def _apart(values: Sequence[float], *, gap: float, top: float) -> list[float]:
+    """Ascending values, moved as little as a sweep up and a sweep down need to keep `gap` between them."""
+    heights: list[float] = []
+    for value in values:
+        heights.append(value if not heights else max(value, heights[-1] + gap))
+    ceiling = top
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], ceiling)
+        ceiling = heights[index] - gap
+    return heights
+
+
+def _decorate(axes: Axes, task: str) -> None:
+    axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=26)
+    axes.set_xlabel("environment frames", color=INK)
+    axes.set_ylabel("episode return", color=INK)
+    axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
+    axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+        handletextpad=0.4,
+        columnspacing=1.4,
+        borderaxespad=0.2,
+    )

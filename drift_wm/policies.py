@@ -1,0 +1,123 @@
+"""Policies: planning in a world model, and acting at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from drift_wm.interfaces import History, Objective, Plan, Planner, Risk, WorldModel
+from drift_wm.planners.scoring import make_score
+
+
+@dataclass(frozen=True, slots=True)
+class RandomState:
+    """Where a random policy stands in its stream of numbers."""
+
+    seed: int
+    step: int
+
+
+class RandomPolicy:
+    """Uniform actions in [-1, 1]: the reference that every method must beat.
+
+    Args:
+        action_size: A.
+    """
+
+    def __init__(self, action_size: int) -> None:
+        self.action_size = action_size
+
+    def reset(self, obs: Tensor, *, seed: int) -> RandomState:
+        """Start B episodes from observations (B, D)."""
+        return RandomState(seed, 0)
+
+    def act(self, obs: Tensor, state: RandomState, *, physics: Tensor | None = None) -> tuple[Tensor, RandomState]:
+        """Observations (B, D) -> actions (B, A)."""
+        rng = _decision_rng(state.seed, state.step)
+        action = torch.rand(obs.shape[0], self.action_size, generator=rng) * 2 - 1
+        return action, RandomState(state.seed, state.step + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningState:
+    """Memory of a planning policy: what it saw and did, and what it intends."""
+
+    obs: Tensor
+    """(B, K, D) newest frames; the newest is the observation of the coming decision once it is known."""
+    actions: Tensor
+    """(B, K - 1, A)"""
+    plan: Plan
+    seed: int
+    step: int
+
+
+class PlanningPolicy:
+    """Model-predictive control: plan in a world model, execute the first action, plan again.
+
+    Args:
+        model: what predicts.
+        planner: what searches.
+        objective: what a sampled future is worth.
+        risk: what several sampled futures of one candidate are worth together.
+        particles: P, sampled futures per candidate.
+        exploration_std: standard deviation of Gaussian noise on executed actions, for collecting data.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        planner: Planner,
+        objective: Objective,
+        risk: Risk,
+        *,
+        particles: int = 1,
+        exploration_std: float = 0.0,
+    ) -> None:
+        if planner.horizon % model.chunk:
+            raise ValueError(
+                f"planner.horizon={planner.horizon}: expected a multiple of the model's chunk of {model.chunk} steps, "
+                f"for example {max(1, round(planner.horizon / model.chunk)) * model.chunk}"
+            )
+        self.model = model
+        self.planner = planner
+        self.objective = objective
+        self.risk = risk
+        self.particles = particles
+        self.exploration_std = exploration_std
+
+    def reset(self, obs: Tensor, *, seed: int) -> PlanningState:
+        """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
+        B, K, A = obs.shape[0], self.model.history, self.model.spec.action_size
+        return PlanningState(
+            obs=obs.unsqueeze(1).expand(B, K, -1),
+            actions=obs.new_zeros(B, K - 1, A),
+            plan=self.planner.init(B),
+            seed=seed,
+            step=0,
+        )
+
+    def act(
+        self, obs: Tensor, state: PlanningState, *, physics: Tensor | None = None
+    ) -> tuple[Tensor, PlanningState]:
+        """Observations (B, D) -> actions (B, A), after spending one decision's budget."""
+        rng = _decision_rng(state.seed, state.step)
+        frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
+        history = History(frames, state.actions, physics)
+        score = make_score(
+            self.model, self.objective, self.risk, history, particles=self.particles, rng=rng
+        )
+        plan = self.planner.improve(score, state.plan, rng=rng)
+        action = self.planner.action(plan)[:, 0]
+        if self.exploration_std > 0:
+            noise = torch.randn(action.shape, generator=rng, device=action.device)
+            action = (action + self.exploration_std * noise).clamp(-1, 1)
+        # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
+        actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
+        return action, PlanningState(frames, actions, self.planner.shift(plan, 1), state.seed, state.step + 1)
+
+
+def _decision_rng(seed: int, step: int) -> torch.Generator:
+    """One stream per decision, so that a policy's memory needs no generator and resumes anywhere."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)

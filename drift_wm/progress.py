@@ -1,0 +1,64 @@
+"""Progress of long work for people: a bar with ETA on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_SECONDS = 10.0
+
+
+class Task:
+    """One piece of long work with a known number of steps."""
+
+    def __init__(self, description: str, total: int, progress: Progress | None) -> None:
+        self._description, self._total, self._progress = description, total, progress
+        self._id: TaskID | None = None
+        self._started = self._logged = time.monotonic()
+        if progress is not None:
+            self._id = progress.add_task(description, total=total, note="")
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` steps are finished, and the numbers that matter now."""
+        if self._progress is not None and self._id is not None:
+            self._progress.update(self._id, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if done >= self._total or now - self._logged >= LOG_INTERVAL_SECONDS:
+            self._logged = now
+            remaining = (now - self._started) / max(done, 1) * (self._total - done)
+            logger.info("%s: %d/%d, %.0f s left  %s", self._description, done, self._total, remaining, note)
+
+
+@contextmanager
+def track(description: str, total: int, *, console: Console | None = None) -> Iterator[Task]:
+    """Show the progress of the work done inside the block."""
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield Task(description, total, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Task(description, total, progress)

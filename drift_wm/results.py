@@ -1,0 +1,69 @@
+"""Results of evaluations: records that become tables, JSON and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Returns of one policy over several episodes."""
+
+    name: str
+    """What acted, as people call it: "random", "drifting world model", "true simulator"."""
+    returns: tuple[float, ...]
+    """Undiscounted return of each episode."""
+    seeds: tuple[int, ...]
+    """Reset seed of each episode."""
+    decision_ms_p50: float
+    """Median milliseconds of one decision."""
+    decision_ms_p95: float
+    environments_per_decision: int
+    """How many environments each of those decisions was for."""
+    note: str = ""
+    """What a reader must know to compare, e.g. fewer episodes than the other rows."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of the mean; None for a single episode."""
+        n = len(self.returns)
+        return float(np.std(self.returns, ddof=1) / n**0.5) if n > 1 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the derived ones included."""
+        return {**asdict(self), "mean": self.mean, "standard_error": self.standard_error, "n": len(self.returns)}
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One episode of training."""
+
+    frames: int
+    """Environment frames (action repeat included) seen when the episode ended."""
+    value: float
+    """Its return, exploration included."""
+    source: str
+    """Who acted: "random" or "planner"."""
+
+
+def summarise(
+    name: str,
+    returns: Sequence[float],
+    seeds: Sequence[int],
+    decision_ms: np.ndarray,
+    *,
+    environments: int,
+    note: str = "",
+) -> Evaluation:
+    """An `Evaluation` of what `drift_wm.episodes.run_episodes` returned; `decision_ms` is (decisions,)."""
+    p50, p95 = np.percentile(decision_ms, [50, 95])
+    return Evaluation(name, tuple(returns), tuple(seeds), float(p50), float(p95), environments, note)

@@ -1,0 +1,173 @@
+"""Run folders: what a command was asked, with what versions, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "h5py", "hydra-core")
+
+
+class RunFolder:
+    """A folder that one run writes to, and a later one may continue.
+
+    Args:
+        path: created if absent.
+
+    Raises:
+        OSError: the folder cannot be written; the message says what to do.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / ".writable"
+            probe.write_bytes(b"\0" * 4096)
+            probe.unlink()
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                f"cannot write to the run folder ({error.strerror}); set run_dir=... to a folder with "
+                "write permission and free space",
+                str(path),
+            ) from error
+
+    def write_config(self, command: str, config: Any) -> None:
+        """Keep what was asked: `config` is the command's dataclass.
+
+        Raises:
+            ValueError: the folder belongs to a run with another command or other settings.
+        """
+        asked = {"command": command, **json.loads(json.dumps(asdict(config)))}
+        path = self.path / "config.json"
+        if path.exists():
+            _require_same_run(path, json.loads(path.read_text()), asked)
+        else:
+            write_json(path, asked)
+        write_json(self.path / "environment.json", describe_environment())
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Write `results.json`, atomically."""
+        write_json(self.path / "results.json", results)
+
+    def read_results(self) -> dict[str, Any] | None:
+        """The results of a finished run, or None."""
+        path = self.path / "results.json"
+        if not path.exists():
+            return None
+        results: dict[str, Any] = json.loads(path.read_text())
+        return results
+
+    @property
+    def checkpoints(self) -> Path:
+        """One file a training round, the lineage of the run."""
+        return self.path / "checkpoints"
+
+    def checkpoint_of_round(self, number: int) -> Path:
+        """Where round `number`, counted from 0, is saved."""
+        return self.checkpoints / f"round_{number:04d}.pt"
+
+
+def default_path(command: str, task: str, seed: int) -> Path:
+    """runs/<command>/<task>/<date-time>-seed<seed>, below the working directory."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / command / task / f"{stamp}-seed{seed}"
+
+
+def newest_checkpoint(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the newest of a run folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if path.is_file():
+        return path
+    found = sorted(path.glob("checkpoints/round_*.pt")) or sorted(path.glob("round_*.pt"))
+    if not found:
+        raise ValueError(
+            f"no checkpoint at {path}: expected a .pt file, or a run folder of `drift-wm train` or `drift-wm online` "
+            "that has finished at least one round"
+        )
+    return found[-1]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write beside the target, then rename, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(_plain(content), indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and source revision, for the record."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
+    ignored = {"run_dir", "threads", "device"}  # where and on what, not what
+    differing = [
+        f"{name} (there {found.get(name)!r}, asked {asked.get(name)!r})"
+        for name in sorted(found.keys() | asked.keys())
+        if name not in ignored and found.get(name) != asked.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{path.parent} holds a run with other settings: {'; '.join(differing)}. "
+            "Repeat that run's settings to continue it, or choose another run_dir"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become null."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _processor() -> str:
+    """The processor's name; Linux keeps it where `platform` does not look."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _git_commit() -> str | None:
+    """The revision of the package's own checkout; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or a checkout it does not trust: the record says so by null
+    return answer.stdout.strip()

@@ -1,0 +1,251 @@
+"""What each command can be asked: plain dataclasses, filled by the command line or by hand.
+
+They are not frozen, because OmegaConf makes the nodes of frozen classes read-only and refuses overrides;
+nothing changes them after construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.planners.loop import PlannerConfig
+from drift_wm.training import TrainingConfig
+from drift_wm.world_model import WorldModelConfig
+
+OBJECTIVES = ("return", "goal")
+RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
+ACTORS = ("model", "simulator", "random")
+
+
+@dataclass
+class EnvSettings:
+    """The environment around a task."""
+
+    action_repeat: int = 2
+    """Control steps for which each action is held; frames in all reports count every one of them."""
+    render_width: int = 320
+    """Pixels of videos."""
+    render_height: int = 240
+    """Pixels of videos."""
+    render_fast: bool = False
+    """Without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
+
+    def __post_init__(self) -> None:
+        for name in ("action_repeat", "render_width", "render_height"):
+            _require(getattr(self, name) >= 1, f"env.{name}", getattr(self, name), "an integer of at least 1")
+
+
+@dataclass
+class ObjectiveSettings:
+    """What a planner is after."""
+
+    name: str = "return"
+    """`return`: the predicted return. `goal`: closeness of predicted observations to `goal`."""
+    discount: float = 1.0
+    """Per decision, of predicted rewards."""
+    goal: list[float] = field(default_factory=list)
+    """Goal observation, D numbers, for `goal`."""
+    action_penalty: float = 0.0
+    """Weight of the squared actions, subtracted."""
+    action_rate_penalty: float = 0.0
+    """Weight of the squared changes between consecutive actions, subtracted."""
+
+    def __post_init__(self) -> None:
+        _require(self.name in OBJECTIVES, "objective.name", self.name, f"one of {', '.join(OBJECTIVES)}")
+        _require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
+
+
+@dataclass
+class RiskSettings:
+    """What several sampled futures of one candidate are worth together."""
+
+    name: str = "mean"
+    """`mean`, `worst`, `cvar` or `mean_minus_spread`."""
+    level: float = 0.25
+    """`cvar`: the share of worst futures that counts. `mean_minus_spread`: weight of the spread."""
+
+    def __post_init__(self) -> None:
+        _require(self.name in RISKS, "risk.name", self.name, f"one of {', '.join(RISKS)}")
+
+
+@dataclass
+class RunSettings:
+    """What every command knows."""
+
+    task: str = "cartpole-swingup"
+    """A `domain-task` of the dm-control suite."""
+    seed: int = 1
+    """Of everything random in the run."""
+    run_dir: str | None = None
+    """Folder of the run; the same folder and settings continue it. Default: runs/<command>/<task>/<time>."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int = 0
+    """Of torch and of the simulator; 0 takes every core."""
+    env: EnvSettings = field(default_factory=EnvSettings)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**31, "seed", self.seed, "an integer in [0, 2^31)")
+        _require(self.threads >= 0, "threads", self.threads, "an integer of at least 0")
+
+
+@dataclass
+class PlanningSettings(RunSettings):
+    """Commands that plan."""
+
+    planner: PlannerConfig = field(default_factory=ICEMConfig)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    particles: int = 1
+    """P, sampled futures of each candidate."""
+    exploration_std: float = 0.0
+    """Standard deviation of Gaussian noise on the actions executed while collecting."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.particles >= 1, "particles", self.particles, "an integer of at least 1")
+        _require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
+
+
+@dataclass
+class CollectSettings(PlanningSettings):
+    """`drift-wm collect`: record episodes to an HDF5 file."""
+
+    actor: str = "random"
+    """`random`, `simulator` (plans in the true simulator) or `model` (plans in `checkpoint`)."""
+    checkpoint: str | None = None
+    """For `model`: a checkpoint, or the run folder that holds it."""
+    episodes: int = 10
+    """How many to record, those already in the file included."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_actor(self.actor, self.checkpoint)
+        _require(self.episodes >= 1, "episodes", self.episodes, "an integer of at least 1")
+
+
+@dataclass
+class TrainSettings(RunSettings):
+    """`drift-wm train`: a world model from a file of episodes."""
+
+    data: str = ""
+    """HDF5 file in the robomimic schema."""
+    obs_keys: list[str] | None = None
+    """Observation keys, concatenated; default: all that are low-dimensional."""
+    mask: str | None = None
+    """Name of a subset in the file's `mask/` group."""
+    decision_seconds: float = 0.0
+    """Seconds between two rows of the file; only recorded. 0: unknown."""
+    parent: str | None = None
+    """A checkpoint, or the run folder that holds it, to continue from for a further period."""
+    steps: int = 5000
+    """Training steps of this period."""
+    held_out_fraction: float = 0.1
+    """Share of the episodes kept for measuring."""
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
+        _require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
+        _require(
+            0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)"
+        )
+
+
+@dataclass
+class OnlineSettings(PlanningSettings):
+    """`drift-wm online` and `demo`: collect, train on, plan, repeat; then evaluate."""
+
+    episodes: int = 9
+    """Episodes collected in all."""
+    random_episodes: int = 1
+    """How many of them act at random, before there is a model."""
+    round_steps: int = 1000
+    """Training steps after each episode."""
+    evaluation_episodes: int = 5
+    """Of the final model, on reset seeds apart from training."""
+    evaluation_seed: int = 1_000_000
+    """First of those reset seeds."""
+    reference_random_episodes: int = 0
+    """Evaluation episodes of the random policy, as a reference row."""
+    reference_simulator_episodes: int = 0
+    """Evaluation episodes of the same planner in the true simulator, as the ceiling row."""
+    video: bool = True
+    """Film the best evaluation episode."""
+    model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("random_episodes", "round_steps", "evaluation_episodes"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+        expected = f"an integer of at least random_episodes={self.random_episodes}"
+        _require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
+
+
+@dataclass
+class EvaluateSettings(PlanningSettings):
+    """`drift-wm evaluate`: roll a policy out; the task and its settings come from the checkpoint."""
+
+    actor: str = "model"
+    """`model` (plans in `checkpoint`), `simulator` (plans in the true simulator) or `random`."""
+    checkpoint: str | None = None
+    """For `model`: a checkpoint, or the run folder that holds it."""
+    episodes: int = 5
+    """How many."""
+    evaluation_seed: int = 1_000_000
+    """First reset seed; episode i uses the i-th after it."""
+    batch: int = 8
+    """Environments acted in at once."""
+    video: bool = True
+    """Film the best episode."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_actor(self.actor, self.checkpoint)
+        for name in ("episodes", "batch"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+
+
+@dataclass
+class BenchSettings:
+    """`drift-wm bench`: tasks x models x planners x seeds, each an online run; finished ones are skipped."""
+
+    run_dir: str | None = None
+    """Folder of the whole grid; the same folder continues it."""
+    tasks: list[str] = field(default_factory=lambda: ["cartpole-swingup"])
+    """`domain-task` names."""
+    models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
+    """Names of the `model` group."""
+    planners: list[str] = field(default_factory=lambda: ["icem"])
+    """Names of the `planner` group."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Training seeds."""
+    overrides: list[str] = field(default_factory=list)
+    """Further overrides of every online run, such as `episodes=20`."""
+    reference_random_episodes: int = 5
+    """Episodes of the random policy for each task."""
+    reference_simulator_episodes: int = 1
+    """Episodes of each planner in the true simulator for each task."""
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "models", "planners", "seeds"):
+            _require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
+
+
+def _require_actor(actor: str, checkpoint: str | None) -> None:
+    _require(actor in ACTORS, "actor", actor, f"one of {', '.join(ACTORS)}")
+    _require(
+        actor != "model" or checkpoint is not None,
+        "checkpoint",
+        checkpoint,
+        "a checkpoint or run folder to plan in; or set actor=simulator or actor=random",
+    )
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{name}={value!r}: expected {expected}")

@@ -1,0 +1,111 @@
+"""Training from a file of episodes, and the round of training that the online loop repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.diagnostics import held_out_metrics
+from drift_wm.interfaces import Metrics, Spec
+from drift_wm.metrics import MetricsLog
+from drift_wm.normalisation import Scales
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.settings import TrainSettings
+from drift_wm.training import Trainer
+
+
+def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> Metrics:
+    """Train a world model on a file for one round; a folder that holds an unfinished run is continued.
+
+    Args:
+        settings: what to train, on what.
+        folder: receives checkpoints, metrics and `results.json`.
+        device: where to train.
+
+    Returns:
+        The metrics of the last batch, and those on held-out episodes with the prefix `held_out_`.
+    """
+    episodes = read_episodes(settings.data, obs_keys=settings.obs_keys, mask=settings.mask)
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
+    trainer = Trainer(spec, settings.model, settings.training, seed=settings.seed, device=device)
+    last_round = 0
+    if settings.parent is not None:
+        trainer.restore(load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device))
+        last_round = trainer.rounds
+    resume(trainer, folder, device=device)
+    metrics: Metrics = {}
+    if trainer.rounds <= last_round:
+        with MetricsLog(folder.path) as log:
+            metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
+    held_out_measured = held_out_metrics(trainer.world_model, held_out, seed=settings.seed)
+    metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
+    folder.write_results(
+        {
+            "command": "train",
+            "data": settings.data,
+            "checkpoint": str(folder.checkpoint_of_round(last_round)),
+            "model_id": trainer.id(),
+            "steps": trainer.steps,
+            "episodes": {"training": len(training), "held_out": len(held_out)},
+            "metrics": metrics,
+        }
+    )
+    return metrics
+
+
+def fit_round(
+    trainer: Trainer, episodes: Sequence[Episode], steps: int, *, folder: RunFolder, log: MetricsLog
+) -> Metrics:
+    """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
+    model = trainer.model
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk)))
+    windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
+    with track(f"train, round {trainer.rounds + 1}", steps) as task:
+
+        def on_step(done: int, total: int, metrics: Metrics) -> None:
+            log.record("train", trainer.steps, metrics)
+            task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
+
+        return trainer.train_round(
+            windows, steps, on_step=on_step, save_to=folder.checkpoint_of_round(trainer.rounds)
+        )
+
+
+def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:
+    """Continue from the newest checkpoint of the folder, if it has one."""
+    if any(folder.checkpoints.glob("round_*.pt")):
+        trainer.restore(load_checkpoint(newest_checkpoint(folder.path), device=device))
+
+
+def split(
+    episodes: Sequence[Episode], held_out_fraction: float, *, seed: int
+) -> tuple[list[Episode], list[Episode]]:
+    """Whole episodes, at random: training and held out. A fraction above 0 holds out at least one of several."""
+    count = round(held_out_fraction * len(episodes))
+    if held_out_fraction > 0 and len(episodes) > 1:
+        count = min(max(count, 1), len(episodes) - 1)
+    chosen = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
+    training = [episode for i, episode in enumerate(episodes) if i not in chosen]
+    return training, [episodes[i] for i in sorted(chosen)]
+
+
+def scales_of(statistics: Statistics) -> Scales:
+    """The scales of a data set's statistics, as a normaliser takes them."""
+    steps = len(statistics.changes.mean)
+    reward_mean, reward_std = (x.expand(steps, 1) for x in (statistics.rewards.mean, statistics.rewards.std))
+    return Scales(
+        obs_mean=statistics.obs.mean,
+        obs_std=statistics.obs.std,
+        target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
+        target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
+    )

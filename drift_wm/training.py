@@ -1,0 +1,283 @@
+"""Training of a world model in rounds, each continuing from the last model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Batch, Metrics, Spec
+from drift_wm.normalisation import Scales
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+
+@dataclass
+class TrainingConfig:
+    """How a world model is trained."""
+
+    batch_size: int = 256
+    """Windows per step."""
+    learning_rate: float = 1e-3
+    """Peak of each round: AdamW rises over `warmup` steps, then falls by a cosine to `final_fraction` of it."""
+    final_fraction: float = 0.01
+    """The energy field has nearly constant length, so a model trained at a constant rate never settles."""
+    warmup: int = 50
+    """Steps of linear rise at the start of a round."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    clip: float = 10.0
+    """Largest norm of a gradient."""
+    ema_decay: float = 0.995
+    """Per step, of the averaged weights that plan and predict."""
+    log_every: int = 50
+    """Steps between two records of the metrics."""
+    checkpoint_every: int = 2000
+    """Steps between two checkpoints inside a round, besides the one at its end."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name}={getattr(self, name)}: expected an integer of at least 1")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"training.{name}={getattr(self, name)}: expected a number above 0")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"training.ema_decay={self.ema_decay}: expected a number in [0, 1)")
+        if self.warmup < 0:
+            raise ValueError(f"training.warmup={self.warmup}: expected an integer of at least 0")
+
+
+class TrainingData(Protocol):
+    """A source of random training windows."""
+
+    def sample(self, size: int, rng: torch.Generator) -> Batch:
+        """A batch of windows, drawn uniformly."""
+        ...
+
+
+OnStep = Callable[[int, int, Metrics], None]
+"""(steps done in this round, steps of the round, metrics) after every `log_every` steps."""
+
+
+class Trainer:
+    """A world model with everything needed to continue it: optimiser, averaged weights, RNG, counters.
+
+    Args:
+        spec: sizes of the task.
+        model_config: shape of the model.
+        config: how to train it.
+        seed: of initial weights and of all batches and noise.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        model_config: WorldModelConfig,
+        config: TrainingConfig,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config = config
+        self.model = LearnedWorldModel(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.rng = torch.Generator(device).manual_seed(seed)
+        self.rounds = 0  # finished
+        self.round_step = 0  # of the round in progress
+        self.steps = 0  # of all rounds
+        self.parent: str | None = None
+
+    @property
+    def world_model(self) -> LearnedWorldModel:
+        """The averaged model: what plans and predicts."""
+        model: LearnedWorldModel = self.averaged.module
+        return model
+
+    def rescale(self, scales: Scales) -> None:
+        """Adopt the scales of the data of the next round; predictions stay as they are."""
+        self.model.rescale(scales)
+        self.world_model.rescale(scales)
+
+    def train_round(
+        self,
+        data: TrainingData,
+        steps: int,
+        *,
+        on_step: OnStep = lambda done, total, metrics: None,
+        save_to: Path | None = None,
+    ) -> Metrics:
+        """Train to the end of the round in progress, or through a new one.
+
+        Args:
+            data: training windows.
+            steps: length of the round.
+            on_step: called every `log_every` steps and at the end, with metrics of the latest batch.
+            save_to: where to write checkpoints, on the way, at the end, and when interrupted from the keyboard.
+
+        Returns:
+            The metrics of the last batch.
+
+        Raises:
+            FloatingPointError: the loss is not finite. The batch and the RNG are saved beside `save_to` first.
+        """
+        metrics: Metrics = {}
+        self.model.train()
+        try:
+            while self.round_step < steps:
+                measured = self._step(data, steps, save_to)
+                at_end = self.round_step == steps
+                if at_end or self.round_step % self.config.log_every == 0:
+                    metrics = {name: float(value) for name, value in measured.items()}
+                    on_step(self.round_step, steps, metrics)
+                if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
+                    self.save(save_to)
+        except KeyboardInterrupt:
+            if save_to is not None:
+                self.save(save_to)
+            raise
+        self.rounds += 1
+        self.round_step = 0
+        if save_to is not None:
+            self.save(save_to)
+        self.parent = self.id()
+        return metrics
+
+    def id(self) -> str:
+        """Content hash of the averaged weights."""
+        return weights_id(self.world_model.state_dict())
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which training goes on bit for bit."""
+        spec, model_config = self.model.spec, self.model.config
+        save_checkpoint(
+            path,
+            Checkpoint(
+                id=self.id(),
+                parent=self.parent,
+                kind="world_model",
+                config={"spec": asdict(spec), "model": asdict(model_config), "training": asdict(self.config)},
+                state={
+                    "model": self.model.state_dict(),
+                    "averaged": self.averaged.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "rng": self.rng.get_state(),
+                    "rounds": self.rounds,
+                    "round_step": self.round_step,
+                    "steps": self.steps,
+                },
+            ),
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint of the same shape.
+
+        Raises:
+            ValueError: the checkpoint was made for other dimensions.
+        """
+        require_same_shape(checkpoint, self.model.spec, self.model.config)
+        state = checkpoint.state
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.rng.set_state(state["rng"].cpu())
+        self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
+        self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
+
+    def _step(self, data: TrainingData, steps: int, save_to: Path | None) -> dict[str, Tensor]:
+        rng_before = self.rng.get_state()
+        batch = data.sample(self.config.batch_size, self.rng)
+        loss, measured = self.model.loss(batch, rng=self.rng)
+        if not torch.isfinite(loss):
+            self._raise_non_finite(batch, rng_before, float(loss), save_to)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        rate = self._learning_rate(self.round_step, steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.averaged.update_parameters(self.model)
+        self.steps += 1
+        self.round_step += 1
+        return {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate), **measured}
+
+    def _learning_rate(self, step: int, steps: int) -> float:
+        config = self.config
+        if step < config.warmup:
+            return config.learning_rate * (step + 1) / config.warmup
+        progress = (step - config.warmup) / max(1, steps - config.warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        return config.learning_rate * (config.final_fraction + (1 - config.final_fraction) * cosine)
+
+    def _raise_non_finite(self, batch: Batch, rng: Tensor, loss: float, save_to: Path | None) -> None:
+        where = "nothing was saved, as training runs without a folder"
+        if save_to is not None:
+            path = save_to.with_name("non_finite_batch.pt")
+            torch.save({"obs": batch.obs, "actions": batch.actions, "reward": batch.reward, "rng": rng}, path)
+            where = f"batch and RNG state are in {path}"
+        raise FloatingPointError(
+            f"the loss became {loss} at step {self.steps}; {where}. "
+            "Look for extreme values in the data, or lower training.learning_rate"
+        )
+
+
+def require_same_shape(checkpoint: Checkpoint, spec: Spec, model_config: WorldModelConfig) -> None:
+    """Raise a ValueError that names each setting in which a checkpoint differs from what is asked of it."""
+    if checkpoint.kind != "world_model":
+        raise ValueError(f"expected a checkpoint of a world model, found one of kind {checkpoint.kind!r}")
+    wanted = {**asdict(spec), **asdict(model_config)}
+    found = {**checkpoint.config["spec"], **checkpoint.config["model"]}
+    wanted |= {f"generator.{name}": value for name, value in wanted.pop("generator").items()}
+    found |= {f"generator.{name}": value for name, value in found.pop("generator").items()}
+    differing = [
+        f"{name} (checkpoint {found.get(name)!r}, here {value!r})"
+        for name, value in wanted.items()
+        if name != "precision" and found.get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"checkpoint {checkpoint.id} does not fit: {', '.join(differing)}. "
+            "Use the task and model settings it was trained with, or start a new run"
+        )
+
+
+def load_world_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> LearnedWorldModel:
+    """The averaged model of a checkpoint, ready to predict."""
+    if checkpoint.kind != "world_model":
+        raise ValueError(f"expected a checkpoint of a world model, found one of kind {checkpoint.kind!r}")
+    spec, config = stored_shape(checkpoint)
+    model = LearnedWorldModel(spec, config, rng=torch.Generator().manual_seed(0))
+    prefix = "module."
+    averaged = checkpoint.state["averaged"]
+    model.load_state_dict({name.removeprefix(prefix): v for name, v in averaged.items() if name.startswith(prefix)})
+    return model.to(device).eval()
+
+
+def stored_shape(checkpoint: Checkpoint) -> tuple[Spec, WorldModelConfig]:
+    """The task and model settings a checkpoint was trained with.
+
+    Raises:
+        ValueError: the settings are not those of this package.
+    """
+    stored: dict[str, Any] = checkpoint.config
+    try:
+        spec = Spec(**stored["spec"])
+        model = dict(stored["model"])
+        return spec, WorldModelConfig(generator=GeneratorConfig(**model.pop("generator")), **model)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"checkpoint {checkpoint.id} carries settings this version does not know ({error}); "
+            "load it with the version of drift_wm that wrote it"
+        ) from error

@@ -1,0 +1,91 @@
+"""`mujoco.rollout` with dm_control's conventions: many control sequences at once, on a pool of threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import mujoco
+import numpy as np
+from mujoco import rollout as mujoco_rollout
+
+from drift_wm.envs.kinematics import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectories:
+    """M simulated sequences, seen after each of their T control steps."""
+
+    states: Array
+    """(M, T, F) full physics states."""
+    sensordata: Array
+    """(M, T, ns) what dm_control's sensors read at that moment."""
+    valid: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
+    """(M, T) False from the step on in which MuJoCo warned (dm_control raises `PhysicsError` there)."""
+
+
+class RolloutPool:
+    """Threads, and one `MjData` for each, that roll out models of one size."""
+
+    def __init__(self, model: mujoco.MjModel, *, threads: int | None, sub_steps: int) -> None:
+        """Start the threads.
+
+        Args:
+            model: any of the models that will be rolled out; it fixes the sizes.
+            threads: how many; None for every core.
+            sub_steps: physics steps per control step.
+
+        Raises:
+            ValueError: fewer than one thread.
+        """
+        count = (os.cpu_count() or 1) if threads is None else threads
+        if count < 1:
+            raise ValueError(f"threads is {threads}; expected at least 1, or None for every core")
+        self._rollout = mujoco_rollout.Rollout(nthread=count)
+        self._data = [mujoco.MjData(model) for _ in range(count)]
+        self._sub_steps = sub_steps
+        self._after_integration = np.repeat(
+            model.sensor_needstage == int(mujoco.mjtStage.mjSTAGE_ACC), model.sensor_dim
+        )
+
+    def run(
+        self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array
+    ) -> Trajectories:
+        """Roll out M sequences.
+
+        Args:
+            models: the model of each sequence, or a single one for all.
+            states: (M, F) full physics states to start from.
+            warmstarts: (M, V) the solver's warm starts of those states, without which the result differs.
+            controls: (M, T, nu) controls, each held for one control step.
+        """
+        # One physics step more than the T control steps: MuJoCo measures the sensors of a row before it
+        # integrates, dm_control reads those of the state after.
+        held = np.repeat(controls, self._sub_steps, axis=1)
+        held = np.concatenate((held, held[:, -1:]), axis=1)
+        rows, sensors = self._rollout.rollout(models, self._data, states, held, initial_warmstart=warmstarts)
+        last = np.arange(1, controls.shape[1] + 1) * self._sub_steps - 1
+        sensordata = sensors[:, last + 1]
+        # dm_control refreshes positions and velocities after integrating, but no accelerations and forces.
+        sensordata[..., self._after_integration] = sensors[:, last][..., self._after_integration]
+        # After a warning MuJoCo stops the sequence and repeats its last row: the clock stands still.
+        times = np.concatenate((states[:, None, 0], rows[..., 0]), axis=1)
+        period = models[0].opt.timestep
+        runs = np.logical_and.accumulate(np.abs(np.diff(times) - period) < period / 2, axis=1)
+        return Trajectories(states=rows[:, last], sensordata=sensordata, valid=runs[:, last + 1])
+
+    def close(self) -> None:
+        """Stop the threads; `run` raises `RuntimeError` from now on."""
+        if self._rollout.rollout_ is not None:
+            self._rollout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

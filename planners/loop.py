@@ -1,0 +1,238 @@
+"""The planning loop that all sampling-based planners share, and their common settings."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from drift_wm.interfaces import Plan, Score
+from drift_wm.planners.noise import ColouredNoise
+
+EXECUTE = ("best", "mean")
+
+
+def require(condition: bool, name: str, value: object, expected: str) -> None:
+    """Raise a `ValueError` that names a planner's setting, its value and what was expected of it."""
+    if not condition:
+        raise ValueError(f"planner.{name} is {value!r}; expected {expected}. Change planner.{name}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerConfig:
+    """What every sampling-based planner needs to know."""
+
+    horizon: int = 50
+    """H: actions in a sequence, in decisions; a model may ask for a multiple of its chunk."""
+    candidates: int = 256
+    """N: sequences scored per iteration, those carried over from earlier included."""
+    iterations: int = 4
+    """Rounds of proposing, scoring and refitting per decision."""
+    initial_std: float = 0.5
+    """Standard deviation of the proposals at the start of a decision, in units of the action range [-1, 1]."""
+    min_std: float = 0.05
+    """Floor of the refitted standard deviation."""
+    noise_exponent: float = 0.0
+    """beta of the proposals' power-law noise along the horizon; 0 is white, larger is smoother."""
+    execute: str = "best"
+    """What to execute: `best`, the best sequence seen for the decision, or `mean`, the refitted centre."""
+
+    def __post_init__(self) -> None:
+        """Reject settings no planner can work with."""
+        require(self.horizon >= 1, "horizon", self.horizon, "an integer of at least 1")
+        require(self.candidates >= 2, "candidates", self.candidates, "an integer of at least 2")
+        require(self.iterations >= 1, "iterations", self.iterations, "an integer of at least 1")
+        require(0 < self.initial_std < math.inf, "initial_std", self.initial_std, "a positive number")
+        expected = f"a number from 0 to initial_std = {self.initial_std}"
+        require(0 <= self.min_std <= self.initial_std, "min_std", self.min_std, expected)
+        require(math.isfinite(self.noise_exponent), "noise_exponent", self.noise_exponent, "a finite number")
+        require(self.execute in EXECUTE, "execute", self.execute, f"one of {', '.join(EXECUTE)}")
+
+
+ConfigT_co = TypeVar("ConfigT_co", bound=PlannerConfig, covariant=True)
+
+
+class SamplingPlanner(ABC, Generic[ConfigT_co]):
+    """Proposes action sequences, scores them and refits the proposal; a subclass adds the rule of refitting.
+
+    The noise of a decision is shared by all environments of a batch, so a batch is planned as each of its
+    environments would be alone.
+    """
+
+    def __init__(
+        self,
+        config: ConfigT_co,
+        action_size: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Set up a planner.
+
+        Args:
+            config: settings of the loop and of the rule.
+            action_size: A.
+            device: where plans and candidates live.
+            dtype: their floating-point type.
+
+        Raises:
+            ValueError: `action_size` is not positive.
+        """
+        if action_size < 1:
+            raise ValueError(f"action_size is {action_size}; expected at least 1. Pass Spec.action_size.")
+        self.config = config
+        self.action_size = action_size
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.horizon = config.horizon
+        self._noise = ColouredNoise(config.horizon, config.noise_exponent)
+
+    @property
+    def populations(self) -> tuple[int, ...]:
+        """Sequences scored in each iteration of a decision."""
+        return (self.config.candidates,) * self.config.iterations
+
+    @property
+    def carried_elites(self) -> int:
+        """E: sequences that a plan carries to the next decision."""
+        return 0
+
+    def propose(self, plan: Plan, noise: Tensor) -> Tensor:
+        """Noise (N, H, A) -> proposals (B, N, H, A), not yet within bounds."""
+        return torch.addcmul(plan.mean.unsqueeze(1), noise, plan.std.unsqueeze(1))
+
+    def incumbents(self, plan: Plan, iteration: int) -> Tensor:
+        """(B, M, H, A): known sequences that take the place of the first M proposals of an iteration."""
+        return plan.mean.unsqueeze(1)
+
+    @abstractmethod
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+        """The update rule.
+
+        Args:
+            plan: the plan so far; `best` and `score` already account for these candidates.
+            candidates: (B, N, H, A) in [-1, 1].
+            scores: (B, N), finite or -inf, at least one finite per environment.
+
+        Returns:
+            The plan with a new mean, standard deviation and elites.
+        """
+
+    def init(self, batch_size: int) -> Plan:
+        """The plan of someone who knows nothing yet: zero actions, the initial spread, no score."""
+        mean = torch.zeros(batch_size, self.horizon, self.action_size, device=self.device, dtype=self.dtype)
+        return Plan(
+            mean=mean,
+            std=torch.full_like(mean, self.config.initial_std),
+            best=torch.zeros_like(mean),
+            score=mean.new_full((batch_size,), -torch.inf),
+            elites=mean.new_zeros(batch_size, self.carried_elites, self.horizon, self.action_size),
+        )
+
+    @torch.no_grad()
+    def improve(self, score: Score, plan: Plan, *, rng: torch.Generator) -> Plan:
+        """Spend one decision's budget of candidates on the plan.
+
+        `best` and `score` of the plan are kept where nothing better is found: call `shift`, with 0 steps if
+        need be, whenever the score function has changed.
+
+        Args:
+            score: (B, N, H, A) -> (B, N), higher is better; called without gradients. Scores that are NaN or
+                infinite rank last and are counted in `Plan.non_finite`.
+            plan: where to start from.
+            rng: source of the proposals' noise, on any device; `populations` sequences are drawn from it.
+
+        Raises:
+            ValueError: the plan was made for another horizon or action size, or the scores' shape is wrong.
+            FloatingPointError: an environment has no candidate with a finite score.
+        """
+        self._check(plan)
+        plan = replace(plan, non_finite=0)
+        noise = self._noise.sample(sum(self.populations), self.action_size, rng=rng)
+        noise = noise.to(self.device, self.dtype)
+        for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
+            candidates = self.propose(plan, draw)
+            incumbents = self.incumbents(plan, iteration)
+            candidates[:, : incumbents.shape[1]] = incumbents
+            candidates.clamp_(-1.0, 1.0)
+            scores, failures = finite_scores(score(candidates), candidates)
+            plan = remember_best(plan, candidates, scores)
+            plan = self.refit(plan, candidates, scores)
+            plan = replace(plan, non_finite=plan.non_finite + failures)
+        return plan
+
+    def shift(self, plan: Plan, steps: int) -> Plan:
+        """The warm start of the next decision, after the first `steps` actions were executed.
+
+        Mean and elites move forward by `steps` and repeat their last action at the end; the standard
+        deviation returns to its initial value; `best` and `score` are as in a new plan.
+
+        Raises:
+            ValueError: `steps` is negative or larger than the horizon.
+        """
+        self._check(plan)
+        if not 0 <= steps <= self.horizon:
+            raise ValueError(f"steps is {steps}; expected 0 to horizon = {self.horizon}. Replan sooner.")
+        kept = torch.arange(steps, steps + self.horizon, device=plan.mean.device).clamp_max_(self.horizon - 1)
+        return replace(
+            self.init(plan.mean.shape[0]),
+            mean=plan.mean.index_select(1, kept),
+            elites=plan.elites.index_select(2, kept),
+        )
+
+    def action(self, plan: Plan) -> Tensor:
+        """(B, H, A): the sequence to execute now, `best` or `mean` as configured."""
+        return plan.best if self.config.execute == "best" else plan.mean
+
+    def _check(self, plan: Plan) -> None:
+        expected = (self.horizon, self.action_size)
+        if tuple(plan.mean.shape[1:]) != expected:
+            raise ValueError(
+                f"the plan's sequences have shape {tuple(plan.mean.shape[1:])}; this planner expects "
+                f"(horizon, action_size) = {expected}. Start from this planner's own init()."
+            )
+
+
+def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
+    """Rank NaN and infinite scores last.
+
+    Args:
+        scores: (B, N) as the score function returned them.
+        candidates: (B, N, H, A) that were scored.
+
+    Returns:
+        (B, N) scores of the candidates' type, -inf where they were not finite, and the number of those.
+
+    Raises:
+        ValueError: the scores' shape is not (B, N).
+        FloatingPointError: an environment has no finite score.
+    """
+    batch_size, count = candidates.shape[:2]
+    if scores.shape != (batch_size, count):
+        raise ValueError(
+            f"the score function returned shape {tuple(scores.shape)}; expected (environments, candidates) = "
+            f"{(batch_size, count)}. Reduce futures by an objective and a risk rule, as make_score does."
+        )
+    scores = scores.to(candidates.dtype)
+    finite = torch.isfinite(scores)
+    usable: list[int] = finite.sum(dim=1).tolist()
+    if min(usable) == 0:
+        lost = [environment for environment, number in enumerate(usable) if number == 0]
+        raise FloatingPointError(
+            f"all {count} candidates of environments {lost} have a NaN or infinite score: the model diverges "
+            "for every action sequence. Check the observations it was given, its normaliser and its checkpoint."
+        )
+    failures = batch_size * count - sum(usable)
+    return (torch.where(finite, scores, -torch.inf) if failures else scores), failures
+
+
+def remember_best(plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    """The plan with `best` and `score` replaced where one of the (B, N, H, A) candidates does better."""
+    top, index = scores.max(dim=1)
+    winner = candidates[torch.arange(len(index), device=index.device), index]
+    better = (top > plan.score)[:, None, None]
+    return replace(plan, best=torch.where(better, winner, plan.best), score=torch.maximum(top, plan.score))

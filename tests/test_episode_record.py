@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from drift_wm.datasets.episodes import Episode, count_windows
+
+
+def arrays(length=4, obs_size=3, action_size=2):
+    return {
+        "obs": np.zeros((length + 1, obs_size), np.float32),
+        "actions": np.zeros((length, action_size), np.float32),
+        "rewards": np.zeros(length, np.float32),
+        "terminated": False,
+    }
+
+
+def test_an_episode_has_the_length_of_its_actions():
+    episode = Episode(**arrays(length=4), states=np.zeros((5, 7)))
+    assert len(episode) == 4
+    assert (episode.seed, episode.source) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"obs": np.zeros((5, 3))}, "obs is float64 .* expected float32 with 2 dimensions"),
+        ({"actions": np.zeros(4, np.float32)}, r"actions is float32 of shape \(4,\)"),
+        ({"states": np.zeros((5, 3), np.float32)}, "states is float32 .* expected float64"),
+        ({"obs": np.zeros((4, 3), np.float32)}, "obs has 4 rows, expected 5 .*: align"),
+        ({"rewards": np.zeros(5, np.float32)}, "rewards has 5 rows, expected 4"),
+        ({"states": np.zeros((4, 3))}, "states has 4 rows, expected 5"),
+        ({"actions": np.zeros((0, 2), np.float32)}, "actions has no rows, expected at least 1"),
+        ({"seed": -1}, "seed is -1, expected None or 0"),
+        ({"seed": 2**63}, "expected None or 0"),
+        ({"source": "a\0b"}, "without NUL"),
+    ],
+)
+def test_an_inconsistent_episode_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Episode(**{**arrays(), **change})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("name", "index"), [("obs", (2, 1)), ("actions", (3, 0)), ("rewards", (1,))])
+def test_the_first_number_that_is_not_finite_is_named(name, index, bad):
+    values = arrays()
+    values[name][index] = bad
+    values[name][-1] = bad
+    with pytest.raises(
+        ValueError, match=rf"{name}\[{', '.join(map(str, index))}\] is -?(nan|inf), .*leave out"
+    ):
+        Episode(**values)
+
+
+def test_states_are_checked_for_finite_numbers():
+    states = np.zeros((5, 2))
+    states[4, 1] = np.nan
+    with pytest.raises(ValueError, match=r"states\[4, 1\] is nan"):
+        Episode(**arrays(), states=states)
+
+
+def test_windows_are_counted_within_each_episode():
+    episodes = [Episode(**arrays(length)) for length in (1, 3, 6)]
+    assert count_windows(episodes, 1) == 10
+    assert count_windows(episodes, 3) == 0 + 1 + 4
+
+
+def test_no_window_at_all_names_the_longest_episode():
+    episodes = [Episode(**arrays(length)) for length in (1, 3)]
+    with pytest.raises(ValueError, match=r"chunk = 4 .* longest of 2 episodes has 3 .* smaller chunk"):
+        count_windows(episodes, 4)
+    with pytest.raises(ValueError, match="longest of 0 episodes has 0"):
+        count_windows([], 1)
+    with pytest.raises(ValueError, match="chunk is 0, expected at least 1"):
+        count_windows(episodes, 0)
