@@ -51,14 +51,17 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
     )
 
 
-def make_policy(model: WorldModel, settings: PlanningSettings, *, device: torch.device) -> PlanningPolicy:
-    """Model-predictive control in a world model, without exploration noise."""
+def make_policy(
+    model: WorldModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
+) -> PlanningPolicy:
+    """Model-predictive control in a world model."""
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),
         make_objective(settings.objective),
         make_risk(settings.risk),
         particles=settings.particles,
+        exploration_std=exploration_std,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,14 +24,16 @@ from drift_wm.policies import PlanningPolicy, PlanningState, RandomPolicy
 from drift_wm.progress import track
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint
-from drift_wm.settings import EnvSettings, EvaluateSettings, PlanningSettings
+from drift_wm.settings import CollectSettings, EnvSettings, EvaluateSettings, PlanningSettings
 from drift_wm.training import load_world_model
 from drift_wm.video import real_time, replay_frames, write_video
+from drift_wm.world_model import WorldModelConfig
 
 logger = logging.getLogger(__name__)
 
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 DEFAULT_TASK = "cartpole-swingup"
+RANDOM, SIMULATOR = "random", "true simulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
     return results
 
 
-def make_actor(settings: EvaluateSettings, *, device: torch.device) -> Actor:
+def make_actor(
+    settings: EvaluateSettings | CollectSettings, *, device: torch.device, exploration_std: float = 0.0
+) -> Actor:
     """What the settings say shall act: a model's planner, the simulator's planner, or chance.
 
     Raises:
@@ -76,16 +81,22 @@ def make_actor(settings: EvaluateSettings, *, device: torch.device) -> Actor:
     task, env = settings.task or DEFAULT_TASK, settings.env
     if settings.actor == "simulator":
         simulator = make_simulator(task, settings)
-        return Actor("true simulator", make_policy(simulator, settings, device=device), task, env)
+        policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std)
+        return Actor(SIMULATOR, policy, task, env)
     if settings.actor == "random":
-        return Actor("random", RandomPolicy(make_env(task, env).task_spec.action_size), task, env)
+        return Actor(RANDOM, RandomPolicy(make_env(task, env).task_spec.action_size), task, env)
     assert settings.checkpoint is not None, "settings require a checkpoint for actor=model"
     checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
     task, env = task_of(checkpoint, settings)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
-    name = f"{model.config.generator.name} world model"
-    return Actor(name, make_policy(model, settings, device=device), task, env)
+    policy = make_policy(model, settings, device=device, exploration_std=exploration_std)
+    return Actor(name_of(model.config), policy, task, env)
+
+
+def name_of(config: WorldModelConfig) -> str:
+    """What a table calls a learned world model."""
+    return f"{config.generator.name} world model"
 
 
 def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, EnvSettings]:
@@ -125,7 +136,8 @@ def evaluate_policy(
     envs = [make() for _ in range(min(batch, len(seeds)))]
     spec = envs[0].task_spec
     kept = Replay.open(file, env_args={"env_name": envs[0].task_name}, spec=spec)
-    times: list[np.ndarray] = [_stored_times(file)]
+    times_file = file.with_suffix(".decision_ms.npy")
+    times = [np.load(times_file, allow_pickle=False)] if times_file.exists() else []
     while (start := len(kept)) < len(seeds):
         chosen = seeds[start : start + len(envs)]
         limit = envs[0].decisions_per_episode
@@ -140,7 +152,7 @@ def evaluate_policy(
                 on_decision=lambda done, mean: task.update(done, f"mean return {mean:.0f}"),
             )
         times.append(rollouts.decision_ms)
-        np.save(_times_file(file), np.concatenate(times))
+        np.save(times_file, np.concatenate(times))
         for episode in rollouts.episodes:
             kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])

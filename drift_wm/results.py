@@ -54,6 +54,10 @@ class CurvePoint:
     source: str
     """Who acted: "random" or "planner"."""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
 
 def summarise(
     name: str,

@@ -76,6 +76,7 @@ class Trainer:
         config: how to train it.
         seed: of initial weights and of all batches and noise.
         device: where to train.
+        task: name and action repeat of the environment, for the record that checkpoints carry.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Trainer:
         *,
         seed: int,
         device: torch.device | str = "cpu",
+        task: dict[str, str | int] | None = None,
     ) -> None:
         self.config = config
+        self.task = task
         self.model = LearnedWorldModel(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimiser = torch.optim.AdamW(
@@ -167,7 +170,8 @@ class Trainer:
                 id=self.id(),
                 parent=self.parent,
                 kind="world_model",
-                config={"spec": asdict(spec), "model": asdict(model_config), "training": asdict(self.config)},
+                config={"spec": asdict(spec), "model": asdict(model_config), "training": asdict(self.config),
+                    "task": self.task},
                 state={
                     "model": self.model.state_dict(),
                     "averaged": self.averaged.state_dict(),

@@ -118,7 +118,7 @@ def _render_each(env: Replayable, states: np.ndarray) -> Iterator[Frame]:
 def _encode(path: Path, frames: Iterable[Frame], *, fps: float) -> None:
     writer = imageio.get_writer(
         path,
-        format="FFMPEG",  # type: ignore[arg-type]  # a name is documented; the annotation lacks it
+        format="FFMPEG",
         mode="I",
         fps=fps,
         codec="libx264",

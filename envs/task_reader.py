@@ -6,13 +6,16 @@ The general, slow way (50 to 300 microseconds a state), for tasks that `rewards`
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
-from dm_control.rl.control import Environment
 
 from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.physics_state import StateLayout
+
+if TYPE_CHECKING:
+    from dm_control.rl.control import Environment
 
 
 class TaskReader:
@@ -22,7 +25,7 @@ class TaskReader:
         """Take over an environment, after its first reset, that nobody else uses."""
         self._physics = environment.physics
         self._task = environment.task
-        self._parameters = layout.parameters
+        self._parameters = [(field, np.array(indices)) for field, indices in layout.parameters]
 
     def reward(self, states: StateBatch) -> Array:
         """States (...) -> their rewards (...)."""
@@ -38,13 +41,13 @@ class TaskReader:
 
     def _each(self, states: StateBatch, read: Callable[[], Array]) -> Array:
         model, data = self._physics.model.ptr, self._physics.data.ptr
-        for name, indices in self._parameters:
-            getattr(model, name).flat[list(indices)] = getattr(states.model, name).flat[list(indices)]
-        values = []
-        for index in np.ndindex(states.physics.shape[:-1]):
+        for field, indices in self._parameters:
+            getattr(model, field).flat[indices] = getattr(states.model, field).flat[indices]
+        shape, values = states.physics.shape[:-1], []
+        for index in np.ndindex(shape):
             mujoco.mj_setState(model, data, states.physics[index], mujoco.mjtState.mjSTATE_FULLPHYSICS)
             data.ctrl[:] = states.ctrl[index]
             mujoco.mj_step1(model, data)  # what dm_control itself refreshes after a step
             data.sensordata[:] = states.sensordata[index]
             values.append(read())
-        return np.stack(values).reshape(*states.physics.shape[:-1], *values[0].shape)
+        return np.stack(values).reshape(*shape, *values[0].shape)

@@ -1,0 +1,90 @@
+"""The door between Hydra and the package: YAML groups and overrides in, plain dataclasses out.
+
+Nothing is imported by a name found in a configuration: a planner's class follows from which file of the
+`planner` group was chosen, and that list is below.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from drift_wm.planners.cem import CEMConfig
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.planners.mppi import MPPIConfig
+from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
+from drift_wm.planners.random_shooting import RandomShootingConfig
+from drift_wm.settings import BenchSettings, CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
+
+COMMANDS: dict[str, type] = {
+    "demo": OnlineSettings,
+    "collect": CollectSettings,
+    "train": TrainSettings,
+    "online": OnlineSettings,
+    "evaluate": EvaluateSettings,
+    "bench": BenchSettings,
+}
+PLANNERS: dict[str, type] = {
+    "cem": CEMConfig,
+    "icem": ICEMConfig,
+    "mppi": MPPIConfig,
+    "random_shooting": RandomShootingConfig,
+    "predictive_sampling": PredictiveSamplingConfig,
+}
+
+
+def read_settings(command: str, overrides: Sequence[str]) -> Any:
+    """Compose `<command>.yaml` with overrides such as `planner.horizon=20`.
+
+    Returns:
+        An instance of the command's settings class.
+
+    Raises:
+        ValueError: an override is malformed, unknown or of the wrong type, or a value is refused.
+    """
+    _register()
+    try:
+        with initialize_config_module("drift_wm.configs", version_base="1.3"):
+            return OmegaConf.to_object(compose(command, overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_explain(error, COMMANDS[command], overrides)) from error
+
+
+def setting_names(cls: type, prefix: str = "") -> list[str]:
+    """Dotted names of every setting of a dataclass, nested ones included."""
+    names = []
+    for item in fields(cls):
+        name = prefix + item.name
+        default = item.default_factory() if callable(item.default_factory) else item.default
+        names.extend(setting_names(type(default), f"{name}.") if is_dataclass(default) else [name])
+    return names
+
+
+def _register() -> None:
+    """Tell Hydra the types; storing them again changes nothing."""
+    store = ConfigStore.instance()
+    for command, settings in COMMANDS.items():
+        store.store(name=f"{command}_schema", node=settings)
+    for planner, config in PLANNERS.items():
+        store.store(group="planner", name=f"{planner}_schema", node=config)
+
+
+def _explain(error: Exception, cls: type, overrides: Sequence[str]) -> str:
+    """Hydra's message with its cause, and the nearest names to one that does not exist."""
+    cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+    text = str(error).splitlines()[0] + cause
+    known = setting_names(cls)
+    for override in overrides:
+        name = override.partition("=")[0].lstrip("+~")
+        near = difflib.get_close_matches(name, known, n=3)
+        if name in text and name not in known and near:
+            return f"{text}. Did you mean {' or '.join(near)}?"
+    return f"{text}. See --help for all settings"

@@ -1,0 +1,56 @@
+"""Recording episodes to a file: `drift-wm collect`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_wm.build import make_env
+from drift_wm.datasets.replay import Replay
+from drift_wm.episodes import run_episodes
+from drift_wm.evaluate import make_actor
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder
+from drift_wm.settings import CollectSettings
+
+FILE = "episodes.hdf5"
+
+
+def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
+    """Record episodes, those already in the file included; each is on disk before the next begins.
+
+    Returns:
+        What `results.json` holds.
+    """
+    actor = make_actor(settings, device=device, exploration_std=settings.exploration_std)
+    env = make_env(actor.task, actor.env)
+    file = Replay.open(folder.path / FILE, env_args={"env_name": env.task_name}, spec=env.task_spec)
+    for number in range(len(file), settings.episodes):
+        seed = settings.seed * 1_000 + number
+        with track(f"episode {number + 1} of {settings.episodes}", env.decisions_per_episode) as task:
+            rollouts = run_episodes(
+                actor.policy,
+                [env],
+                seeds=[seed],
+                policy_seed=seed,
+                source=actor.name,
+                device=device,
+                on_decision=lambda done, value: task.update(done, f"return {value:.0f}"),
+            )
+        file.append(rollouts.episodes[0])
+    returns = [float(episode.rewards.sum()) for episode in file.episodes]
+    results = {
+        "command": "collect",
+        "task": actor.task,
+        "action_repeat": actor.env.action_repeat,
+        "actor": actor.name,
+        "file": str(file.path),
+        "episodes": len(file),
+        "frames": file.steps * actor.env.action_repeat,
+        "returns": returns,
+        "mean_return": float(np.mean(returns)),
+    }
+    folder.write_results(results)
+    return results

@@ -1,0 +1,89 @@
+"""The commands `online` and `demo`: learn a task from nothing, measure the result, show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.evaluate import film_best
+from drift_wm.online_loop import OnlineRun
+from drift_wm.plots import learning_curve, save
+from drift_wm.report import Report, write_report
+from drift_wm.results import Evaluation
+from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.settings import OnlineSettings
+
+
+def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
+    """Learn, evaluate beside the references, and write results, plot, film and report.
+
+    Returns:
+        What `results.json` holds.
+    """
+    run = OnlineRun(settings, folder, device=device)
+    run.learn()
+    model_row, episodes = run.evaluate()
+    rows = [model_row, *run.references()]
+    p50, p95 = np.percentile(run.decision_ms(), [50, 95])
+    curve = run.curve
+    results = {
+        "command": "online",
+        "task": run.env.task_name,
+        "seed": settings.seed,
+        "action_repeat": settings.env.action_repeat,
+        "frames": curve[-1].frames,
+        "evaluations": [row.as_dict() for row in rows],
+        "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
+        "curve": [point.as_dict() for point in curve],
+        "model_id": run.trainer.id(),
+        "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
+        "environment": describe_environment(),
+    }
+    folder.write_results(results)
+    _show(run, rows, episodes, results)
+    return results
+
+
+def _show(
+    run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode], results: dict[str, Any]
+) -> None:
+    """Plot, film and page of a finished run."""
+    settings, path = run.settings, run.folder.path
+    model_row, references = rows[0], rows[1:]
+    plot = path / "learning_curve.png"
+    save(learning_curve(run.curve, references=references, task=run.env.task_name, final=model_row), plot)
+    film = film_best(run.env, episodes, path / "best_episode.mp4", wanted=settings.video)
+    decision = results["decision_ms"]
+    write_report(
+        path,
+        Report(
+            title=f"{run.env.task_name}: {model_row.name} under {_planner_name(settings)}",
+            task=run.env.task_name,
+            summary=(
+                f"After {results['frames']:,} environment frames the {model_row.name} reaches a mean return of "
+                f"{model_row.mean:.0f} over {len(model_row.returns)} evaluation episodes."
+            ),
+            evaluations=tuple(rows),
+            curve=tuple(run.curve),
+            images=(plot,),
+            videos=(film,) if film else (),
+            settings=asdict(settings),
+            environment=results["environment"],
+            command=f"drift-wm online task={run.env.task_name} seed={settings.seed}",
+            notes=(
+                f"Deciding for one environment takes {decision['p50']:.1f} ms (median) and {decision['p95']:.1f} ms "
+                f"(95th percentile).",
+                "Evaluation episodes start from reset seeds that training never used.",
+            ),
+        ),
+    )
+
+
+def _planner_name(settings: OnlineSettings) -> str:
+    return type(settings.planner).__name__.removesuffix("Config")

@@ -1,0 +1,155 @@
+"""The main job: collect, train on from the last model for a short period, plan with it, repeat.
+
+Everything random is derived from the run's seed and the episode's number, and every finished piece of work
+is on disk before the next begins: a run that is killed at any moment and started again with the same folder
+does what it would have done, and loses at most the episode or the stretch of training in flight.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_wm.build import make_env, make_policy, make_simulator
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.replay import Replay
+from drift_wm.diagnostics import held_out_metrics
+from drift_wm.envs.dm_control import DmControlEnv
+from drift_wm.episodes import run_episodes
+from drift_wm.evaluate import RANDOM, SIMULATOR, evaluate_policy, name_of, time_decisions
+from drift_wm.interfaces import Metrics, Policy
+from drift_wm.metrics import MetricsLog
+from drift_wm.policies import RandomPolicy
+from drift_wm.progress import track
+from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.run_folder import RunFolder
+from drift_wm.settings import OnlineSettings
+from drift_wm.train import fit_round, resume
+from drift_wm.training import Trainer
+
+SEEDS_PER_RUN = 1_000  # reset seeds of training are seed * 1,000 + episode
+EVALUATION_BATCH = 8
+PLANNER = "planner"  # source of the episodes that are not random
+
+
+class OnlineRun:
+    """The parts of one run, and what is done with them: `learn`, then `evaluate` and `references`.
+
+    Args:
+        settings: what to do.
+        folder: receives replay, checkpoints and metrics; what it already holds is not done again.
+        device: where to compute.
+
+    Raises:
+        ValueError: settings that do not fit together or do not fit what the folder holds.
+    """
+
+    def __init__(self, settings: OnlineSettings, folder: RunFolder, *, device: torch.device) -> None:
+        self.settings, self.folder, self.device = settings, folder, device
+        self.env = make_env(settings.task, settings.env)
+        spec = self.env.task_spec
+        self.replay = Replay.open(
+            folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec
+        )
+        self.trainer = Trainer(
+            spec,
+            settings.model,
+            settings.training,
+            seed=settings.seed,
+            device=device,
+            task={"name": self.env.task_name, "action_repeat": settings.env.action_repeat},
+        )
+        # Built before any work, so that a horizon the chunk does not divide fails now.
+        self.policy = make_policy(self.trainer.world_model, settings, device=device)
+        self.explorer = make_policy(
+            self.trainer.world_model, settings, device=device, exploration_std=settings.exploration_std
+        )
+        resume(self.trainer, folder, device=device)
+
+    def learn(self) -> None:
+        """Collect every episode and train every round that the folder does not hold yet."""
+        settings = self.settings
+        with MetricsLog(self.folder.path) as log:
+            for number in range(len(self.replay), settings.episodes + 1):
+                # A model is trained before each planned episode, and once more after the last.
+                while self.trainer.rounds <= number - settings.random_episodes:
+                    known = self.replay.episodes[: settings.random_episodes + self.trainer.rounds]
+                    fit_round(self.trainer, known, settings.round_steps, folder=self.folder, log=log)
+                if number < settings.episodes:
+                    self._collect(number, log)
+
+    def evaluate(self) -> tuple[Evaluation, list[Episode]]:
+        """The final model on the evaluation seeds, without exploration."""
+        count = self.settings.evaluation_episodes
+        return self._evaluate(name_of(self.settings.model), self.policy, count, "evaluation.hdf5")
+
+    def references(self) -> list[Evaluation]:
+        """The rows to compare with, on the same seeds: chance, and the same planner in the true simulator."""
+        settings, rows = self.settings, []
+        if count := settings.reference_random_episodes:
+            policy = RandomPolicy(self.env.task_spec.action_size)
+            rows.append(self._evaluate(RANDOM, policy, count, "random.hdf5")[0])
+        if count := settings.reference_simulator_episodes:
+            with make_simulator(settings.task, settings) as simulator:
+                planning = make_policy(simulator, settings, device=torch.device("cpu"))
+                rows.append(self._evaluate(SIMULATOR, planning, count, "simulator.hdf5")[0])
+        return rows
+
+    def decision_ms(self) -> np.ndarray:
+        """(decisions,) milliseconds of deciding for one environment, measured now."""
+        return time_decisions(self.policy, self.env, device=self.device)
+
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """Return of each training episode against environment frames."""
+        frames, points = 0, []
+        for episode in self.replay.episodes[: self.settings.episodes]:
+            frames += len(episode) * self.settings.env.action_repeat
+            points.append(CurvePoint(frames, float(episode.rewards.sum()), episode.source))
+        return points
+
+    def _collect(self, number: int, log: MetricsLog) -> None:
+        """Act for one episode, measure the model on it before it trains on it, and keep it."""
+        settings = self.settings
+        at_random = number < settings.random_episodes
+        policy: Policy[Any] = RandomPolicy(self.env.task_spec.action_size) if at_random else self.explorer
+        source = RANDOM if at_random else PLANNER
+        seed = settings.seed * SEEDS_PER_RUN + number
+        title = f"episode {number + 1} of {settings.episodes}, {source}"
+        with track(title, self.env.decisions_per_episode) as task:
+            rollouts = run_episodes(
+                policy,
+                [self.env],
+                seeds=[seed],
+                policy_seed=seed,
+                source=source,
+                device=self.device,
+                on_decision=lambda done, value: task.update(done, f"return {value:.0f}"),
+            )
+        measured: Metrics = {
+            "return": rollouts.returns[0],
+            "decision_ms_p50": float(np.median(rollouts.decision_ms)),
+        }
+        if not at_random:
+            fresh = held_out_metrics(self.trainer.world_model, rollouts.episodes, seed=seed)
+            measured |= {f"new_episode_{name}": value for name, value in fresh.items()}
+        self.replay.append(rollouts.episodes[0])
+        log.record("online", self.replay.steps * settings.env.action_repeat, measured)
+
+    def _evaluate(
+        self, name: str, policy: Policy[Any], count: int, file: str
+    ) -> tuple[Evaluation, list[Episode]]:
+        return evaluate_policy(
+            name,
+            policy,
+            self._make_env,
+            [self.settings.evaluation_seed + i for i in range(count)],
+            self.folder.path / file,
+            batch=EVALUATION_BATCH,
+            device=self.device,
+        )
+
+    def _make_env(self) -> DmControlEnv:
+        return make_env(self.settings.task, self.settings.env)
