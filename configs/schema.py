@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -17,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from drift_wm.help import describe
 from drift_wm.planners.cem import CEMConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
@@ -39,6 +39,8 @@ PLANNERS: dict[str, type] = {
     "random_shooting": RandomShootingConfig,
     "predictive_sampling": PredictiveSamplingConfig,
 }
+_REQUIRED = {"train": ("data=FILE",), "evaluate": ("checkpoint=RUN",)}
+"""Settings without which a command has no settings object; `--help` shows these stand-ins."""
 
 
 def read_settings(command: str, overrides: Sequence[str]) -> Any:
@@ -55,17 +57,12 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
         with initialize_config_module("drift_wm.configs", version_base="1.3"):
             return OmegaConf.to_object(compose(command, overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_explain(error, COMMANDS[command], overrides)) from error
+        raise ValueError(_explain(error, command, overrides)) from error
 
 
-def setting_names(cls: type, prefix: str = "") -> list[str]:
-    """Dotted names of every setting of a dataclass, nested ones included."""
-    names = []
-    for item in fields(cls):
-        name = prefix + item.name
-        default = item.default_factory() if callable(item.default_factory) else item.default
-        names.extend(setting_names(type(default), f"{name}.") if is_dataclass(default) else [name])
-    return names
+def describe_settings(command: str) -> list[tuple[str, str]]:
+    """Every setting of a command as (`name=default`, meaning); the defaults are those of its YAML."""
+    return describe(read_settings(command, _REQUIRED.get(command, ())))
 
 
 def _register() -> None:
@@ -77,11 +74,11 @@ def _register() -> None:
         store.store(group="planner", name=f"{planner}_schema", node=config)
 
 
-def _explain(error: Exception, cls: type, overrides: Sequence[str]) -> str:
+def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
     """Hydra's message with its cause, and the nearest names to one that does not exist."""
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
-    known = setting_names(cls)
+    known = [setting.partition("=")[0] for setting, _ in describe_settings(command)]
     for override in overrides:
         name = override.partition("=")[0].lstrip("+~")
         near = difflib.get_close_matches(name, known, n=3)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
-from drift_wm.online import online
 from drift_wm.build import prepare_machine
-from drift_wm.run_folder import RunFolder, write_json
+from drift_wm.evaluate import RANDOM, SIMULATOR
+from drift_wm.online import online
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder
 from drift_wm.settings import BenchSettings, OnlineSettings
-
-logger = logging.getLogger(__name__)
 
 Compose = Callable[[list[str]], OnlineSettings]
 """Overrides of `online` -> its settings."""
@@ -74,21 +74,89 @@ class Row:
 
 
 def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> list[Row]:
-    """Do every cell that the folder does not hold yet, then write `results.json` and return the table.
+    """Do every cell that the folder does not hold yet, and make the table of all.
 
     Args:
         settings: the grid.
-        folder: of the grid; `results.json` of every cell lies below it.
+        folder: of the grid. Each cell has a run folder with a `results.json` below it, and the table of what
+            is done so far is kept in the grid's own `results.json`.
         compose: makes the settings of a cell from overrides. All cells are composed before the first
-            begins, so that a mistake in the last fails at once.
+            begins, so that a mistake in the last one fails at once.
     """
-    cells = [(cell, compose(_overrides(cell, settings))) for cell in _grid(settings)]
-    results: dict[Cell, dict[str, Any]] = {}
-    for number, (cell, asked) in enumerate(cells, start=1):
-        cell_folder = RunFolder(folder.path / cell.folder)
-        cell_folder.write_config("online", asked)
-        done = cell_folder.read_results()
-        logger.info("%d of %d: %s%s", number, len(cells), cell.folder, " (done before)" if done else "")
-        results[cell] = done or online(asked, cell_folder, device=prepare_machine(asked))
-        write_json(folder.path / "results.json", _content(results))
-    return table(results)
+    cells = [(cell, compose(overrides_of(cell, settings))) for cell in grid(settings)]
+    done: dict[Cell, dict[str, Any]] = {}
+    rows: list[Row] = []
+    with track("bench", len(cells)) as task:
+        for number, (cell, asked) in enumerate(cells):
+            task.update(number, str(cell.folder))
+            cell_folder = RunFolder(folder.path / cell.folder)
+            cell_folder.write_config("online", asked)
+            done[cell] = cell_folder.read_results() or online(asked, cell_folder, device=prepare_machine(asked))
+            rows = table(done)
+            folder.write_results({"command": "bench", "rows": [row.as_dict() for row in rows]})
+        task.update(len(cells))
+    return rows
+
+
+def grid(settings: BenchSettings) -> Iterator[Cell]:
+    """Every cell, seed by seed, so that a table with one seed everywhere is there early."""
+    for seed in settings.seeds:
+        for task in settings.tasks:
+            for planner in settings.planners:
+                for model in settings.models:
+                    yield Cell(task, model, planner, seed)
+
+
+def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
+    """What to ask of `online` for a cell; the first one of a task and planner also makes the reference rows."""
+    first = cell.seed == settings.seeds[0] and cell.model == settings.models[0]
+    at_random = settings.reference_random_episodes if first and cell.planner == settings.planners[0] else 0
+    simulator = settings.reference_simulator_episodes if first else 0
+    return [
+        f"task={cell.task}",
+        f"model={cell.model}",
+        f"planner={cell.planner}",
+        f"seed={cell.seed}",
+        f"reference_random_episodes={at_random}",
+        f"reference_simulator_episodes={simulator}",
+        *settings.overrides,
+    ]
+
+
+def table(done: dict[Cell, dict[str, Any]]) -> list[Row]:
+    """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
+    returns: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    frames: dict[tuple[str, str, str], int] = {}
+    for cell, results in done.items():
+        model_row, *references = results["evaluations"]
+        key = (cell.task, cell.model, cell.planner)
+        returns[key].append(model_row["mean"])
+        frames[key] = results["frames"]
+        for reference in references:
+            planner = cell.planner if reference["name"] == SIMULATOR else "-"
+            returns[cell.task, reference["name"], planner] += reference["returns"]
+    rows = [Row(*key, frames=frames.get(key, 0), returns=tuple(values)) for key, values in returns.items()]
+    order = {RANDOM: 0, SIMULATOR: 2}
+    return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """The grid for a terminal."""
+    shown = Table(title="Return: mean and standard error over n seeds; over n episodes for the references")
+    for column in ("task", "model", "planner"):
+        shown.add_column(column)
+    for column in ("frames", "mean", "standard error", "n"):
+        shown.add_column(column, justify="right")
+    for row in rows:
+        error = "-" if row.standard_error is None else f"{row.standard_error:.1f}"
+        cells = (
+            row.task,
+            row.model,
+            row.planner,
+            f"{row.frames:,}",
+            f"{row.mean:.1f}",
+            error,
+            str(len(row.returns)),
+        )
+        shown.add_row(*cells)
+    return shown

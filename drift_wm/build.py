@@ -35,9 +35,7 @@ def prepare_machine(settings: RunSettings) -> torch.device:
 
 def make_env(task: str, settings: EnvSettings) -> DmControlEnv:
     """The environment of a task."""
-    render = RenderConfig(
-        width=settings.render_width, height=settings.render_height, fast=settings.render_fast
-    )
+    render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
     return make_dm_control(task, action_repeat=settings.action_repeat, render=render)
 
 

@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         content = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
             "if it was copied, copy it again; otherwise use an earlier checkpoint of the run"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

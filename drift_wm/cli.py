@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 from rich.console import Console
-from rich.logging import RichHandler
 
-from drift_wm.configs.schema import COMMANDS, read_settings
-from drift_wm.help import describe_settings
-
-logger = logging.getLogger(__name__)
+from drift_wm import __version__
+from drift_wm.bench import as_table, bench
+from drift_wm.build import prepare_machine
+from drift_wm.collect import collect
+from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
+from drift_wm.doctor import examine, render
+from drift_wm.evaluate import evaluate
+from drift_wm.online import online
+from drift_wm.report import evaluation_table
+from drift_wm.results import Evaluation
+from drift_wm.run_folder import RunFolder, default_path
+from drift_wm.train import train
 
 SUMMARIES = {
     "demo": "Learn cartpole-swingup from nothing, beside chance and the true simulator; about 8 minutes on 2 cores.",
@@ -84,17 +91,109 @@ def _run(command: str, settings: Any) -> int:
     path = Path(settings.run_dir) if settings.run_dir else default_path(command, settings)
     folder = RunFolder(path)
     folder.write_config(command, settings)
-    again = f"drift-wm {command} ... run_dir={path}"
     try:
-        _WORK[command](settings, folder)
+        _work(command, settings, folder)
     except KeyboardInterrupt:
-        sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: {again}\n")
+        sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: same settings and run_dir={path}\n")
         return 130
     sys.stdout.write(f"{path}\n")
     return 0
 
 
-def _demo(settings: OnlineSettings, folder: RunFolder) -> None:
-    results = online(settings, folder, device=prepare_machine(settings))
-    _print_evaluations(results)
-    sys.stdout.write(f"report: {folder.path / 'report.html'}\n")
+def _work(command: str, settings: Any, folder: RunFolder) -> None:
+    """One command, and what it shows on the terminal."""
+    console = Console()
+    if command == "bench":
+        console.print(as_table(bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))))
+        return
+    device = prepare_machine(settings)
+    match command:
+        case "demo" | "online":
+            results = online(settings, folder, device=device)
+        case "evaluate":
+            results = evaluate(settings, folder, device=device)
+        case "collect":
+            results = collect(settings, folder, device=device)
+        case "train":
+            results = train(settings, folder, device=device)
+        case _:
+            raise AssertionError(command)
+    if "evaluations" in results:
+        console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
+    for line in _closing_lines(results, folder):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
+    """What a person wants to know at the end, besides the table."""
+    lines = []
+    if "decision_ms" in results:
+        ms = results["decision_ms"]
+        lines.append(f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
+    if "metrics" in results:
+        lines += [f"{name}: {value:.4g}" for name, value in results["metrics"].items()]
+    if "file" in results:
+        lines.append(f"{results['episodes']} episodes, mean return {results['mean_return']:.1f}: {results['file']}")
+    for name in ("report.html", "learning_curve.png", "best_episode.mp4"):
+        if (folder.path / name).exists():
+            lines.append(f"{folder.path / name}")
+    return lines
+
+
+def _doctor() -> int:
+    findings = examine()
+    Console().print(render(findings))
+    return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def _fail(error: Exception, *, status: int) -> int:
+    sys.stderr.write(f"drift-wm: {error}\n")
+    return status
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    package = logging.getLogger("drift_wm")
+    package.handlers = [handler]
+    package.setLevel(logging.INFO)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="drift-wm",
+        description="Drift-trained one-step world models and planning for robots.",
+        epilog="`drift-wm COMMAND --help` lists a command's settings with examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"drift-wm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in SUMMARIES.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=_epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name in COMMANDS:
+            command.add_argument(
+                "settings",
+                nargs="*",
+                metavar="setting=value",
+                help="Hydra overrides; all settings are listed below",
+            )
+            command.add_argument("--show", action="store_true", help="print the resolved settings and stop")
+    return parser
+
+
+def _epilog(command: str) -> str:
+    """Examples, then every setting with its default and meaning."""
+    lines = ["examples:", *(f"  {example}" for example in EXAMPLES[command])]
+    if command in COMMANDS:
+        lines += ["", "settings and defaults:"]
+        for setting, meaning in describe_settings(command):
+            lines += [
+                f"  {setting}",
+                *textwrap.wrap(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6),
+            ]
+    return "\n".join(lines)

@@ -41,9 +41,7 @@ def held_out_metrics(model: LearnedWorldModel, episodes: Sequence[Episode], *, s
     return metrics
 
 
-def _open_loop_error(
-    model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator
-) -> float:
+def _open_loop_error(model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator) -> float:
     windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
     batch = windows.batch(_choose(len(windows), rng))
     K = model.history

@@ -56,7 +56,13 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
     make = lambda: make_env(actor.task, actor.env)  # noqa: E731
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
     evaluation, episodes = evaluate_policy(
-        actor.name, actor.policy, make, seeds, folder.path / "rollouts.hdf5", batch=settings.batch, device=device
+        actor.name,
+        actor.policy,
+        make,
+        seeds,
+        folder.path / "rollouts.hdf5",
+        batch=settings.batch,
+        device=device,
     )
     film_best(make(), episodes, folder.path / "best_episode.mp4", wanted=settings.video)
     results = {

@@ -29,13 +29,12 @@ Field = Callable[[Tensor, Tensor], Tensor]
 """(x, positives) -> V with the siblings as negatives."""
 
 _TINY = 1e-12  # keeps 0 / 0 at coinciding points at 0: their difference vector is exactly zero
+_NO_FORCE = 1e-8  # below this a force is rounding error, which normalisation must not blow up
 _SELF_DISTANCE = 100.0  # in units of the distance scale: takes a sample out of its own repulsion
 _AFFINITY_FLOOR = 1e-6  # under the square root, as in the authors' code: far targets keep a weak pull
 
 
-def energy_field(
-    x: Tensor, positives: Tensor, negatives: Tensor | None = None, *, smoothing: float = 0.0
-) -> Tensor:
+def energy_field(x: Tensor, positives: Tensor, negatives: Tensor | None = None, *, smoothing: float = 0.0) -> Tensor:
     """Mean unit vector to the data minus mean unit vector to the siblings.
 
     V_i = mean_m (y_m - x_i)/|y_m - x_i| - 1/(G - 1) sum_{j != i} (x_j - x_i)/|x_j - x_i|
@@ -150,7 +149,7 @@ def _require_siblings(x: Tensor) -> int:
     if siblings < 2:
         raise ValueError(
             f"a field needs at least 2 generated siblings per condition to repel each other, got {siblings}; "
-            "set model.siblings to 2 or more (4 is the default)"
+            "set model.generator.siblings to 2 or more (4 is the default)"
         )
     return siblings
 
@@ -174,4 +173,4 @@ def _signed_weights(logits: Tensor, count_negative: int) -> Tensor:
 
 def _rms(force: Tensor, pooled: bool) -> Tensor:
     dims = (0, 1, 2) if pooled else (1, 2)
-    return force.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(_TINY)
+    return force.square().mean(dim=dims, keepdim=True).sqrt().clamp_min(_NO_FORCE)

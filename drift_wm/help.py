@@ -5,32 +5,28 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
-def describe_settings(cls: type, *, prefix: str = "") -> list[tuple[str, str]]:
-    """Every setting of a dataclass as (`name=default`, meaning), nested ones with dotted names.
+def describe(settings: Any, *, prefix: str = "") -> list[tuple[str, str]]:
+    """Every field of a dataclass instance as (`name=value`, meaning), nested ones with dotted names.
 
     The meaning is the string that stands below the field in the source, for readers of code and of help alike.
     """
-    meanings = _field_docstrings(cls)
+    meanings = _field_docstrings(type(settings))
     rows = []
-    for item in fields(cls):
-        default = _default(item)
-        if is_dataclass(default):
-            rows.extend(describe_settings(type(default), prefix=f"{prefix}{item.name}."))
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if is_dataclass(value):
+            rows += describe(value, prefix=f"{prefix}{item.name}.")
         else:
-            rows.append((f"{prefix}{item.name}={_as_override(default)}", meanings.get(item.name, "")))
+            rows.append((f"{prefix}{item.name}={_as_override(value)}", meanings.get(item.name, "")))
     return rows
 
 
-def _default(item: Field[Any]) -> object:
-    return item.default if item.default_factory is MISSING else item.default_factory()
-
-
 def _as_override(value: object) -> str:
-    """A default as one would type it."""
+    """A value as one would type it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

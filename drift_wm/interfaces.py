@@ -106,6 +106,8 @@ class Generator(Protocol):
     """Network evaluations per sample."""
     noise_size: int
     """Length of the noise z that fixes a sample."""
+    stochastic: bool
+    """Whether samples of one condition differ; if not, one of them stands for all particles."""
 
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Conditions (B, C) and one positive each (B, Y) -> scalar loss and scalar metrics."""

@@ -23,7 +23,14 @@ class ConditionalMLP(nn.Module):
     """
 
     def __init__(
-        self, condition_size: int, noise_size: int, output_size: int, *, width: int, depth: int, rng: torch.Generator
+        self,
+        condition_size: int,
+        noise_size: int,
+        output_size: int,
+        *,
+        width: int,
+        depth: int,
+        rng: torch.Generator,
     ) -> None:
         super().__init__()
         self.from_condition = nn.Linear(condition_size, width)
@@ -37,9 +44,18 @@ class ConditionalMLP(nn.Module):
         x = self.from_condition(c)
         if self.from_noise is not None and z is not None:
             x = x + self.from_noise(z)
-        x = nn.functional.silu(x)
+        return self.after_first_layer(x)
+
+    def first_layer_of(self, part: slice, c: Tensor) -> Tensor:
+        """The first layer's share of some entries of the condition, without bias: (..., entries) -> (..., width)."""
+        return nn.functional.linear(c, self.from_condition.weight[:, part])
+
+    def after_first_layer(self, x: Tensor) -> Tensor:
+        """Sum of the first layer's shares (..., width) -> (..., Y). Overwrites its argument when no gradient flows."""
+        in_place = not torch.is_grad_enabled()
+        x = nn.functional.silu(x, inplace=in_place)
         for layer in self.hidden:
-            x = nn.functional.silu(layer(x))
+            x = nn.functional.silu(layer(x), inplace=in_place)
         y: Tensor = self.output(x)
         return y
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,7 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
     return results
 
 
-def _show(
-    run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode], results: dict[str, Any]
-) -> None:
+def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode], results: dict[str, Any]) -> None:
     """Plot, film and page of a finished run."""
     settings, path = run.settings, run.folder.path
     model_row, references = rows[0], rows[1:]

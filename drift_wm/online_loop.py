@@ -50,9 +50,7 @@ class OnlineRun:
         self.settings, self.folder, self.device = settings, folder, device
         self.env = make_env(settings.task, settings.env)
         spec = self.env.task_spec
-        self.replay = Replay.open(
-            folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec
-        )
+        self.replay = Replay.open(folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec)
         self.trainer = Trainer(
             spec,
             settings.model,
@@ -138,9 +136,7 @@ class OnlineRun:
         self.replay.append(rollouts.episodes[0])
         log.record("online", self.replay.steps * settings.env.action_repeat, measured)
 
-    def _evaluate(
-        self, name: str, policy: Policy[Any], count: int, file: str
-    ) -> tuple[Evaluation, list[Episode]]:
+    def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
         return evaluate_policy(
             name,
             policy,

@@ -78,7 +78,7 @@ class PlanningPolicy:
         if planner.horizon % model.chunk:
             raise ValueError(
                 f"planner.horizon={planner.horizon}: expected a multiple of the model's chunk of {model.chunk} steps, "
-                f"for example {max(1, round(planner.horizon / model.chunk)) * model.chunk}"
+                f"such as {-(-planner.horizon // model.chunk) * model.chunk}"
             )
         self.model = model
         self.planner = planner
@@ -98,16 +98,12 @@ class PlanningPolicy:
             step=0,
         )
 
-    def act(
-        self, obs: Tensor, state: PlanningState, *, physics: Tensor | None = None
-    ) -> tuple[Tensor, PlanningState]:
+    def act(self, obs: Tensor, state: PlanningState, *, physics: Tensor | None = None) -> tuple[Tensor, PlanningState]:
         """Observations (B, D) -> actions (B, A), after spending one decision's budget."""
         rng = _decision_rng(state.seed, state.step)
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         history = History(frames, state.actions, physics)
-        score = make_score(
-            self.model, self.objective, self.risk, history, particles=self.particles, rng=rng
-        )
+        score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
         plan = self.planner.improve(score, state.plan, rng=rng)
         action = self.planner.action(plan)[:, 0]
         if self.exploration_std > 0:

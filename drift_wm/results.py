@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,18 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the derived ones included."""
-        return {**asdict(self), "mean": self.mean, "standard_error": self.standard_error, "n": len(self.returns)}
+        return {
+            **asdict(self),
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "n": len(self.returns),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
+        """The inverse of `as_dict`, also of what JSON made of it."""
+        own = {item.name: values[item.name] for item in fields(cls)}
+        return cls(**{**own, "returns": tuple(own["returns"]), "seeds": tuple(own["seeds"])})
 
 
 @dataclass(frozen=True, slots=True)

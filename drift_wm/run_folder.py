@@ -77,10 +77,12 @@ class RunFolder:
         return self.checkpoints / f"round_{number:04d}.pt"
 
 
-def default_path(command: str, task: str, seed: int) -> Path:
-    """runs/<command>/<task>/<date-time>-seed<seed>, below the working directory."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / command / task / f"{stamp}-seed{seed}"
+def default_path(command: str, settings: Any) -> Path:
+    """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory."""
+    parts = [getattr(settings, "task", "") or command]
+    if hasattr(settings, "seed"):
+        parts.append(f"seed{settings.seed}")
+    return Path("runs") / command / "-".join([*parts, datetime.now().strftime("%Y%m%d-%H%M%S")])
 
 
 def newest_checkpoint(path: Path) -> Path:

@@ -112,6 +112,8 @@ class PlanningSettings(RunSettings):
 class CollectSettings(PlanningSettings):
     """`drift-wm collect`: record episodes to an HDF5 file."""
 
+    task: str = ""
+    """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "random"
     """`random`, `simulator` (plans in the true simulator) or `model` (plans in `checkpoint`)."""
     checkpoint: str | None = None
@@ -150,9 +152,7 @@ class TrainSettings(RunSettings):
         super().__post_init__()
         _require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
         _require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
-        _require(
-            0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)"
-        )
+        _require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
 
 
 @dataclass
@@ -190,6 +190,8 @@ class OnlineSettings(PlanningSettings):
 class EvaluateSettings(PlanningSettings):
     """`drift-wm evaluate`: roll a policy out; the task and its settings come from the checkpoint."""
 
+    task: str = ""
+    """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "model"
     """`model` (plans in `checkpoint`), `simulator` (plans in the true simulator) or `random`."""
     checkpoint: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
 
 
-def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> Metrics:
+def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
     """Train a world model on a file for one round; a folder that holds an unfinished run is continued.
 
     Args:
@@ -32,7 +33,7 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
         device: where to train.
 
     Returns:
-        The metrics of the last batch, and those on held-out episodes with the prefix `held_out_`.
+        What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
     """
     episodes = read_episodes(settings.data, obs_keys=settings.obs_keys, mask=settings.mask)
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
@@ -49,18 +50,18 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
     held_out_measured = held_out_metrics(trainer.world_model, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
-    folder.write_results(
-        {
-            "command": "train",
-            "data": settings.data,
-            "checkpoint": str(folder.checkpoint_of_round(last_round)),
-            "model_id": trainer.id(),
-            "steps": trainer.steps,
-            "episodes": {"training": len(training), "held_out": len(held_out)},
-            "metrics": metrics,
-        }
-    )
-    return metrics
+    results = {
+        "command": "train",
+        "data": settings.data,
+        "checkpoint": str(folder.checkpoint_of_round(last_round)),
+        "model_id": trainer.id(),
+        "steps": trainer.steps,
+        "training_episodes": len(training),
+        "held_out_episodes": len(held_out),
+        "metrics": metrics,
+    }
+    folder.write_results(results)
+    return results
 
 
 def fit_round(
@@ -76,9 +77,7 @@ def fit_round(
             log.record("train", trainer.steps, metrics)
             task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
 
-        return trainer.train_round(
-            windows, steps, on_step=on_step, save_to=folder.checkpoint_of_round(trainer.rounds)
-        )
+        return trainer.train_round(windows, steps, on_step=on_step, save_to=folder.checkpoint_of_round(trainer.rounds))
 
 
 def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:
@@ -87,9 +86,7 @@ def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None
         trainer.restore(load_checkpoint(newest_checkpoint(folder.path), device=device))
 
 
-def split(
-    episodes: Sequence[Episode], held_out_fraction: float, *, seed: int
-) -> tuple[list[Episode], list[Episode]]:
+def split(episodes: Sequence[Episode], held_out_fraction: float, *, seed: int) -> tuple[list[Episode], list[Episode]]:
     """Whole episodes, at random: training and held out. A fraction above 0 holds out at least one of several."""
     count = round(held_out_fraction * len(episodes))
     if held_out_fraction > 0 and len(episodes) > 1:

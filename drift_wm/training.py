@@ -170,8 +170,12 @@ class Trainer:
                 id=self.id(),
                 parent=self.parent,
                 kind="world_model",
-                config={"spec": asdict(spec), "model": asdict(model_config), "training": asdict(self.config),
-                    "task": self.task},
+                config={
+                    "spec": asdict(spec),
+                    "model": asdict(model_config),
+                    "training": asdict(self.config),
+                    "task": self.task,
+                },
                 state={
                     "model": self.model.state_dict(),
                     "averaged": self.averaged.state_dict(),
@@ -204,7 +208,7 @@ class Trainer:
         batch = data.sample(self.config.batch_size, self.rng)
         loss, measured = self.model.loss(batch, rng=self.rng)
         if not torch.isfinite(loss):
-            self._raise_non_finite(batch, rng_before, float(loss), save_to)
+            self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)

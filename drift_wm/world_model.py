@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -51,9 +52,7 @@ class LearnedWorldModel(nn.Module):
         self.chunk = config.chunk
         D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
         self.normaliser = Normaliser(D, k)
-        self.generator = make_generator(
-            config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng
-        )
+        self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
 
     @property
     def device(self) -> torch.device:
@@ -69,28 +68,45 @@ class LearnedWorldModel(nn.Module):
 
     @torch.inference_mode()
     def rollout(self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator) -> Prediction:
-        """See `WorldModel.rollout`: ceil(H / k) network evaluations for all B * N * P futures together."""
-        B, N, H, A = actions.shape
+        """See `WorldModel.rollout`: H / k network evaluations for all B * N * P futures together."""
         self._check(history, actions)
+        B, N, H, A = actions.shape
         K, k, D = self.history, self.chunk, self.spec.observation_size
-        noise = torch.randn(H // k, 1, 1, particles, self.generator.noise_size, generator=rng, device=rng.device)
-        noise = noise.to(self.device)
-        obs = actions.new_empty(B, N, particles, H, D)
-        reward = actions.new_empty(B, N, particles, H)
-        # Singleton axes stand for candidates and particles until a chunk makes them differ.
-        frames = history.obs[:, None, None]
-        past = history.actions[:, None, None].expand(B, N, 1, K - 1, A)
+        P = particles if self.generator.stochastic else 1
+        obs = history.obs[:, None, None].expand(B, N, P, K, D)
+        future = actions.new_empty(B, N, P, H, D + 1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._use_bfloat16()):
-            for i, z in enumerate(noise):
-                chunk = slice(i * k, (i + 1) * k)
-                acted = torch.cat([past, actions[:, :, None, chunk]], dim=3)
-                y = self.generator.sample(self._condition(frames, acted), z).float()
-                obs[..., chunk, :], reward[..., chunk] = self.normaliser.prediction(
-                    frames[..., -1, :], y.unflatten(-1, (k, D + 1))
-                )
-                frames = torch.cat([frames.expand(B, N, particles, K, D), obs[..., chunk, :]], dim=3)[..., -K:, :]
-                past = acted[..., acted.shape[3] - (K - 1) :, :]
-        return Prediction(obs=obs, reward=reward)
+            net = self.generator.backbone
+            known = self._known_first_layer(history, actions, P, rng)
+            for i, layer in enumerate(known):
+                # What is left of the first layer depends on the predictions so far.
+                x = layer + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
+                target = net.after_first_layer(x).float().unflatten(-1, (k, D + 1))
+                change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
+                change[..., :D] += obs[..., -1:, :]
+                future[..., i * k : (i + 1) * k, :] = change
+                obs = change[..., -K:, :D] if k >= K else torch.cat([obs[..., k:, :], change[..., :D]], dim=3)
+        future = future.expand(B, N, particles, H, D + 1)
+        return Prediction(obs=future[..., :D], reward=future[..., D])
+
+    def _known_first_layer(self, history: History, actions: Tensor, P: int, rng: torch.Generator) -> Iterator[Tensor]:
+        """The share of actions, noise and bias in the first layer, known before anything is predicted.
+
+        Yields (B, N, P, width) for each of the H / k chunks: actions are multiplied once for all particles, and
+        noise once for all candidates.
+        """
+        B, N, H, A = actions.shape
+        K, k = self.history, self.chunk
+        net = self.generator.backbone
+        acted = torch.cat([history.actions[:, None].expand(B, N, K - 1, A), actions], dim=2)
+        chunks = acted.unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
+        from_actions = net.first_layer_of(slice(K * self.spec.observation_size, None), chunks) + net.from_condition.bias
+        if not self.generator.stochastic or net.from_noise is None:
+            yield from from_actions.unsqueeze(3).unbind(2)
+            return
+        noise = torch.randn(H // k, 1, 1, P, self.generator.noise_size, generator=rng, device=rng.device)
+        for layer, from_noise in zip(from_actions.unbind(2), net.from_noise(noise.to(self.device)), strict=True):
+            yield layer.unsqueeze(2) + from_noise
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
@@ -114,23 +130,20 @@ class LearnedWorldModel(nn.Module):
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
-        """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C); frames broadcast."""
-        x, a = self.normaliser.obs(frames).flatten(-2), actions.flatten(-2)
-        lead = torch.broadcast_shapes(x.shape[:-1], a.shape[:-1])
-        return torch.cat([x.expand(*lead, -1), a.expand(*lead, -1)], dim=-1)
+        """Frames (B, K, D) and actions (B, K - 1 + k, A) -> conditions (B, C)."""
+        return torch.cat([self.normaliser.obs(frames).flatten(1), actions.flatten(1)], dim=1)
 
     def _check(self, history: History, actions: Tensor) -> None:
         B, _, H, A = actions.shape
         if H % self.chunk:
-            lower = H // self.chunk * self.chunk
             raise ValueError(
                 f"horizon {H} is not a multiple of the model's chunk of {self.chunk} steps; "
-                f"set planner.horizon to {lower or self.chunk} or {lower + self.chunk}"
+                f"set planner.horizon to {-(-H // self.chunk) * self.chunk}"
             )
         expected = (B, self.history, self.spec.observation_size)
         if tuple(history.obs.shape) != expected:
             raise ValueError(f"history.obs has shape {tuple(history.obs.shape)}, this model expects {expected}")
-        if A != self.spec.action_size:
+        if self.spec.action_size != A:
             raise ValueError(f"actions have size {A}, this model was built for {self.spec.action_size}")
 
     def _use_bfloat16(self) -> bool:

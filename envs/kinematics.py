@@ -44,7 +44,7 @@ class StateBatch:
 
     model: MjModel
     physics: Array
-    """(..., F) full physics states, mjSTATE_FULLPHYSICS: time, qpos, qvel, then what reward and sight ignore."""
+    """(..., F) full physics states, MuJoCo's mjSTATE_FULLPHYSICS: time, qpos, qvel, then activations."""
     ctrl: Array
     """(..., nu) the control that led to the state, in the actuators' own units."""
     sensordata: Array
@@ -167,7 +167,7 @@ def axis_angle(axis: Array, angle: Array) -> Array:
 
 def normalised(quaternion: Array) -> Array:
     """(4, ...) scaled to unit length."""
-    return quaternion / np.sqrt(np.square(quaternion).sum(axis=0))
+    return np.asarray(quaternion / np.sqrt(np.square(quaternion).sum(axis=0)))
 
 
 def product(left: Array, right: Array) -> Array:

@@ -34,9 +34,7 @@ def batched_reward(task: str) -> Reward | None:
 
 def _at_least(values: Array, bound: float, *, margin: float, at_margin: float = 0.0) -> Array:
     """(...) -> (...): 1 from `bound` upwards, falling linearly to `at_margin` at `bound - margin`."""
-    return np.asarray(
-        tolerance(values, (bound, np.inf), margin=margin, sigmoid="linear", value_at_margin=at_margin)
-    )
+    return np.asarray(tolerance(values, (bound, np.inf), margin=margin, sigmoid="linear", value_at_margin=at_margin))
 
 
 def _small_control(states: StateBatch) -> Array:

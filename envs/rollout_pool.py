@@ -14,6 +14,8 @@ from mujoco import rollout as mujoco_rollout
 
 from drift_wm.envs.kinematics import Array
 
+_RECORDING_BYTES = 128 * 2**20  # what MuJoCo may record in one call
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectories:
@@ -51,9 +53,7 @@ class RolloutPool:
             model.sensor_needstage == int(mujoco.mjtStage.mjSTAGE_ACC), model.sensor_dim
         )
 
-    def run(
-        self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array
-    ) -> Trajectories:
+    def run(self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array) -> Trajectories:
         """Roll out M sequences.
 
         Args:
@@ -62,6 +62,26 @@ class RolloutPool:
             warmstarts: (M, V) the solver's warm starts of those states, without which the result differs.
             controls: (M, T, nu) controls, each held for one control step.
         """
+        blocks = range(0, len(states), self._sequences_at_once(states.shape[1], controls.shape[1]))
+        parts = []
+        for start in blocks:
+            rows = slice(start, start + blocks.step)
+            model = models if len(models) == 1 else models[rows]
+            parts.append(self._run_block(model, states[rows], warmstarts[rows], controls[rows]))
+        return Trajectories(
+            states=np.concatenate([part.states for part in parts]),
+            sensordata=np.concatenate([part.sensordata for part in parts]),
+            valid=np.concatenate([part.valid for part in parts]),
+        )
+
+    def _sequences_at_once(self, state_size: int, steps: int) -> int:
+        """How many sequences to simulate per call: MuJoCo records every physics step, dm_control's or not."""
+        row_bytes = 8 * (state_size + len(self._after_integration))
+        return max(len(self._data), _RECORDING_BYTES // (row_bytes * (steps * self._sub_steps + 1)))
+
+    def _run_block(
+        self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array
+    ) -> Trajectories:
         # One physics step more than the T control steps: MuJoCo measures the sensors of a row before it
         # integrates, dm_control reads those of the state after.
         held = np.repeat(controls, self._sub_steps, axis=1)
@@ -79,8 +99,7 @@ class RolloutPool:
 
     def close(self) -> None:
         """Stop the threads; `run` raises `RuntimeError` from now on."""
-        if self._rollout.rollout_ is not None:
-            self._rollout.close()
+        self._rollout.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from drift_wm.envs.dm_control import make_dm_control
 from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.observations import batched_observation
 from drift_wm.envs.rewards import batched_reward
-from drift_wm.envs.rollout_pool import RolloutPool, Trajectories
+from drift_wm.envs.rollout_pool import RolloutPool
 from drift_wm.envs.task_reader import TaskReader
 from drift_wm.interfaces import History, Prediction, Spec
 
@@ -38,9 +38,7 @@ class SimulatorWorldModel:
     history = 1
     chunk = 1
 
-    def __init__(
-        self, task: str, *, action_repeat: int = 2, threads: int | None = None, observe: bool = True
-    ) -> None:
+    def __init__(self, task: str, *, action_repeat: int = 2, threads: int | None = None, observe: bool = True) -> None:
         """Build the simulator of one task.
 
         Args:
@@ -128,27 +126,31 @@ class SimulatorWorldModel:
             )
         if particles < 1:
             raise ValueError(f"particles is {particles}; expected at least 1")
-        return history.physics.detach().cpu().numpy()
+        return np.asarray(history.physics.detach().cpu().numpy(), dtype=np.float64)
 
     def _controls(self, actions: Tensor) -> Array:
         """(B, N, H, A) actions -> (B, N, T, nu) controls in the actuators' units, T = H x action repeat."""
+        held = actions.detach().cpu().double().numpy().repeat(self._action_repeat, axis=2)
+        return np.asarray(self._environment.to_control(held), dtype=np.float64)
 
     def _simulate(self, physics: Array, controls: Array) -> tuple[list[StateBatch], NDArray[np.bool_]]:
         """Physics (B, S), controls (B, N, T, nu) -> states (B', N, T) of each distinct model, valid (B, N, T)."""
         shape = controls.shape[:3]
         full, warmstart, parameters = self._layout.split(physics)
         models = self._models_of(parameters)
+        same = len(self._models) == 1
         run = self._pool.run(
-            [model for model in models for _ in range(shape[1])],
+            models[:1] if same else [model for model in models for _ in range(shape[1])],
             np.repeat(full, shape[1], axis=0),
             np.repeat(warmstart, shape[1], axis=0),
             controls.reshape(-1, *controls.shape[2:]),
         )
         states = run.states.reshape(*shape, -1)
         sensordata = run.sensordata.reshape(*shape, run.sensordata.shape[-1])
-        same = len(self._models) == 1
         groups = [slice(None)] if same else [slice(row, row + 1) for row in range(shape[0])]
-        batches = [StateBatch(models[rows.start or 0], states[rows], controls[rows], sensordata[rows]) for rows in groups]
+        batches = [
+            StateBatch(models[rows.start or 0], states[rows], controls[rows], sensordata[rows]) for rows in groups
+        ]
         return batches, run.valid.reshape(shape)
 
     def _models_of(self, parameters: Array) -> list[mujoco.MjModel]:

@@ -11,7 +11,7 @@ from drift_wm.interfaces import Plan
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner, require
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class CEMConfig(PlannerConfig):
     """Settings of the cross-entropy method."""
 

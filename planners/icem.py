@@ -13,7 +13,7 @@ from drift_wm.planners.cem import CEMConfig, refit_gaussian, select_elites
 from drift_wm.planners.loop import SamplingPlanner, require
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ICEMConfig(CEMConfig):
     """Settings of iCEM; the defaults are the published ones, where one is published for all tasks."""
 

@@ -22,7 +22,7 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
         raise ValueError(f"planner.{name} is {value!r}; expected {expected}. Change planner.{name}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PlannerConfig:
     """What every sampling-based planner needs to know."""
 
@@ -133,6 +133,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             elites=mean.new_zeros(batch_size, self.carried_elites, self.horizon, self.action_size),
         )
 
+    # inference_mode would save a tenth of the loop's own time, but its tensors cannot enter training later.
     @torch.no_grad()
     def improve(self, score: Score, plan: Plan, *, rng: torch.Generator) -> Plan:
         """Spend one decision's budget of candidates on the plan.

@@ -12,11 +12,11 @@ from drift_wm.interfaces import Plan
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner, require
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class MPPIConfig(PlannerConfig):
     """Settings of MPPI."""
 
-    temperature: float = 0.2
+    temperature: float = 0.15
     """Softness of the average: a candidate of median score weighs exp(-1 / temperature) of the best one;
     towards 0 the average is the best candidate, towards infinity the mean of all."""
     adapt_std: bool = True

@@ -10,7 +10,7 @@ from drift_wm.interfaces import Plan
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PredictiveSamplingConfig(PlannerConfig):
     """Settings of predictive sampling; `min_std` has no effect."""
 

@@ -12,7 +12,7 @@ from drift_wm.interfaces import Plan
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class RandomShootingConfig(PlannerConfig):
     """Settings of random shooting; `initial_std` and `min_std` have no effect."""
 

@@ -69,9 +69,7 @@ class MeanMinusSpread:
     def __post_init__(self) -> None:
         """Reject a coefficient that seeks risk."""
         if not 0 <= self.coefficient < math.inf:
-            raise ValueError(
-                f"coefficient is {self.coefficient}; expected a number of at least 0. Use 0 for the mean."
-            )
+            raise ValueError(f"coefficient is {self.coefficient}; expected at least 0. Use 0 for the mean.")
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, N, P) -> (B, N)."""

@@ -1,12 +1,13 @@
 import mujoco
 import numpy as np
 import pytest
-from dm_control import suite
 
 from drift_wm.envs.kinematics import StateBatch
 from drift_wm.envs.observations import batched_observation
+from drift_wm.envs.rendering import import_suite
 from drift_wm.envs.rewards import batched_reward, batched_tasks
 
+suite = import_suite()
 TASKS = sorted(batched_tasks())
 FULL_PHYSICS = mujoco.mjtState.mjSTATE_FULLPHYSICS
 

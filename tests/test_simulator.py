@@ -109,6 +109,17 @@ def test_simulated_states_and_sensors_equal_the_environments_bit_for_bit(task):
     assert run.valid.all()
 
 
+def test_simulating_in_blocks_changes_nothing(monkeypatch):
+    environments = [played("reacher-easy", seed=seed) for seed in range(2)]
+    history, actions = history_of(*environments), random_actions(environments[0], 2, 5, 3)
+    with SimulatorWorldModel("reacher-easy", threads=2) as model:
+        whole = model.rollout(history, actions, particles=1, rng=RNG)
+        monkeypatch.setattr("drift_wm.envs.rollout_pool._RECORDING_BYTES", 1)
+        blocks = model.rollout(history, actions, particles=1, rng=RNG)
+    torch.testing.assert_close(blocks.obs, whole.obs, rtol=0, atol=0)
+    torch.testing.assert_close(blocks.reward, whole.reward, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("task", ["reacher-easy", "finger-turn_easy", "fish-swim", "walker-walk"])
 def test_a_batch_of_environments_is_its_members_alone(task):
     environments = [played(task, seed=seed) for seed in range(3)]
@@ -125,9 +136,7 @@ def test_a_batch_of_environments_is_its_members_alone(task):
 def test_particles_are_one_future_without_copies():
     environment = played("cartpole-swingup")
     with SimulatorWorldModel("cartpole-swingup", threads=1) as model:
-        prediction = model.rollout(
-            history_of(environment), random_actions(environment, 1, 3, 4), particles=5, rng=RNG
-        )
+        prediction = model.rollout(history_of(environment), random_actions(environment, 1, 3, 4), particles=5, rng=RNG)
     assert prediction.obs.shape == (1, 3, 5, 4, 5)
     assert prediction.reward.shape == (1, 3, 5, 4)
     assert prediction.obs.stride(2) == prediction.reward.stride(2) == 0

@@ -36,7 +36,10 @@ class GeneratorConfig:
         _require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         for name in ("width", "depth", "noise_size"):
             _require(
-                getattr(self, name) >= 1, f"model.generator.{name}", getattr(self, name), "an integer of at least 1"
+                getattr(self, name) >= 1,
+                f"model.generator.{name}",
+                getattr(self, name),
+                "an integer of at least 1",
             )
 
 

@@ -22,9 +22,16 @@ class DriftingGenerator(nn.Module):
     """
 
     nfe = 1
+    stochastic = True
 
     def __init__(
-        self, condition_size: int, output_size: int, *, blocks: int, config: GeneratorConfig, rng: torch.Generator
+        self,
+        condition_size: int,
+        output_size: int,
+        *,
+        blocks: int,
+        config: GeneratorConfig,
+        rng: torch.Generator,
     ) -> None:
         super().__init__()
         self.noise_size = config.noise_size
@@ -65,7 +72,9 @@ def make_field(config: GeneratorConfig) -> Field:
             return lambda x, positives: kernel_field(x, positives, pooled=False)
         case "attraction":
             return attraction_field
-    raise ValueError(f"model.generator.field={config.field!r}: expected energy, kernel, kernel_per_condition or attraction")
+    raise ValueError(
+        f"model.generator.field={config.field!r}: expected energy, kernel, kernel_per_condition or attraction"
+    )
 
 
 @torch.no_grad()

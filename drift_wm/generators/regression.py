@@ -13,6 +13,7 @@ class RegressionGenerator(nn.Module):
     """y = f(c): a point mass at the conditional mean. Arguments as `DriftingGenerator`."""
 
     nfe = 1
+    stochastic = False
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
         super().__init__()

@@ -1,0 +1,102 @@
+"""Who may import whom, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("planners", "envs", "datasets")
+ONLY_IN = {
+    "hydra": ("configs/", "drift_wm/cli.py"),
+    "omegaconf": ("configs/", "drift_wm/cli.py"),
+    "h5py": ("datasets/",),
+    "pyarrow": ("datasets/",),
+    "mujoco": ("envs/", "drift_wm/doctor.py"),
+    "dm_control": ("envs/",),
+    "gymnasium_robotics": ("envs/",),
+    "robosuite": ("envs/",),
+    "robomimic": ("envs/",),
+    "imageio": ("drift_wm/video.py", "drift_wm/doctor.py"),
+    "matplotlib": ("drift_wm/plots.py",),
+    "jinja2": ("drift_wm/report.py",),
+    "tensorboard": ("drift_wm/metrics.py",),
+}
+
+
+def sources() -> list[Path]:
+    files = [*(ROOT / "drift_wm").glob("*.py"), *(ROOT / "drift_wm/generators").glob("*.py")]
+    for folder in (*FOLDERS, "configs"):
+        files += (ROOT / folder).rglob("*.py")
+    return sorted(files)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, `import` inside functions included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_libraries_stay_behind_their_door(path):
+    for module in imports(path):
+        allowed = ONLY_IN.get(module.split(".")[0])
+        assert allowed is None or name_of(path).startswith(allowed), f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_planners_envs_and_datasets_know_only_the_interfaces_and_themselves(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        for module in imports(path):
+            if module.startswith("drift_wm"):
+                own = module.startswith(f"drift_wm.{folder}.")
+                assert own or module == "drift_wm.interfaces", f"{name_of(path)} imports {module}"
+
+
+def test_interfaces_need_only_torch():
+    outside = {module for module in imports(ROOT / "drift_wm/interfaces.py")}
+    assert outside <= {"__future__", "collections.abc", "dataclasses", "typing", "torch", "numpy"}
+
+
+@pytest.mark.parametrize("name", ["fields", "nets", "normalisation", "world_model", "generators"])
+def test_models_know_nothing_of_environments_planners_or_data(name):
+    target = ROOT / "drift_wm" / name
+    files = target.glob("*.py") if target.is_dir() else [target.with_suffix(".py")]
+    forbidden = ("drift_wm.envs", "drift_wm.planners", "drift_wm.datasets", "drift_wm.configs")
+    for path in files:
+        for module in imports(path):
+            assert not module.startswith(forbidden), f"{name_of(path)} imports {module}"
+
+
+def test_only_build_sees_every_part():
+    for path in (ROOT / "drift_wm").glob("*.py"):
+        parts = {module.split(".")[1] for module in imports(path) if module.startswith("drift_wm.")}
+        if {"envs", "planners"} <= parts:
+            assert path.name == "build.py", f"{name_of(path)} joins environments and planners itself"
+
+
+def test_no_file_is_long():
+    for path in sources():
+        assert len(path.read_text().splitlines()) <= 300, name_of(path)
+
+
+def test_nothing_executes_what_it_reads():
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "compile", "__import__"), name_of(path)
+            if isinstance(node, ast.keyword) and node.arg in ("weights_only", "allow_pickle"):
+                assert isinstance(node.value, ast.Constant)
+                assert node.value.value is (node.arg == "weights_only"), name_of(path)
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert "_target_" not in path.read_text(), name_of(path)

@@ -1,0 +1,76 @@
+import os
+import pickle
+
+import pytest
+import torch
+
+from drift_wm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_id
+
+
+def example() -> Checkpoint:
+    weights = {"w": torch.arange(6.0).view(2, 3)}
+    return Checkpoint(weights_id(weights), None, "world_model", {"lr": 0.1}, {"model": weights, "steps": 3})
+
+
+def test_round_trip(tmp_path):
+    save_checkpoint(tmp_path / "deep" / "c.pt", example())
+    loaded = load_checkpoint(tmp_path / "deep" / "c.pt")
+    assert torch.equal(loaded.state["model"]["w"], example().state["model"]["w"])
+    assert (loaded.id, loaded.parent, loaded.kind, loaded.config) == (example().id, None, "world_model", {"lr": 0.1})
+
+
+def test_id_depends_on_content_alone():
+    a, b = {"x": torch.ones(2), "y": torch.zeros(2)}, {"y": torch.zeros(2), "x": torch.ones(2)}
+    assert weights_id(a) == weights_id(b) != weights_id({"x": torch.zeros(2), "y": torch.ones(2)})
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+def test_loading_never_runs_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": 1, "state": Bomb()}, tmp_path / "evil.pt")
+    (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb()))
+    for name in ("evil.pt", "raw.pt"):
+        with pytest.raises(ValueError, match=f"{name} is not a readable drift_wm checkpoint"):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_unreadable_files_are_named_with_a_remedy(tmp_path):
+    good = tmp_path / "good.pt"
+    save_checkpoint(good, example())
+    content = good.read_bytes()
+    for size in (0, 10, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.pt").write_bytes(content[:size])
+        with pytest.raises(ValueError, match=r"cut\.pt is not a readable drift_wm checkpoint"):
+            load_checkpoint(tmp_path / "cut.pt")
+    with pytest.raises(ValueError, match=r"no checkpoint at .*absent\.pt"):
+        load_checkpoint(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [({"format": 7}, "of format 1, found 7"), ([1], "found 'list'"), ({"format": 1}, "lacks id, parent, kind")],
+)
+def test_foreign_contents_are_refused(tmp_path, content, match):
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=match):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("failed writing file")])
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, error):
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, example())
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"could not write checkpoint .*c\.pt.*previous checkpoint is intact"):
+        save_checkpoint(path, example())
+    assert load_checkpoint(path).id == example().id
+    assert os.listdir(tmp_path) == ["c.pt"]

@@ -1,0 +1,66 @@
+"""Coloured noise: variance, spectrum, independence and reproducibility."""
+
+import pytest
+import torch
+
+from drift_wm.planners.noise import ColouredNoise, spectrum_amplitude
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 20, 50])
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.25, 2.0, 3.5])
+def test_noise_has_zero_mean_and_unit_variance_at_every_step(horizon, exponent):
+    noise = ColouredNoise(horizon, exponent).sample(20_000, 1, rng=generator())
+    assert noise.shape == (20_000, horizon, 1)
+    assert noise.dtype == torch.float32
+    torch.testing.assert_close(noise.mean(0), torch.zeros(horizon, 1), atol=0.04, rtol=0)
+    torch.testing.assert_close(noise.var(0), torch.ones(horizon, 1), atol=0.06, rtol=0)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("horizon", [63, 64])
+def test_power_falls_with_the_exponent(horizon, exponent):
+    noise = ColouredNoise(horizon, exponent).sample(20_000, 1, rng=generator())[..., 0].double()
+    power = torch.fft.rfft(noise).abs().square().mean(0)[1:]
+    frequency = torch.fft.rfftfreq(horizon)[1:].double()
+    design = torch.stack([frequency.log(), torch.ones_like(frequency)], dim=1)
+    slope = torch.linalg.lstsq(design, power.log().unsqueeze(1)).solution[0, 0]
+    assert slope.item() == pytest.approx(-exponent, abs=0.03)
+
+
+def test_the_filter_is_the_fourier_transform_it_stands_for():
+    horizon, exponent = 11, 1.5
+    white = torch.randn(7, 3, horizon, generator=generator(4))
+    spectrum = torch.fft.rfft(white.double()) * spectrum_amplitude(horizon, exponent)
+    expected = torch.fft.irfft(spectrum, n=horizon).mT.float()
+    drawn = ColouredNoise(horizon, exponent).sample(7, 3, rng=generator(4))
+    torch.testing.assert_close(drawn, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_zero_frequency_has_the_power_of_the_lowest():
+    amplitude = spectrum_amplitude(10, 2.0)
+    assert amplitude[0] == amplitude[1]
+    assert amplitude[1] == pytest.approx(2 * amplitude[2].item())
+
+
+def test_action_entries_and_sequences_are_independent():
+    noise = ColouredNoise(8, 2.0).sample(20_000, 2, rng=generator())
+    across_entries = (noise[..., 0] * noise[..., 1]).mean(0)
+    across_sequences = (noise[1:] * noise[:-1]).mean(0)
+    assert across_entries.abs().max() < 0.04
+    assert across_sequences.abs().max() < 0.04
+
+
+def test_smoother_noise_has_smaller_steps():
+    steps = [ColouredNoise(30, e).sample(500, 1, rng=generator()).diff(dim=1).std() for e in (0.0, 1.0, 2.0)]
+    assert steps[0] > steps[1] > steps[2]
+
+
+@pytest.mark.parametrize("exponent", [0.0, 2.0])
+def test_one_seed_gives_one_noise(exponent):
+    noise = ColouredNoise(6, exponent)
+    assert torch.equal(noise.sample(5, 2, rng=generator(1)), noise.sample(5, 2, rng=generator(1)))
+    assert not torch.equal(noise.sample(5, 2, rng=generator(1)), noise.sample(5, 2, rng=generator(2)))

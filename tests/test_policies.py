@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from drift_wm.interfaces import History, Prediction, Spec
+from drift_wm.planners.icem import ICEM, ICEMConfig
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.risk import Mean
+from drift_wm.policies import PlanningPolicy, RandomPolicy
+
+
+class ReachTarget:
+    """A world whose reward is minus the squared distance of each action to the first observation entry."""
+
+    def __init__(self, history: int = 1, chunk: int = 1) -> None:
+        self.spec, self.history, self.chunk = Spec(2, 1, 0.1), history, chunk
+        self.seen: list[History] = []
+
+    def rollout(self, history, actions, *, particles, rng):
+        self.seen.append(history)
+        target = history.obs[:, -1, 0][:, None, None]
+        reward = -(actions[..., 0] - target).square()
+        B, N, H, _ = actions.shape
+        return Prediction(
+            torch.zeros(B, N, particles, H, 2), reward.unsqueeze(2).expand(B, N, particles, H)
+        )
+
+
+def policy(model, exploration_std: float = 0.0) -> PlanningPolicy:
+    planner = ICEM(ICEMConfig(horizon=4, candidates=64, iterations=4), 1)
+    return PlanningPolicy(model, planner, PredictedReturn(), Mean(), exploration_std=exploration_std)
+
+
+def test_planning_finds_the_best_action_of_every_environment():
+    obs = torch.tensor([[0.5, 0.0], [-0.7, 0.0]])
+    chosen = policy(ReachTarget())
+    action, _ = chosen.act(obs, chosen.reset(obs, seed=0))
+    torch.testing.assert_close(action, torch.tensor([[0.5], [-0.7]]), atol=0.1, rtol=0)
+
+
+def test_history_holds_the_last_frames_and_the_actions_between_them():
+    model = ReachTarget(history=3)
+    chosen = policy(model)
+    frames = [torch.tensor([[0.1 * t, float(t)]]) for t in range(5)]
+    state = chosen.reset(frames[0], seed=0)
+    actions = []
+    for frame in frames:
+        action, state = chosen.act(frame, state)
+        actions.append(action)
+    first, last = model.seen[0], model.seen[-1]
+    assert first.obs[0, :, 1].tolist() == [0, 0, 0]
+    assert first.actions.tolist() == [[[0.0], [0.0]]]
+    assert last.obs[0, :, 1].tolist() == [2, 3, 4]
+    torch.testing.assert_close(last.actions[0], torch.cat(actions[2:4]))
+
+
+def test_state_is_a_value():
+    obs = torch.tensor([[0.5, 0.0]])
+    chosen = policy(ReachTarget(), exploration_std=0.2)
+    start = chosen.reset(obs, seed=3)
+    first, after = chosen.act(obs, start)
+    again, _ = chosen.act(obs, start)
+    assert torch.equal(first, again)
+    second, _ = chosen.act(obs, after)
+    assert not torch.equal(first, second)
+    other, _ = chosen.act(obs, chosen.reset(obs, seed=4))
+    assert not torch.equal(first, other)
+
+
+def test_a_batch_is_planned_as_its_members_alone():
+    obs = torch.tensor([[0.5, 0.0], [-0.7, 0.0], [0.2, 0.0]])
+    chosen = policy(ReachTarget())
+    together, _ = chosen.act(obs, chosen.reset(obs, seed=0))
+    alone = [chosen.act(o[None], chosen.reset(o[None], seed=0))[0] for o in obs]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_exploration_noise_stays_in_bounds_and_is_absent_by_default():
+    obs = torch.tensor([[1.0, 0.0]]).expand(200, 2)
+    noisy = policy(ReachTarget(), exploration_std=0.5)
+    action, _ = noisy.act(obs, noisy.reset(obs, seed=0))
+    assert action.abs().max() <= 1
+    assert action.std() > 0.1
+    calm, _ = policy(ReachTarget()).act(obs, policy(ReachTarget()).reset(obs, seed=0))
+    assert calm.std() < 1e-6
+
+
+def test_a_horizon_the_chunk_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"planner\.horizon=4.*chunk of 3 steps, such as 6"):
+        policy(ReachTarget(chunk=3))
+
+
+def test_random_policy_is_uniform_and_reproducible():
+    random = RandomPolicy(2)
+    obs = torch.zeros(4000, 5)
+    action, state = random.act(obs, random.reset(obs, seed=1))
+    assert action.shape == (4000, 2)
+    assert action.abs().max() <= 1
+    torch.testing.assert_close(action.mean(0), torch.zeros(2), atol=0.05, rtol=0)
+    torch.testing.assert_close(action.square().mean(0), torch.full((2,), 1 / 3), atol=0.02, rtol=0)
+    assert torch.equal(action, random.act(obs, random.reset(obs, seed=1))[0])
+    assert not torch.equal(action, random.act(obs, state)[0])

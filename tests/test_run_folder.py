@@ -1,0 +1,98 @@
+import json
+import math
+import os
+from dataclasses import dataclass, field
+
+import pytest
+
+from drift_wm.run_folder import RunFolder, default_path, describe_environment, newest_checkpoint, write_json
+
+
+@dataclass
+class Inner:
+    size: int = 3
+
+
+@dataclass
+class Asked:
+    task: str = "cartpole-swingup"
+    seed: int = 1
+    run_dir: str | None = None
+    inner: Inner = field(default_factory=Inner)
+
+
+def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
+    folder = RunFolder(tmp_path / "a" / "run")
+    folder.write_config("online", Asked())
+    assert json.loads((folder.path / "config.json").read_text())["inner"] == {"size": 3}
+    folder.write_config("online", Asked(run_dir="elsewhere"))  # where it runs is not what it does
+    with pytest.raises(ValueError, match=r"other settings: inner .*'size': 3.*'size': 4.*another run_dir"):
+        folder.write_config("online", Asked(inner=Inner(4)))
+    with pytest.raises(ValueError, match=r"command .*'online'.*'train'"):
+        folder.write_config("train", Asked())
+
+
+def test_results_round_trip(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.read_results() is None
+    folder.write_results({"mean": 1.5, "bad": math.nan, "list": (1, math.inf)})
+    assert folder.read_results() == {"mean": 1.5, "bad": None, "list": [1, None]}
+
+
+def test_a_read_only_folder_is_refused_with_a_remedy(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)  # root ignores permission bits
+    with pytest.raises(PermissionError, match=r"cannot write to the run folder.*run_dir=") as caught:
+        RunFolder(tmp_path / "run")
+    assert "run" in str(caught.value)
+
+
+def test_a_full_disk_is_refused_with_a_remedy(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    with pytest.raises(OSError, match=r"No space left on device.*free space"):
+        RunFolder(tmp_path / "run")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(FileExistsError, match="cannot write to the run folder"):
+        RunFolder(tmp_path / "run")
+
+
+def test_newest_checkpoint_of_a_folder_of_a_run_or_a_file(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    for number in (0, 2, 10):
+        folder.checkpoint_of_round(number).write_bytes(b"")
+    newest = folder.checkpoint_of_round(10)
+    assert newest_checkpoint(tmp_path) == newest_checkpoint(folder.checkpoints) == newest_checkpoint(newest) == newest
+    with pytest.raises(ValueError, match=r"no checkpoint at .*nowhere"):
+        newest_checkpoint(tmp_path / "nowhere")
+
+
+def test_json_is_never_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1})
+    monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_environment_names_versions_and_machine():
+    found = describe_environment()
+    assert found["packages"]["torch"]
+    assert found["cores"] >= 1
+    assert found["processor"]
+
+
+def test_default_path_tells_command_task_and_seed():
+    path = default_path("online", Asked(seed=7))
+    assert path.parts[:2] == ("runs", "online")
+    assert path.name.startswith("cartpole-swingup-seed7-")
+    assert default_path("bench", object()).name.startswith("bench-")

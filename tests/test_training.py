@@ -1,0 +1,195 @@
+"""Training: it learns, it resumes bit for bit, and it fails with a trace."""
+
+import math
+
+import pytest
+import torch
+
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.diagnostics import held_out_metrics
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Batch, Spec
+from drift_wm.train import scales_of
+from drift_wm.training import Trainer, TrainingConfig, load_world_model, stored_shape
+from drift_wm.world_model import WorldModelConfig
+
+SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+CONFIG = TrainingConfig(batch_size=32, warmup=3, log_every=5, checkpoint_every=7)
+
+
+def make(small_model, episodes, config=CONFIG, seed=0) -> tuple[Trainer, Windows]:
+    trainer = Trainer(SPEC, small_model, config, seed=seed)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=small_model.chunk)))
+    return trainer, Windows(episodes, history=1, chunk=small_model.chunk)
+
+
+def state_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {**trainer.averaged.state_dict(), **{f"raw.{n}": v for n, v in trainer.model.state_dict().items()}}
+
+
+def assert_same(a: Trainer, b: Trainer) -> None:
+    other = state_of(b)
+    for name, value in state_of(a).items():
+        assert torch.equal(value, other[name]), name
+
+
+class Interrupt:
+    """Training data that pulls the plug after some batches."""
+
+    def __init__(self, windows: Windows, after: int) -> None:
+        self.windows, self.left = windows, after
+
+    def sample(self, size: int, rng: torch.Generator) -> Batch:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self.windows.sample(size, rng)
+
+
+@pytest.mark.parametrize("name", ["drifting", "regression"])
+def test_ten_and_ten_steps_are_twenty_bit_for_bit(tmp_path, linear_episodes, name):
+    shape = WorldModelConfig(chunk=2, generator=GeneratorConfig(name=name, width=16, depth=2, noise_size=2))
+    through, windows = make(shape, linear_episodes)
+    through.train_round(windows, 20)
+    stopped, windows = make(shape, linear_episodes)
+    path = tmp_path / "checkpoints" / "round_0000.pt"
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train_round(Interrupt(windows, 10), 20, save_to=path)
+    resumed = Trainer(SPEC, shape, CONFIG, seed=99)  # another seed: all state comes from the checkpoint
+    resumed.restore(load_checkpoint(path))
+    assert (resumed.round_step, resumed.steps, resumed.rounds) == (10, 10, 0)
+    resumed.train_round(windows, 20, save_to=path)
+    assert_same(through, resumed)
+    assert (resumed.round_step, resumed.steps, resumed.rounds) == (0, 20, 1)
+    # and the next round, with a new schedule, goes on the same way
+    again = Trainer(SPEC, shape, CONFIG, seed=98)
+    again.restore(load_checkpoint(path))
+    through.train_round(windows, 6)
+    again.train_round(windows, 6)
+    assert_same(through, again)
+
+
+def test_learns_a_linear_world_and_forgets_nothing_in_the_checkpoint(tmp_path, linear_episodes, small_model):
+    config = TrainingConfig(batch_size=64, learning_rate=3e-3, warmup=10)
+    trainer, windows = make(small_model, linear_episodes[:5], config)
+    before = held_out_metrics(trainer.world_model, linear_episodes[5:], seed=0)
+    path = tmp_path / "model.pt"
+    trainer.train_round(windows, 600, save_to=path)
+    after = held_out_metrics(trainer.world_model, linear_episodes[5:], seed=0)
+    assert after["energy_score"] < 0.4 * before["energy_score"]
+    assert after["open_loop_error"] < 0.5 * before["open_loop_error"]
+    loaded = load_world_model(load_checkpoint(path))
+    assert held_out_metrics(loaded, linear_episodes[5:], seed=0) == after
+    assert loaded.spec == SPEC
+    assert loaded.config == small_model
+
+
+def test_lineage_names_each_parent(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    paths = [tmp_path / f"{i}.pt" for i in range(3)]
+    for path in paths:
+        trainer.train_round(windows, 4, save_to=path)
+    first, second, third = (load_checkpoint(path) for path in paths)
+    assert first.parent is None
+    assert second.parent == first.id
+    assert third.parent == second.id
+    assert len({first.id, second.id, third.id}) == 3
+    elsewhere = Trainer(SPEC, small_model, CONFIG, seed=5)
+    elsewhere.restore(second)
+    elsewhere.train_round(windows, 4, save_to=tmp_path / "branch.pt")
+    assert load_checkpoint(tmp_path / "branch.pt").parent == second.id
+
+
+def test_learning_rate_rises_then_falls_in_each_round(linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes, TrainingConfig(batch_size=4, warmup=4, log_every=1))
+    for _ in range(2):
+        rates = []
+        trainer.train_round(windows, 20, on_step=lambda done, total, m, r=rates: r.append(m["learning_rate"]))
+        assert rates[:4] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
+        assert rates[4:] == sorted(rates[4:], reverse=True)
+        expected_last = 1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * 15 / 16)))
+        assert rates[-1] == pytest.approx(expected_last)
+
+
+def test_averaged_weights_are_the_exponential_mean(linear_episodes, small_model):
+    config = TrainingConfig(batch_size=4, ema_decay=0.9, log_every=1)
+    trainer, windows = make(small_model, linear_episodes, config)
+    name = "generator.backbone.output.weight"
+    seen = []
+    trainer.train_round(
+        windows, 3, on_step=lambda done, total, metrics: seen.append(trainer.model.state_dict()[name].clone())
+    )
+    expected = 0.9 * (0.9 * seen[0] + 0.1 * seen[1]) + 0.1 * seen[2]
+    torch.testing.assert_close(trainer.world_model.state_dict()[name], expected)
+
+
+def test_checkpoints_on_the_way(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    path = tmp_path / "round.pt"
+    seen = []
+
+    class Watched(Interrupt):
+        def sample(self, size, rng):
+            seen.append(load_checkpoint(path).state["round_step"] if path.exists() else None)
+            return super().sample(size, rng)
+
+    trainer.train_round(Watched(windows, 100), 16, save_to=path)
+    assert seen == [None] * 7 + [7] * 7 + [14] * 2
+    assert load_checkpoint(path).state["rounds"] == 1
+
+
+def test_a_non_finite_loss_stops_and_keeps_the_evidence(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+
+    class Poisoned:
+        def sample(self, size, rng):
+            batch = windows.sample(size, rng)
+            batch.reward[0, 0] = float("nan")
+            return batch
+
+    with pytest.raises(FloatingPointError, match="became nan at step 0"):
+        trainer.train_round(Poisoned(), 5)
+    with pytest.raises(FloatingPointError, match=r"non_finite_batch\.pt"):
+        trainer.train_round(Poisoned(), 5, save_to=tmp_path / "model.pt")
+    kept = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
+    assert torch.isnan(kept["reward"]).any()
+    assert set(kept) == {"obs", "actions", "reward", "rng"}
+
+
+def test_a_checkpoint_of_other_dimensions_is_refused_by_name(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    trainer.train_round(windows, 1, save_to=tmp_path / "model.pt")
+    checkpoint = load_checkpoint(tmp_path / "model.pt")
+    other = Trainer(Spec(4, 2, 0.1), WorldModelConfig(chunk=5), CONFIG, seed=0)
+    with pytest.raises(ValueError, match=r"observation_size \(checkpoint 3, here 4\).*chunk \(checkpoint 2, here 5\)"):
+        other.restore(checkpoint)
+
+
+def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    trainer.train_round(windows, 1, save_to=tmp_path / "model.pt")
+    checkpoint = load_checkpoint(tmp_path / "model.pt")
+    object.__setattr__(checkpoint, "kind", "policy")
+    for use in (load_world_model, trainer.restore):
+        with pytest.raises(ValueError, match="kind 'policy'"):
+            use(checkpoint)
+    checkpoint.config["model"]["flux"] = 1
+    with pytest.raises(ValueError, match="does not know.*flux"):
+        stored_shape(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"learning_rate": 0.0}, "learning_rate=0"),
+        ({"ema_decay": 1.0}, r"ema_decay=1\.0"),
+        ({"warmup": -1}, "warmup=-1"),
+        ({"clip": 0.0}, "clip=0"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, match):
+    with pytest.raises(ValueError, match=match):
+        TrainingConfig(**wrong)

@@ -1,0 +1,122 @@
+import pytest
+import torch
+
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import History, Spec
+from drift_wm.train import scales_of
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig, multiplies_bfloat16
+
+SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+
+
+def make(history: int = 1, chunk: int = 2, **kwargs) -> LearnedWorldModel:
+    generator = GeneratorConfig(name=kwargs.pop("name", "drifting"), width=32, depth=2, noise_size=2)
+    config = WorldModelConfig(history=history, chunk=chunk, generator=generator, **kwargs)
+    return LearnedWorldModel(SPEC, config, rng=torch.Generator().manual_seed(0))
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def history_of(model: LearnedWorldModel, B: int = 2) -> History:
+    K = model.history
+    return History(torch.randn(B, K, 3, generator=rng(1)), torch.randn(B, K - 1, 2, generator=rng(2)))
+
+
+@pytest.mark.parametrize(("history", "chunk"), [(1, 1), (1, 3), (3, 2), (4, 1), (2, 6)])
+def test_rollout_is_the_naive_loop(history, chunk):
+    model, H, P = make(history, chunk), 6, 2
+    past, actions = history_of(model), torch.randn(2, 5, H, 2, generator=rng(3))
+    found = model.rollout(past, actions, particles=P, rng=rng(4))
+    noise = torch.randn(H // chunk, 1, 1, P, 2, generator=rng(4))
+    for b in range(2):
+        for n in range(5):
+            for p in range(P):
+                frames, acted = list(past.obs[b]), list(past.actions[b])
+                for i in range(H // chunk):
+                    coming = list(actions[b, n, i * chunk : (i + 1) * chunk])
+                    recent = acted[len(acted) - (history - 1) :] + coming
+                    c = torch.cat([model.normaliser.obs(f) for f in frames[-history:]] + recent)
+                    with torch.no_grad():
+                        y = model.generator.sample(c, noise[i, 0, 0, p]).view(chunk, 4)
+                    obs, reward = model.normaliser.prediction(frames[-1], y)
+                    steps = slice(i * chunk, (i + 1) * chunk)
+                    torch.testing.assert_close(found.obs[b, n, p, steps], obs)
+                    torch.testing.assert_close(found.reward[b, n, p, steps], reward)
+                    frames += list(obs)
+                    acted += coming
+
+
+def test_candidates_share_their_noise_and_environments_do_not_interfere():
+    model = make()
+    past, actions = history_of(model), torch.randn(2, 1, 4, 2, generator=rng(3)).expand(2, 3, 4, 2)
+    found = model.rollout(past, actions, particles=2, rng=rng(4))
+    torch.testing.assert_close(found.obs[:, 0], found.obs[:, 2])
+    alone = model.rollout(History(past.obs[1:], past.actions[1:]), actions[1:], particles=2, rng=rng(4))
+    torch.testing.assert_close(found.obs[1:], alone.obs)
+    assert not torch.allclose(found.obs[:, :, 0], found.obs[:, :, 1])
+
+
+def test_regression_has_one_future():
+    model = make(name="regression")
+    found = model.rollout(history_of(model), torch.zeros(2, 3, 4, 2), particles=2, rng=rng())
+    assert torch.equal(found.obs[:, :, 0], found.obs[:, :, 1])
+
+
+def test_rescaling_keeps_predictions(linear_episodes):
+    model = make(history=2)
+    past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
+    before = model.rollout(past, actions, particles=2, rng=rng(4))
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    after = model.rollout(past, actions, particles=2, rng=rng(4))
+    torch.testing.assert_close(after.obs, before.obs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.reward, before.reward, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(model.normaliser.obs_std, torch.ones(3))
+
+
+def test_targets_of_training_data_are_standardised(linear_episodes):
+    model = make()
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    windows = Windows(linear_episodes, history=1, chunk=2)
+    batch = windows.batch(torch.arange(len(windows)))
+    target = model.normaliser.target(batch.obs[:, 0], batch.obs[:, 1:], batch.reward)
+    torch.testing.assert_close(target[..., :-1].mean(0), torch.zeros(2, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(target[..., :-1].std(0, correction=0), torch.ones(2, 3), atol=1e-3, rtol=0)
+    obs, reward = model.normaliser.prediction(batch.obs[:, 0], target)
+    torch.testing.assert_close(obs, batch.obs[:, 1:])
+    torch.testing.assert_close(reward, batch.reward)
+
+
+def test_bfloat16_network_keeps_float32_state():
+    exact, coarse = make(precision="float32"), make(precision="bfloat16")
+    past, actions = history_of(exact), torch.randn(2, 5, 4, 2, generator=rng(3))
+    a, b = (m.rollout(past, actions, particles=1, rng=rng(4)) for m in (exact, coarse))
+    assert b.obs.dtype == b.reward.dtype == torch.float32
+    torch.testing.assert_close(a.obs, b.obs, atol=0.02, rtol=0.02)
+    assert not torch.equal(a.obs, b.obs)
+    assert multiplies_bfloat16(torch.device("meta")) is False
+
+
+@pytest.mark.parametrize(
+    ("obs", "actions", "match"),
+    [
+        ((2, 1, 3), (2, 5, 5, 2), r"horizon 5 is not a multiple.*chunk of 2.*planner.horizon to 6"),
+        ((2, 1, 3), (2, 5, 1, 2), r"horizon 1 is not a multiple.*planner.horizon to 2"),
+        ((2, 2, 3), (2, 5, 4, 2), r"history\.obs has shape \(2, 2, 3\).*\(2, 1, 3\)"),
+        ((2, 1, 3), (2, 5, 4, 7), r"actions have size 7.*built for 2"),
+    ],
+)
+def test_wrong_shapes_are_refused(obs, actions, match):
+    with pytest.raises(ValueError, match=match):
+        make().rollout(History(torch.zeros(obs), torch.zeros(2, 0, 2)), torch.zeros(actions), particles=1, rng=rng())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"), [({"chunk": 0}, "chunk=0"), ({"history": 0}, "history=0"), ({"precision": "int4"}, "int4")]
+)
+def test_wrong_settings_are_refused(wrong, match):
+    with pytest.raises(ValueError, match=match):
+        WorldModelConfig(**wrong)
