@@ -13,7 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.help import describe
@@ -52,6 +52,9 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
     Raises:
         ValueError: an override is malformed, unknown or of the wrong type, or a value is refused.
     """
+    for override in overrides:
+        if not override[:1].isalpha() or "=" not in override:
+            raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
     _register()
     try:
         with initialize_config_module("drift_wm.configs", version_base="1.3"):
@@ -69,7 +72,10 @@ def _register() -> None:
     """Tell Hydra the types; storing them again changes nothing."""
     store = ConfigStore.instance()
     for command, settings in COMMANDS.items():
-        store.store(name=f"{command}_schema", node=settings)
+        node = OmegaConf.structured(settings)
+        if "planner" in node:
+            node.planner = MISSING  # the chosen file of the group brings its own class
+        store.store(name=f"{command}_schema", node=node)
     for planner, config in PLANNERS.items():
         store.store(group="planner", name=f"{planner}_schema", node=config)
 

@@ -63,6 +63,7 @@ def run_episodes(
     seeds: Sequence[int],
     policy_seed: int,
     source: str,
+    max_decisions: int | None = None,
     device: torch.device | str = "cpu",
     on_decision: OnDecision = lambda done, mean: None,
 ) -> Rollouts:
@@ -74,6 +75,7 @@ def run_episodes(
         seeds: B reset seeds.
         policy_seed: of the policy's own randomness.
         source: what the episodes say of who acted.
+        max_decisions: cut episodes off here, as a time limit would; None leaves that to the environment.
         device: where the policy computes.
         on_decision: called after every decision.
     """
@@ -81,7 +83,7 @@ def run_episodes(
     recorders = [_Recorder(env, seed, source) for env, seed in zip(envs, seeds, strict=True)]
     state = policy.reset(_stack_obs(recorders, device), seed=policy_seed)
     decision_ms: list[float] = []
-    while not all(recorder.done for recorder in recorders):
+    while not all(recorder.done for recorder in recorders) and len(decision_ms) != max_decisions:
         start = time.perf_counter()
         physics = torch.from_numpy(np.stack([recorder.states[-1] for recorder in recorders]))
         action, state = policy.act(_stack_obs(recorders, device), state, physics=physics)

@@ -101,12 +101,19 @@ class OnlineRun:
 
     @property
     def curve(self) -> list[CurvePoint]:
-        """Return of each training episode against environment frames."""
+        """Return of each training episode against environment frames, scaled up where collection cut it short."""
         frames, points = 0, []
+        scale = self.env.decisions_per_episode / self.decisions_per_episode
         for episode in self.replay.episodes[: self.settings.episodes]:
             frames += len(episode) * self.settings.env.action_repeat
-            points.append(CurvePoint(frames, float(episode.rewards.sum()), episode.source))
+            points.append(CurvePoint(frames, scale * float(episode.rewards.sum()), episode.source))
         return points
+
+    @property
+    def decisions_per_episode(self) -> int:
+        """Of the episodes that are collected."""
+        longest = self.env.decisions_per_episode
+        return min(self.settings.episode_decisions or longest, longest)
 
     def _collect(self, number: int, log: MetricsLog) -> None:
         """Act for one episode, measure the model on it before it trains on it, and keep it."""
@@ -116,18 +123,20 @@ class OnlineRun:
         source = RANDOM if at_random else PLANNER
         seed = settings.seed * SEEDS_PER_RUN + number
         title = f"episode {number + 1} of {settings.episodes}, {source}"
-        with track(title, self.env.decisions_per_episode) as task:
+        with track(title, self.decisions_per_episode) as task:
             rollouts = run_episodes(
                 policy,
                 [self.env],
                 seeds=[seed],
                 policy_seed=seed,
                 source=source,
+                max_decisions=self.decisions_per_episode,
                 device=self.device,
                 on_decision=lambda done, value: task.update(done, f"return {value:.0f}"),
             )
         measured: Metrics = {
             "return": rollouts.returns[0],
+            "reward_per_decision": rollouts.returns[0] / len(rollouts.episodes[0]),
             "decision_ms_p50": float(np.median(rollouts.decision_ms)),
         }
         if not at_random:

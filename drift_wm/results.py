@@ -61,7 +61,7 @@ class CurvePoint:
     frames: int
     """Environment frames (action repeat included) seen when the episode ended."""
     value: float
-    """Its return, exploration included."""
+    """Its return, exploration included; scaled to a full episode where it was cut short."""
     source: str
     """Who acted: "random" or "planner"."""
 

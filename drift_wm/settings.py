@@ -159,11 +159,14 @@ class TrainSettings(RunSettings):
 class OnlineSettings(PlanningSettings):
     """`drift-wm online` and `demo`: collect, train on, plan, repeat; then evaluate."""
 
-    episodes: int = 9
+    episodes: int = 20
     """Episodes collected in all."""
-    random_episodes: int = 1
+    random_episodes: int = 2
     """How many of them act at random, before there is a model."""
-    round_steps: int = 1000
+    episode_decisions: int = 250
+    """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
+    between acting and learning more often. Evaluation episodes are never cut."""
+    round_steps: int = 500
     """Training steps after each episode."""
     evaluation_episodes: int = 5
     """Of the final model, on reset seeds apart from training."""
@@ -182,6 +185,7 @@ class OnlineSettings(PlanningSettings):
         super().__post_init__()
         for name in ("random_episodes", "round_steps", "evaluation_episodes"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+        _require(self.episode_decisions >= 0, "episode_decisions", self.episode_decisions, "an integer of at least 0")
         expected = f"an integer of at least random_episodes={self.random_episodes}"
         _require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
 

@@ -1,6 +1,6 @@
 """Asks a dm_control task for its reward and observation of given states, one state after the other.
 
-The general, slow way (50 to 300 microseconds a state), for tasks that `rewards` and `observations` do not state.
+The general, slow way (100 to 200 microseconds a state), for tasks that `rewards` and `observations` do not state.
 """
 
 from __future__ import annotations

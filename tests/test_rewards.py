@@ -48,7 +48,7 @@ def test_reward_and_observation_along_random_actions(task):
     environment, rng = load(task), np.random.default_rng(0)
     spec = environment.action_spec()
     records = []
-    for _ in range(60):
+    for _ in range(40):
         environment.step(rng.uniform(spec.minimum, spec.maximum))
         records.append(record(environment))
     check(task, environment, records)

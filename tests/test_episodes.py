@@ -1,0 +1,92 @@
+"""The acting loop, on an environment small enough to know by heart."""
+
+import numpy as np
+import pytest
+import torch
+
+from drift_wm.episodes import run_episodes
+from drift_wm.interfaces import Spec
+
+
+class Countdown:
+    """obs = (reset seed, steps so far); ends after `length` steps, by itself or by a time limit."""
+
+    task_spec = Spec(2, 1, 0.1)
+
+    def __init__(self, length: int, terminates: bool = False) -> None:
+        self.length, self.terminates, self.t, self.seed = length, terminates, 0, 0
+        self.actions = []
+
+    def reset(self, *, seed=None):
+        self.t, self.seed = 0, seed
+        return self._obs(), {}
+
+    def step(self, action):
+        assert self.t < self.length, "stepped after the end"
+        self.t += 1
+        self.actions.append(float(action[0]))
+        over = self.t == self.length
+        return self._obs(), float(self.t), over and self.terminates, over and not self.terminates, {}
+
+    def physics_state(self):
+        return np.array([100.0 + self.t])
+
+    def render(self):
+        raise AssertionError("not asked for")
+
+    def _obs(self):
+        return np.array([self.seed, self.t], dtype=np.float32)
+
+
+class Echo:
+    """Acts by the number of its decision, and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.shown = []
+
+    def reset(self, obs, *, seed):
+        return seed
+
+    def act(self, obs, state, *, physics=None):
+        self.shown.append((obs.clone(), physics.clone()))
+        return torch.full((obs.shape[0], 1), float(state)), state + 1
+
+
+def test_records_what_happened():
+    policy, env = Echo(), Countdown(3)
+    seen = []
+    rollouts = run_episodes(
+        policy, [env], seeds=[7], policy_seed=5, source="echo", on_decision=lambda done, mean: seen.append((done, mean))
+    )
+    (episode,) = rollouts.episodes
+    assert episode.obs.tolist() == [[7, 0], [7, 1], [7, 2], [7, 3]]
+    assert episode.actions[:, 0].tolist() == env.actions == [5, 6, 7]
+    assert episode.rewards.tolist() == [1, 2, 3]
+    assert episode.states[:, 0].tolist() == [100, 101, 102, 103]
+    assert (episode.seed, episode.source, episode.terminated) == (7, "echo", False)
+    assert rollouts.returns == [6.0]
+    assert rollouts.decision_ms.shape == (3,)
+    assert seen == [(1, 1.0), (2, 3.0), (3, 6.0)]
+    assert [float(physics[0, 0]) for _, physics in policy.shown] == [100, 101, 102]
+
+
+def test_environments_of_different_length_share_decisions():
+    envs = [Countdown(2, terminates=True), Countdown(4)]
+    rollouts = run_episodes(Echo(), envs, seeds=[1, 2], policy_seed=0, source="echo")
+    assert [len(episode) for episode in rollouts.episodes] == [2, 4]
+    assert [episode.terminated for episode in rollouts.episodes] == [True, False]
+    assert rollouts.returns == [3.0, 10.0]
+    assert len(rollouts.decision_ms) == 4
+
+
+def test_cut_off_is_no_termination():
+    rollouts = run_episodes(
+        Echo(), [Countdown(5, terminates=True)], seeds=[1], policy_seed=0, source="echo", max_decisions=3
+    )
+    assert len(rollouts.episodes[0]) == 3
+    assert not rollouts.episodes[0].terminated
+
+
+def test_seeds_and_environments_must_pair_up():
+    with pytest.raises(AssertionError, match="one seed an environment"):
+        run_episodes(Echo(), [Countdown(2)], seeds=[1, 2], policy_seed=0, source="echo")

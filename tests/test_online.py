@@ -1,0 +1,164 @@
+"""The main job on a small budget: what it leaves behind, that it resumes, and that it survives being killed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.generators import GeneratorConfig
+from drift_wm.online import online
+from drift_wm.online_loop import OnlineRun
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.run_folder import RunFolder
+from drift_wm.settings import EnvSettings, OnlineSettings
+from drift_wm.training import TrainingConfig
+from drift_wm.world_model import WorldModelConfig
+
+CPU = torch.device("cpu")
+SMALL = OnlineSettings(
+    task="cartpole-swingup",
+    episodes=4,
+    random_episodes=1,
+    episode_decisions=30,
+    round_steps=8,
+    evaluation_episodes=2,
+    env=EnvSettings(action_repeat=20, render_width=64, render_height=48),
+    planner=ICEMConfig(horizon=4, candidates=16, iterations=2, elites=4),
+    model=WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2)),
+    training=TrainingConfig(batch_size=16, checkpoint_every=3),
+)
+SMALL_OVERRIDES = [
+    "episodes=4",
+    "random_episodes=1",
+    "episode_decisions=30",
+    "round_steps=8",
+    "evaluation_episodes=2",
+    "env.action_repeat=20",
+    "env.render_width=64",
+    "env.render_height=48",
+    "planner.horizon=4",
+    "planner.candidates=16",
+    "planner.iterations=2",
+    "planner.elites=4",
+    "model.chunk=2",
+    "model.generator.width=16",
+    "model.generator.depth=2",
+    "model.generator.noise_size=2",
+    "training.batch_size=16",
+    "training.checkpoint_every=3",
+]
+
+
+def what_was_learned(path: Path) -> tuple[list[str], list[np.ndarray]]:
+    """Ids of the lineage, and the observations of every episode."""
+    ids = [load_checkpoint(file).id for file in sorted(path.glob("checkpoints/round_*.pt"))]
+    return ids, [episode.obs for episode in read_episodes(path / "replay.hdf5")]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    (ids_a, obs_a), (ids_b, obs_b) = what_was_learned(a), what_was_learned(b)
+    assert ids_a == ids_b
+    assert len(obs_a) == len(obs_b) == SMALL.episodes
+    for one, other in zip(obs_a, obs_b, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("online") / "run"
+    settings = replace(SMALL, reference_random_episodes=2, reference_simulator_episodes=1)
+    online(settings, RunFolder(path), device=CPU)
+    return path
+
+
+def test_leaves_results_lineage_plot_film_and_page(finished):
+    results = json.loads((finished / "results.json").read_text())
+    assert results["frames"] == 4 * 30 * 20
+    rows = {row["name"]: row for row in results["evaluations"]}
+    assert list(rows) == ["drifting world model", "random", "true simulator"]
+    assert [row["n"] for row in rows.values()] == [2, 2, 1]
+    assert rows["random"]["seeds"] == rows["drifting world model"]["seeds"] == [1_000_000, 1_000_001]
+    assert results["decision_ms"]["p50"] > 0
+    assert [point["source"] for point in results["curve"]] == ["random", "planner", "planner", "planner"]
+    ids, _ = what_was_learned(finished)
+    checkpoints = [load_checkpoint(file) for file in sorted(finished.glob("checkpoints/round_*.pt"))]
+    assert [checkpoint.parent for checkpoint in checkpoints] == [None, *ids[:-1]]
+    assert checkpoints[-1].config["task"] == {"name": "cartpole-swingup", "action_repeat": 20}
+    for name in ("learning_curve.png", "report.html", "best_episode.mp4", "replay.hdf5", "evaluation.hdf5"):
+        assert (finished / name).stat().st_size > 0, name
+    assert list(finished.glob("tensorboard/events*"))
+
+
+def test_training_and_evaluation_share_no_reset_seed(finished):
+    training = {episode.seed for episode in read_episodes(finished / "replay.hdf5")}
+    evaluation = {episode.seed for episode in read_episodes(finished / "evaluation.hdf5")}
+    assert not training & evaluation
+
+
+def test_a_finished_run_is_not_done_again(finished, monkeypatch):
+    before = what_was_learned(finished)[0]
+    monkeypatch.setattr("drift_wm.online_loop.run_episodes", lambda *a, **k: pytest.fail("collected again"))
+    monkeypatch.setattr("drift_wm.evaluate.run_episodes", lambda *a, **k: pytest.fail("evaluated again"))
+    settings = replace(SMALL, reference_random_episodes=2, reference_simulator_episodes=1)
+    online(settings, RunFolder(finished), device=CPU)
+    assert what_was_learned(finished)[0] == before
+
+
+@pytest.mark.parametrize("stop_at", [0, 3, 9, 13])
+def test_interrupted_anywhere_the_run_goes_on_as_if_it_had_not(finished, tmp_path, monkeypatch, stop_at):
+    from drift_wm.datasets.windows import Windows
+
+    sample, calls = Windows.sample, iter(range(10_000))
+
+    def interrupted(self, size, rng):
+        if next(calls) == stop_at:
+            raise KeyboardInterrupt
+        return sample(self, size, rng)
+
+    monkeypatch.setattr(Windows, "sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        OnlineRun(SMALL, RunFolder(tmp_path), device=CPU).learn()
+    OnlineRun(SMALL, RunFolder(tmp_path), device=CPU).learn()
+    assert_same_run(tmp_path, finished)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_run_goes_on_as_if_it_had_not(finished, tmp_path):
+    """SIGKILL, three times, at moments nobody chose."""
+    command = [sys.executable, "-m", "drift_wm", "online", *SMALL_OVERRIDES, f"run_dir={tmp_path}", "video=false"]
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "replay.hdf5").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(moments.uniform(0.0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (tmp_path / "replay.hdf5").exists():
+            OnlineRun(SMALL, RunFolder(tmp_path), device=CPU)  # what is there is whole
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert_same_run(tmp_path, finished)
+
+
+def test_settings_that_do_not_fit_fail_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match=r"planner\.horizon=5.*chunk of 2"):
+        OnlineRun(replace(SMALL, planner=replace(SMALL.planner, horizon=5)), RunFolder(tmp_path), device=CPU)
+    with pytest.raises(ValueError, match=r"carpole.*cartpole-swingup"):
+        OnlineRun(replace(SMALL, task="carpole-swingup"), RunFolder(tmp_path), device=CPU)
+
+
+def test_a_folder_of_another_model_is_refused(finished):
+    other = replace(SMALL, model=replace(SMALL.model, chunk=4))
+    with pytest.raises(ValueError, match=r"chunk \(checkpoint 2, here 4\)"):
+        OnlineRun(other, RunFolder(finished), device=CPU)
