@@ -20,7 +20,7 @@ from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rendering import RenderingUnavailable
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Policy, Spec
-from drift_wm.policies import PlanningPolicy, PlanningState, RandomPolicy
+from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, PlanningState, RandomPolicy
 from drift_wm.progress import track
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 DEFAULT_TASK = "cartpole-swingup"
-RANDOM, SIMULATOR = "random", "true simulator"
+RANDOM, NOISE, SIMULATOR = "random", "noise", "true simulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,11 @@ def make_actor(
         simulator = make_simulator(task, settings)
         policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std)
         return Actor(SIMULATOR, policy, task, env)
-    if settings.actor == "random":
-        return Actor(RANDOM, RandomPolicy(make_env(task, env).task_spec.action_size), task, env)
+    if settings.actor in (RANDOM, NOISE):
+        world = make_env(task, env)
+        size, decisions = world.task_spec.action_size, world.decisions_per_episode
+        by_chance = RandomPolicy(size) if settings.actor == RANDOM else PinkNoisePolicy(size, decisions)
+        return Actor(settings.actor, by_chance, task, env)
     assert settings.checkpoint is not None, "settings require a checkpoint for actor=model"
     checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
     task, env = task_of(checkpoint, settings)

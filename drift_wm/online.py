@@ -61,13 +61,11 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
         path,
         Report(
             title=f"{run.env.task_name}: {model_row.name} under {_planner_name(settings)}",
-            task=run.env.task_name,
             summary=(
                 f"After {results['frames']:,} environment frames the {model_row.name} reaches a mean return of "
                 f"{model_row.mean:.0f} over {len(model_row.returns)} evaluation episodes."
             ),
             evaluations=tuple(rows),
-            curve=tuple(run.curve),
             images=(plot,),
             videos=(film,) if film else (),
             settings=asdict(settings),

@@ -21,7 +21,7 @@ from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import RANDOM, SIMULATOR, evaluate_policy, name_of, time_decisions
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
-from drift_wm.policies import RandomPolicy
+from drift_wm.policies import PinkNoisePolicy, RandomPolicy
 from drift_wm.progress import track
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.run_folder import RunFolder
@@ -119,7 +119,8 @@ class OnlineRun:
         """Act for one episode, measure the model on it before it trains on it, and keep it."""
         settings = self.settings
         at_random = number < settings.random_episodes
-        policy: Policy[Any] = RandomPolicy(self.env.task_spec.action_size) if at_random else self.explorer
+        noise = PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
+        policy: Policy[Any] = noise if at_random else self.explorer
         source = RANDOM if at_random else PLANNER
         seed = settings.seed * SEEDS_PER_RUN + number
         title = f"episode {number + 1} of {settings.episodes}, {source}"

@@ -15,7 +15,7 @@ from drift_wm.world_model import WorldModelConfig
 
 OBJECTIVES = ("return", "goal")
 RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
-ACTORS = ("model", "simulator", "random")
+ACTORS = ("model", "simulator", "random", "noise")
 
 
 @dataclass
@@ -114,8 +114,8 @@ class CollectSettings(PlanningSettings):
 
     task: str = ""
     """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
-    actor: str = "random"
-    """`random`, `simulator` (plans in the true simulator) or `model` (plans in `checkpoint`)."""
+    actor: str = "noise"
+    """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`)."""
     checkpoint: str | None = None
     """For `model`: a checkpoint, or the run folder that holds it."""
     episodes: int = 10
@@ -162,7 +162,7 @@ class OnlineSettings(PlanningSettings):
     episodes: int = 20
     """Episodes collected in all."""
     random_episodes: int = 2
-    """How many of them act at random, before there is a model."""
+    """How many of them act by pink noise, before there is a model."""
     episode_decisions: int = 250
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
     between acting and learning more often. Evaluation episodes are never cut."""

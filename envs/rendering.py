@@ -9,25 +9,24 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 # The synonyms that dm_control itself accepts.
 _GLFW = ("glfw", "on", "enable", "enabled", "true", "1", "")
 _DISABLED = ("disable", "off", "disabled", "false", "0")
 _LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
 _CURE = (
-    "Rendering without a display needs one of two Debian/Ubuntu packages sets: for EGL `apt-get install libegl1 "
+    "Rendering without a display needs one of two sets of Debian/Ubuntu packages: for EGL `apt-get install libegl1 "
     "libgl1 libgles2 libegl-mesa0 libgl1-mesa-dri`, for OSMesa `apt-get install libosmesa6`. Then leave MUJOCO_GL "
     "unset, or set it to 'egl' or 'osmesa', before Python starts. Everything but pictures works without."
 )
 
 
-class RenderingUnavailable(RuntimeError):
+class RenderingUnavailable(RuntimeError):  # noqa: N818 (it says what is the case, not that something went wrong)
     """No picture can be drawn on this machine as it is set up; the message says what to install."""
 
 
@@ -55,15 +54,38 @@ class Backend:
             raise RenderingUnavailable(f"Nothing can be rendered here: {self.why}. {_CURE}")
 
 
-def choose_backend(environ: MutableMapping[str, str] = os.environ) -> Backend:
-    """Decide on a backend and write it into the environment, for `dm_control` to read when it is imported.
+@cache
+def choose_backend() -> Backend:
+    """Decide on a backend, once a process, and write it into the environment for `dm_control` to read at its import.
 
-    A `MUJOCO_GL` that is set is kept. Otherwise: GLFW where there is a display (or another system than Linux, whose
-    window system needs none), then EGL, then OSMesa, each if its library loads, then no rendering at all.
-    Calling it again changes nothing.
+    Raises:
+        ValueError: as `find_backend`.
+        RenderingUnavailable: as `find_backend`.
+    """
+    if "dm_control._render" in sys.modules and "MUJOCO_GL" not in os.environ and not _has_display(os.environ):
+        return Backend(
+            "disable",
+            "dm_control was imported before `drift_wm.envs` and settled on GLFW, which needs a display; import "
+            "`drift_wm.envs.dm_control` first, or set MUJOCO_GL",
+        )
+    backend = find_backend(os.environ)
+    if backend.name != "glfw":  # MuJoCo's own choice where the variable is unset
+        os.environ["MUJOCO_GL"] = backend.name
+    if backend.name in _LIBRARIES:
+        # dm_control refuses to import when PyOpenGL was told otherwise.
+        os.environ["PYOPENGL_PLATFORM"] = backend.name
+    return backend
+
+
+def find_backend(environ: Mapping[str, str]) -> Backend:
+    """The backend for a process with these environment variables; changes nothing.
+
+    A `MUJOCO_GL` that is set is obeyed, but for GLFW without a display, which renders nothing. Otherwise: GLFW where
+    there is a display (or another system than Linux, whose window system needs none), then EGL, then OSMesa, each if
+    its library loads, then no rendering at all.
 
     Args:
-        environ: where `MUJOCO_GL`, `PYOPENGL_PLATFORM` and `DISPLAY` are read, and the first two written.
+        environ: where `MUJOCO_GL`, `DISPLAY` and `WAYLAND_DISPLAY` are read.
 
     Raises:
         ValueError: `MUJOCO_GL` holds a name that MuJoCo does not know.
@@ -71,13 +93,7 @@ def choose_backend(environ: MutableMapping[str, str] = os.environ) -> Backend:
             would answer with an unrelated error.
     """
     requested = environ.get("MUJOCO_GL")
-    backend = _found(environ) if requested is None else _requested(requested, environ)
-    if backend.name != "glfw":  # GLFW is what an unset variable means
-        environ["MUJOCO_GL"] = backend.name
-    if backend.name in _LIBRARIES:
-        # dm_control refuses to import when PyOpenGL was told otherwise.
-        environ["PYOPENGL_PLATFORM"] = backend.name
-    return backend
+    return _best(environ) if requested is None else _requested(requested, environ)
 
 
 def import_suite() -> ModuleType:
@@ -88,13 +104,10 @@ def import_suite() -> ModuleType:
         RenderingUnavailable: `MUJOCO_GL` asks for a backend that is not installed.
     """
     choose_backend()
-    from dm_control import suite
-
-    assert isinstance(suite, type(sys))
-    return suite
+    return import_module("dm_control.suite")
 
 
-def _requested(value: str, environ: MutableMapping[str, str]) -> Backend:
+def _requested(value: str, environ: Mapping[str, str]) -> Backend:
     """The backend that the user asked for in `MUJOCO_GL`."""
     name = value.strip().lower()
     why = f"MUJOCO_GL is {value!r}"
@@ -114,7 +127,7 @@ def _requested(value: str, environ: MutableMapping[str, str]) -> Backend:
     return Backend(name, why)
 
 
-def _found(environ: MutableMapping[str, str]) -> Backend:
+def _best(environ: Mapping[str, str]) -> Backend:
     """The best backend of this machine."""
     if _has_display(environ):
         return Backend("glfw", "there is a display")
@@ -124,7 +137,7 @@ def _found(environ: MutableMapping[str, str]) -> Backend:
     return Backend("disable", f"there is no display, and none of {', '.join(_LIBRARIES.values())} loads")
 
 
-def _has_display(environ: MutableMapping[str, str]) -> bool:
+def _has_display(environ: Mapping[str, str]) -> bool:
     return sys.platform != "linux" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 

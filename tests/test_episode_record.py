@@ -45,9 +45,7 @@ def test_the_first_number_that_is_not_finite_is_named(name, index, bad):
     values = arrays()
     values[name][index] = bad
     values[name][-1] = bad
-    with pytest.raises(
-        ValueError, match=rf"{name}\[{', '.join(map(str, index))}\] is -?(nan|inf), .*leave out"
-    ):
+    with pytest.raises(ValueError, match=rf"{name}\[{', '.join(map(str, index))}\] is -?(nan|inf), .*leave out"):
         Episode(**values)
 
 

@@ -5,7 +5,7 @@ from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.planners.icem import ICEM, ICEMConfig
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
-from drift_wm.policies import PlanningPolicy, RandomPolicy
+from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 
 
 class ReachTarget:
@@ -20,9 +20,7 @@ class ReachTarget:
         target = history.obs[:, -1, 0][:, None, None]
         reward = -(actions[..., 0] - target).square()
         B, N, H, _ = actions.shape
-        return Prediction(
-            torch.zeros(B, N, particles, H, 2), reward.unsqueeze(2).expand(B, N, particles, H)
-        )
+        return Prediction(torch.zeros(B, N, particles, H, 2), reward.unsqueeze(2).expand(B, N, particles, H))
 
 
 def policy(model, exploration_std: float = 0.0) -> PlanningPolicy:
@@ -99,3 +97,19 @@ def test_random_policy_is_uniform_and_reproducible():
     torch.testing.assert_close(action.square().mean(0), torch.full((2,), 1 / 3), atol=0.02, rtol=0)
     assert torch.equal(action, random.act(obs, random.reset(obs, seed=1))[0])
     assert not torch.equal(action, random.act(obs, state)[0])
+
+
+def test_pink_noise_pushes_for_longer_than_white_noise_does():
+    pink, obs = PinkNoisePolicy(1, 256), torch.zeros(400, 5)
+    state = pink.reset(obs, seed=0)
+    actions = []
+    for _ in range(256):
+        action, state = pink.act(obs, state)
+        actions.append(action)
+    series = torch.stack(actions, dim=1)[..., 0]
+    assert series.abs().max() <= 1
+    white_variance_of_means = 1 / 3 / 16
+    blocks = series.view(400, 16, 16).mean(-1)
+    assert blocks.var() > 4 * white_variance_of_means
+    again, _ = pink.act(obs, pink.reset(obs, seed=0))
+    assert torch.equal(again, actions[0])

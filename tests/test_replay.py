@@ -164,9 +164,7 @@ def test_the_file_of_another_task_is_refused(path):
 
 def test_a_stored_spec_is_compared(path):
     Replay.open(path, env_args=ENV_ARGS, spec=SPEC)
-    with pytest.raises(
-        ValueError, match=r"made for Spec\(.*0\.05\), expected Spec\(.*0\.1\): choose another path"
-    ):
+    with pytest.raises(ValueError, match=r"made for Spec\(.*0\.05\), expected Spec\(.*0\.1\): choose another path"):
         Replay.open(path, env_args=ENV_ARGS, spec=Spec(3, 2, 0.1))
     replay = Replay.open(path, env_args=ENV_ARGS)
     with pytest.raises(ValueError, match=r"sizes \(4, 2\), expected \(3, 2\)"):
@@ -210,9 +208,7 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch, number, function)
         patch.setattr(function, fail_with(number))
         # `Path.read_bytes` opens the old file by `Path.open` too: reading has to keep working here.
         patch.setattr(Path, "read_bytes", lambda self: before)
-        with pytest.raises(
-            OSError, match=r"cannot write the replay .*old file is intact: free space"
-        ) as caught:
+        with pytest.raises(OSError, match=r"cannot write the replay .*old file is intact: free space") as caught:
             replay.append(constant_episode(2))
     assert caught.value.errno == number
     assert caught.value.filename == str(path)

@@ -96,9 +96,7 @@ def test_missing_dones_are_no_termination(path):
 
 def test_missing_rewards_are_an_error_unless_allowed(path):
     write_file(path, without=["rewards"])
-    with pytest.raises(
-        ValueError, match=r"demos\.hdf5: /data/demo_0 has no rewards; pass allow_missing_rewards=True"
-    ):
+    with pytest.raises(ValueError, match=r"demos\.hdf5: /data/demo_0 has no rewards; pass allow_missing_rewards=True"):
         read_episodes(path)
     assert read_episodes(path, allow_missing_rewards=True)[0].rewards.tolist() == [0, 0, 0, 0]
 
@@ -182,9 +180,7 @@ def test_a_single_step_without_next_obs_is_no_episode(path):
 
 def test_bad_keys_are_refused(path):
     write_file(path)
-    with pytest.raises(
-        ValueError, match=r"demos\.hdf5: /data/demo_0/obs has no array 'c', found \['a', 'actions'"
-    ):
+    with pytest.raises(ValueError, match=r"demos\.hdf5: /data/demo_0/obs has no array 'c', found \['a', 'actions'"):
         read_episodes(path, obs_keys=["c"])
     with pytest.raises(ValueError, match=r"camera_image has shape .*leave images out"):
         read_episodes(path, obs_keys=["camera_image"])
@@ -252,9 +248,7 @@ def test_denied_access_is_not_called_damage(path, monkeypatch, error):
         read_episodes(path)
 
 
-@pytest.mark.skipif(
-    not REAL_FILE.is_file(), reason=f"no {REAL_FILE}; set DRIFT_WM_DATA to the folder of real data"
-)
+@pytest.mark.skipif(not REAL_FILE.is_file(), reason=f"no {REAL_FILE}; set DRIFT_WM_DATA to the folder of real data")
 def test_human_demonstrations_of_the_adroit_door():
     found = describe(REAL_FILE)
     assert (found.episodes, found.steps, found.action_size) == (25, 6729, 28)

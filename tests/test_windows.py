@@ -36,9 +36,7 @@ def assert_windows_equal(windows, episodes):
     expected = list(enumerate_windows(episodes, windows.history, windows.chunk))
     assert len(windows) == len(expected)
     batch = windows.batch(torch.arange(len(windows)))
-    for found, wanted in zip(
-        (batch.obs, batch.actions, batch.reward), zip(*expected, strict=True), strict=True
-    ):
+    for found, wanted in zip((batch.obs, batch.actions, batch.reward), zip(*expected, strict=True), strict=True):
         assert found.dtype == torch.float32
         np.testing.assert_array_equal(found.numpy(), np.stack(wanted))
 

@@ -1,0 +1,106 @@
+"""The page that shows a run, and the table a terminal shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from rich.table import Table
+
+from drift_wm.results import Evaluation
+
+PAGE = "report.html"
+LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a page tells."""
+
+    title: str
+    summary: str
+    """The result in one sentence."""
+    evaluations: tuple[Evaluation, ...]
+    """Rows of the table, the result first, what it is compared with after it."""
+    images: tuple[Path, ...]
+    """PNG files; embedded."""
+    videos: tuple[Path, ...]
+    """MP4 files beside the page; embedded or linked, by size."""
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+    """Machine and versions."""
+    command: str
+    """What to type to repeat the run."""
+    notes: tuple[str, ...] = ()
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write `report.html`: one file that opens anywhere, in light and dark, on a phone or a desk.
+
+    Args:
+        folder: receives the page; videos that are too large to embed are linked relative to it.
+        report: what to show.
+
+    Returns:
+        The page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("drift_wm"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    html = environment.get_template("report.html.jinja").render(
+        report=report,
+        header=_HEADER,
+        rows=[_cells(evaluation) for evaluation in report.evaluations],
+        images=[_data_uri(path, "image/png") for path in report.images],
+        videos=[_video_source(path, folder) for path in report.videos],
+        settings=json.dumps(report.settings, indent=2),
+        environment=json.dumps(report.environment, indent=2),
+    )
+    page = folder / PAGE
+    temporary = folder / f".{PAGE}.tmp"
+    temporary.write_text(html, encoding="utf-8")
+    os.replace(temporary, page)
+    return page
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
+    """The same table for a terminal."""
+    table = Table()
+    for number, name in enumerate(_HEADER):
+        table.add_column(name, justify="left" if number in (0, len(_HEADER) - 1) else "right")
+    for evaluation in evaluations:
+        table.add_row(*_cells(evaluation))
+    return table
+
+
+_HEADER = ("policy", "mean return", "± standard error", "episodes", "ms per decision, p50 / p95", "note")
+
+
+def _cells(evaluation: Evaluation) -> tuple[str, ...]:
+    error = evaluation.standard_error
+    at_once = evaluation.environments_per_decision
+    together = f"decides for {at_once} environments at once" if at_once > 1 else ""
+    return (
+        evaluation.name,
+        f"{evaluation.mean:.1f}",
+        "-" if error is None else f"{error:.1f}",
+        str(len(evaluation.returns)),
+        f"{evaluation.decision_ms_p50:.1f} / {evaluation.decision_ms_p95:.1f}",
+        "; ".join(filter(None, (evaluation.note, together))),
+    )
+
+
+def _data_uri(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _video_source(path: Path, folder: Path) -> str:
+    if path.stat().st_size <= LARGEST_EMBEDDED_VIDEO:
+        return _data_uri(path, "video/mp4")
+    return os.path.relpath(path, folder)

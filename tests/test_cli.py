@@ -1,0 +1,135 @@
+"""The command line as a person meets it: help, mistakes, exit codes, and where the results are."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from drift_wm import cli
+from drift_wm.cli import main
+
+TINY = ["task=cartpole-swingup", "env.action_repeat=50", "env.render_width=64", "env.render_height=48"]
+
+
+def test_collect_train_evaluate_in_three_commands(tmp_path, capsys):
+    assert main(["collect", *TINY, "episodes=2", f"run_dir={tmp_path}/data"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{tmp_path}/data"
+    small = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8"]
+    data = f"data={tmp_path}/data/episodes.hdf5"
+    assert main(["train", data, *small, f"run_dir={tmp_path}/model"]) == 0
+    out = capsys.readouterr().out
+    assert "held_out_energy_score" in out
+    assert out.splitlines()[-1] == f"{tmp_path}/model"
+    planner = ["planner.horizon=4", "planner.candidates=24", "planner.iterations=1"]
+    arguments = ["evaluate", *TINY, f"checkpoint={tmp_path}/model", *planner, "episodes=1", f"run_dir={tmp_path}/eval"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "drifting world model" in out
+    assert f"{tmp_path}/eval/best_episode.mp4" in out
+    assert json.loads((tmp_path / "eval" / "results.json").read_text())["evaluations"][0]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["collect", "task=carpole-swingup"], "did you mean cartpole-swingup"),
+        (["online", "episods=3"], "Did you mean episodes"),
+        (["evaluate"], "checkpoint=None: expected a checkpoint"),
+        (["evaluate", "checkpoint=/nowhere"], "no checkpoint at /nowhere"),
+        (["train", "data=/nowhere.hdf5"], "/nowhere.hdf5"),
+        (["online", "planner.horizon=7"], "planner.horizon=7: expected a multiple of the model's chunk of 5"),
+        (["online", "device=abacus"], "device='abacus'"),
+        (["online", "hello"], "'hello' is not a setting"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_clear_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("drift-wm: ")
+    assert captured.out == ""
+
+
+def test_a_folder_that_cannot_be_written_exits_with_1(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["collect", *TINY, f"run_dir={tmp_path}/file"]) == 1
+    assert "cannot write to the run folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "collect", interrupted)
+    assert main(["collect", *TINY, f"run_dir={tmp_path}/run"]) == 130
+    assert f"run_dir={tmp_path}/run" in capsys.readouterr().err
+
+
+def test_show_prints_settings_and_does_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["online", "--show", "planner=mppi", "seed=9"]) == 0
+    out = capsys.readouterr().out
+    assert "seed: 9" in out
+    assert "temperature: 0.15" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", cli.SUMMARIES)
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    for example in cli.EXAMPLES[command]:
+        assert example in out
+    if command in ("online", "demo"):
+        assert "planner.horizon=50" in out
+        assert "Actions in a sequence" in out or "actions in a sequence" in out
+
+
+def test_examples_compose(monkeypatch):
+    from drift_wm.configs.schema import read_settings
+
+    for command, examples in cli.EXAMPLES.items():
+        for example in examples:
+            words = example.partition("#")[0].split()[1:]
+            assert words[0] == command
+            if command != "doctor":
+                read_settings(command, words[1:])
+
+
+def test_no_command_or_a_wrong_one_shows_what_there_is(capsys):
+    for arguments in ([], ["fly"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "COMMAND" in capsys.readouterr().err
+
+
+def test_bench_prints_its_table(tmp_path, monkeypatch, capsys):
+    from drift_wm.bench import Row
+
+    monkeypatch.setattr(
+        cli, "bench", lambda settings, folder, compose: [Row("a-b", "drifting", "icem", 100, (1.0, 3.0))]
+    )
+    assert main(["bench", f"run_dir={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert "drifting" in out
+    assert "2.0" in out
+    assert out.splitlines()[-1] == str(tmp_path)
+
+
+def test_doctor_reports_failure_by_its_exit_status(monkeypatch, capsys):
+    from drift_wm.doctor import Finding
+
+    for ok, status in ((True, 0), (None, 0), (False, 1)):
+        monkeypatch.setattr(cli, "examine", lambda ok=ok: (Finding("thing", "value", ok, "remedy"),))
+        assert main(["doctor"]) == status
+        assert "thing" in capsys.readouterr().out
+
+
+def test_module_and_command_are_one():
+    answer = subprocess.run([sys.executable, "-m", "drift_wm", "--version"], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("drift-wm ")

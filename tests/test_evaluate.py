@@ -1,0 +1,148 @@
+"""Rolling policies out and recording them, with small planners and long action repeats."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drift_wm import evaluate as evaluate_module
+from drift_wm.build import make_objective, make_risk, prepare_machine
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.collect import collect
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.envs.rendering import RenderingUnavailableError
+from drift_wm.evaluate import evaluate, require_spec, task_of
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Prediction, Spec
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
+from drift_wm.run_folder import RunFolder
+from drift_wm.settings import (
+    CollectSettings,
+    EnvSettings,
+    EvaluateSettings,
+    ObjectiveSettings,
+    RiskSettings,
+    RunSettings,
+)
+from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.world_model import WorldModelConfig
+
+CPU = torch.device("cpu")
+ENV = EnvSettings(action_repeat=50, render_width=64, render_height=48)
+PLANNER = ICEMConfig(horizon=4, candidates=12, iterations=2, elites=3)
+RANDOM = EvaluateSettings(actor="random", task="cartpole-swingup", episodes=3, batch=2, env=ENV, planner=PLANNER)
+
+
+def checkpoint_of(tmp_path, spec=Spec(5, 1, 0.5), task=None):
+    config = WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    trainer = Trainer(spec, config, TrainingConfig(), seed=0, task=task)
+    path = tmp_path / "round_0000.pt"
+    trainer.save(path)
+    return str(path)
+
+
+def test_random_evaluation_is_recorded_and_summed(tmp_path):
+    results = evaluate(RANDOM, RunFolder(tmp_path), device=CPU)
+    (row,) = results["evaluations"]
+    episodes = read_episodes(tmp_path / "rollouts.hdf5")
+    assert row["seeds"] == (1_000_000, 1_000_001, 1_000_002)
+    assert [episode.seed for episode in episodes] == list(row["seeds"])
+    np.testing.assert_allclose(row["returns"], [episode.rewards.sum() for episode in episodes])
+    assert all(len(episode) == 20 for episode in episodes)
+    assert (tmp_path / "best_episode.mp4").stat().st_size > 0
+    assert json.loads((tmp_path / "results.json").read_text())["task"] == "cartpole-swingup"
+
+
+def test_batches_do_not_change_an_episode_and_a_stop_loses_none_that_finished(tmp_path, monkeypatch):
+    whole = evaluate(replace(RANDOM, batch=1, video=False), RunFolder(tmp_path / "a"), device=CPU)
+    run, calls = evaluate_module.run_episodes, []
+
+    def dies_second_time(*args, **kwargs):
+        calls.append(kwargs["seeds"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate_module, "run_episodes", dies_second_time)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(replace(RANDOM, batch=1, video=False), RunFolder(tmp_path / "b"), device=CPU)
+    again = evaluate(replace(RANDOM, batch=1, video=False), RunFolder(tmp_path / "b"), device=CPU)
+    assert [list(seeds) for seeds in calls] == [[1_000_000], [1_000_001], [1_000_001], [1_000_002]]
+    assert again["evaluations"][0]["returns"] == whole["evaluations"][0]["returns"]
+
+
+def test_simulator_plans_better_than_chance(tmp_path):
+    task = replace(RANDOM, task="pendulum-swingup", video=False, env=EnvSettings(action_repeat=25), episodes=1)
+    planner = ICEMConfig(horizon=8, candidates=40, iterations=3, elites=6)
+    simulator = replace(task, actor="simulator", planner=planner)
+    best = evaluate(simulator, RunFolder(tmp_path / "s"), device=CPU)["evaluations"][0]
+    assert best["name"] == "true simulator"
+    chance = evaluate(task, RunFolder(tmp_path / "r"), device=CPU)["evaluations"][0]
+    assert best["mean"] >= chance["mean"]
+
+
+def test_a_checkpoint_brings_its_task(tmp_path):
+    path = checkpoint_of(tmp_path, task={"name": "cartpole-balance", "action_repeat": 50})
+    settings = EvaluateSettings(checkpoint=path, episodes=1, planner=PLANNER, video=False)
+    results = evaluate(settings, RunFolder(tmp_path / "run"), device=CPU)
+    assert (results["task"], results["action_repeat"]) == ("cartpole-balance", 50)
+    assert results["evaluations"][0]["name"] == "drifting world model"
+    stated = replace(settings, task="cartpole-swingup")
+    assert task_of(load_checkpoint(tmp_path / "round_0000.pt"), stated) == ("cartpole-swingup", stated.env)
+
+
+def test_a_checkpoint_of_another_world_is_refused(tmp_path):
+    path = checkpoint_of(tmp_path, spec=Spec(17, 6, 0.02))
+    settings = EvaluateSettings(checkpoint=path, task="cartpole-swingup", planner=PLANNER)
+    with pytest.raises(ValueError, match="17 observations and 6 actions, but cartpole-swingup has 5 and 1"):
+        evaluate(settings, RunFolder(tmp_path / "run"), device=CPU)
+    with pytest.raises(ValueError, match=r"decisions of 0\.1 s.*takes 0\.02 s; set env\.action_repeat"):
+        require_spec(Spec(5, 1, 0.1), Spec(5, 1, 0.02), "cartpole-swingup")
+    require_spec(Spec(5, 1, 0.0), Spec(5, 1, 0.02), "cartpole-swingup")  # a file of unknown timing
+
+
+def test_without_a_renderer_there_is_no_film_and_no_failure(tmp_path, monkeypatch, caplog):
+    def no_gl(*args, **kwargs):
+        raise RenderingUnavailableError("apt-get install libegl1")
+
+    monkeypatch.setattr(evaluate_module, "write_video", no_gl)
+    evaluate(replace(RANDOM, episodes=1), RunFolder(tmp_path), device=CPU)
+    assert "no video: apt-get install libegl1" in caplog.text
+    assert not (tmp_path / "best_episode.mp4").exists()
+
+
+def test_collect_records_the_episodes_that_are_missing(tmp_path):
+    settings = CollectSettings(task="cartpole-swingup", episodes=2, env=ENV, seed=3)
+    results = collect(settings, RunFolder(tmp_path), device=CPU)
+    assert (results["episodes"], results["frames"], results["actor"]) == (2, 2000, "noise")
+    more = collect(replace(settings, episodes=3), RunFolder(tmp_path), device=CPU)
+    assert more["returns"][:2] == results["returns"]
+    episodes = read_episodes(tmp_path / "episodes.hdf5")
+    assert [episode.seed for episode in episodes] == [3000, 3001, 3002]
+
+
+def test_objectives_and_risks_by_name():
+    prediction = Prediction(torch.zeros(1, 2, 3, 4, 2), torch.ones(1, 2, 3, 4))
+    actions = torch.ones(1, 2, 4, 1)
+    plain = make_objective(ObjectiveSettings())(prediction, actions)
+    penalised = make_objective(ObjectiveSettings(action_penalty=0.5, action_rate_penalty=1.0))(prediction, actions)
+    torch.testing.assert_close(plain, torch.full((1, 2, 3), 4.0))
+    torch.testing.assert_close(penalised, torch.full((1, 2, 3), 2.0))
+    goal = make_objective(ObjectiveSettings(name="goal", goal=[1.0, 0.0]))(prediction, actions)
+    torch.testing.assert_close(goal, torch.full((1, 2, 3), -4.0))
+    kinds = {"mean": Mean, "worst": Worst, "cvar": CVaR, "mean_minus_spread": MeanMinusSpread}
+    for name, kind in kinds.items():
+        assert isinstance(make_risk(RiskSettings(name=name)), kind)
+
+
+def test_devices():
+    assert prepare_machine(RunSettings(threads=1)).type in ("cpu", "cuda")
+    assert prepare_machine(RunSettings(device="cpu")).type == "cpu"
+    with pytest.raises(ValueError, match="device='abacus'"):
+        prepare_machine(RunSettings(device="abacus"))
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device here; use device=cpu"):
+            prepare_machine(RunSettings(device="cuda"))

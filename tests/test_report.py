@@ -1,0 +1,77 @@
+import base64
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from drift_wm import report as report_module
+from drift_wm.report import Report, evaluation_table, write_report
+from drift_wm.results import Evaluation, summarise
+
+MODEL = Evaluation("drifting world model", (840.0, 850.0), (1, 2), 12.3, 20.1, 5)
+ALONE = Evaluation("true simulator", (845.0,), (1,), 200.0, 230.0, 1, note="one episode only")
+
+
+def page(tmp_path, **changes) -> str:
+    (tmp_path / "plot.png").write_bytes(b"\x89PNG picture")
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    values = {
+        "title": "cartpole <swingup>",
+        "summary": "It learned & balanced.",
+        "evaluations": (MODEL, ALONE),
+        "images": (tmp_path / "plot.png",),
+        "videos": (tmp_path / "film.mp4",),
+        "settings": {"seed": 1},
+        "environment": {"cores": 2},
+        "command": "drift-wm demo seed=1",
+        "notes": ("A note.",),
+    }
+    return write_report(tmp_path, Report(**{**values, **changes})).read_text()
+
+
+def test_page_holds_everything_in_one_file(tmp_path):
+    html = page(tmp_path)
+    assert base64.b64encode(b"\x89PNG picture").decode() in html
+    assert base64.b64encode(b"film").decode() in html
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    for text in ("It learned &amp; balanced.", "845.0", "± standard error", "5.0", "drift-wm demo seed=1", "A note."):
+        assert text in html
+    assert "prefers-color-scheme: dark" in html
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_text_is_escaped(tmp_path):
+    html = page(tmp_path, settings={"task": "<script>alert(1)</script>"})
+    assert "cartpole &lt;swingup&gt;" in html
+    assert "<script>" not in html
+
+
+def test_a_large_film_is_linked(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_module, "LARGEST_EMBEDDED_VIDEO", 2)
+    assert 'src="film.mp4"' in page(tmp_path)
+
+
+def test_a_page_without_pictures(tmp_path):
+    html = page(tmp_path, images=(), videos=(), notes=())
+    assert "<img" not in html
+    assert "<video" not in html
+
+
+def test_terminal_table_says_what_is_needed_to_compare():
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(evaluation_table([MODEL, ALONE]))
+    shown = console.export_text()
+    assert "845.0" in shown
+    assert "12.3 / 20.1" in shown
+    assert "decides for 5 environments at once" in shown
+    assert "one episode only" in shown
+
+
+def test_statistics_of_an_evaluation():
+    row = summarise("x", [1.0, 3.0, 5.0], [7, 8, 9], np.arange(101.0), environments=3, note="n")
+    assert row.mean == 3.0
+    assert row.standard_error == pytest.approx(2 / 3**0.5)
+    assert (row.decision_ms_p50, row.decision_ms_p95) == (50.0, 95.0)
+    assert Evaluation.from_dict(row.as_dict()) == row
+    assert ALONE.standard_error is None

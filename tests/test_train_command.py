@@ -1,0 +1,116 @@
+"""Training from a file, as a user with logs would."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.datasets.replay import Replay
+from drift_wm.diagnostics import held_out_metrics
+from drift_wm.generators import GeneratorConfig
+from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.settings import TrainSettings
+from drift_wm.train import split, train
+from drift_wm.training import TrainingConfig, load_world_model
+from drift_wm.world_model import WorldModelConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data(tmp_path, linear_episodes):
+    replay = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
+    for episode in linear_episodes:
+        replay.append(episode)
+    replay.set_mask("some", [0, 1, 2])
+    return tmp_path / "logs.hdf5"
+
+
+def settings(data, **changes) -> TrainSettings:
+    values = {
+        "data": str(data),
+        "steps": 12,
+        "model": WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2)),
+        "training": TrainingConfig(batch_size=16, log_every=4),
+    }
+    return TrainSettings(**{**values, **changes})
+
+
+def test_trains_measures_and_reports(tmp_path, data):
+    folder = RunFolder(tmp_path / "run")
+    results = train(settings(data, decision_seconds=0.1), folder, device=CPU)
+    assert results == json.loads((folder.path / "results.json").read_text())
+    assert (results["training_episodes"], results["held_out_episodes"], results["steps"]) == (5, 1, 12)
+    assert {"loss", "energy_score", "held_out_energy_score", "held_out_open_loop_error"} <= set(results["metrics"])
+    model = load_world_model(load_checkpoint(newest_checkpoint(folder.path)))
+    assert (model.spec.observation_size, model.spec.action_size, model.spec.decision_seconds) == (3, 2, 0.1)
+
+
+def test_a_finished_run_is_only_measured_again(tmp_path, data):
+    folder = RunFolder(tmp_path / "run")
+    first = train(settings(data), folder, device=CPU)
+    again = train(settings(data), folder, device=CPU)
+    assert again["model_id"] == first["model_id"]
+    assert again["metrics"]["held_out_energy_score"] == first["metrics"]["held_out_energy_score"]
+
+
+def test_going_on_from_a_parent_is_one_more_round(tmp_path, data):
+    first = train(settings(data), RunFolder(tmp_path / "first"), device=CPU)
+    child = settings(data, parent=str(tmp_path / "first"), steps=5, mask="some")
+    folder = RunFolder(tmp_path / "second")
+    second = train(child, folder, device=CPU)
+    assert second["steps"] == 17
+    checkpoint = load_checkpoint(newest_checkpoint(folder.path))
+    assert checkpoint.parent == first["model_id"]
+    assert train(child, folder, device=CPU)["model_id"] == second["model_id"]
+
+
+def test_whole_episodes_are_held_out(linear_episodes):
+    training, held_out = split(linear_episodes, 0.34, seed=0)
+    assert len(training) == 4
+    assert len(held_out) == 2
+    assert {id(episode) for episode in training + held_out} == {id(episode) for episode in linear_episodes}
+    assert split(linear_episodes, 0.34, seed=0)[1][0] is held_out[0]
+    assert split(linear_episodes, 0.0, seed=0)[1] == []
+    assert len(split(linear_episodes, 0.01, seed=0)[1]) == 1
+    assert split(linear_episodes[:1], 0.5, seed=0)[1] == []
+
+
+def test_measures_what_the_episodes_allow(linear_episodes):
+    from drift_wm.interfaces import Spec
+    from drift_wm.world_model import LearnedWorldModel
+
+    model = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=30), rng=torch.Generator().manual_seed(0))
+    assert set(held_out_metrics(model, linear_episodes, seed=0)) == {"energy_score", "error", "open_loop_error"}
+    assert held_out_metrics(model, [], seed=0) == {}
+    long_chunk = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=41), rng=torch.Generator().manual_seed(0))
+    assert held_out_metrics(long_chunk, linear_episodes, seed=0) == {}
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "nan", "missing"])
+def test_bad_data_is_refused_by_name(tmp_path, data, damage):
+    if damage == "truncated":
+        data.write_bytes(data.read_bytes()[:2000])
+    elif damage == "foreign":
+        with h5py.File(data, "w") as file:
+            file["x"] = [1, 2]
+    elif damage == "nan":
+        with h5py.File(data, "r+") as file:
+            rewards = file["data/demo_1/rewards"]
+            rewards[3] = np.nan
+    else:
+        data.unlink()
+    with pytest.raises(ValueError, match=r"logs\.hdf5"):
+        train(settings(data), RunFolder(tmp_path / "run"), device=CPU)
+
+
+def test_a_parent_of_other_dimensions_is_refused(tmp_path, data):
+    train(settings(data), RunFolder(tmp_path / "first"), device=CPU)
+    other = WorldModelConfig(chunk=3, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    with pytest.raises(ValueError, match=r"chunk \(checkpoint 2, here 3\)"):
+        train(settings(data, parent=str(tmp_path / "first"), model=other), RunFolder(tmp_path / "second"), device=CPU)
+    with pytest.raises(ValueError, match="no checkpoint at"):
+        train(settings(data, parent=str(tmp_path / "nowhere")), RunFolder(tmp_path / "third"), device=CPU)
