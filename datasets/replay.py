@@ -75,9 +75,7 @@ class Replay:
             return cls(path, spec, ())
         stored, is_empty = _read_header(path, str(env_args["env_name"]))
         if None not in (spec, stored) and spec != stored:
-            raise ValueError(
-                f"{path} was made for {stored}, expected {spec}: choose another path for this task"
-            )
+            raise ValueError(f"{path} was made for {stored}, expected {spec}: choose another path for this task")
         replay = cls(path, spec or stored, () if is_empty else read_episodes(path, obs_keys=[OBS_KEY]))
         for episode in replay.episodes:
             replay._check_sizes(episode)
@@ -127,9 +125,7 @@ class Replay:
         if not name or "/" in name or name == ".":
             raise ValueError(f"mask name is {name!r}, expected a word without slashes: rename it")
         if not demos or not all(0 <= demo < len(self) for demo in demos):
-            raise ValueError(
-                f"demos is {list(demos)}, expected positions in 0..{len(self) - 1}: choose some of them"
-            )
+            raise ValueError(f"demos is {list(demos)}, expected positions in 0..{len(self) - 1}: choose some of them")
         _rewrite(self._path, lambda file: _write_mask(file, name, demos))
 
     def _check_sizes(self, episode: Episode) -> None:
@@ -173,8 +169,7 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
             ) from error
         if stored_name != env_name:
             raise ValueError(
-                f"{path} holds episodes of {stored_name!r}, expected {env_name!r}: "
-                f"choose another path for this task"
+                f"{path} holds episodes of {stored_name!r}, expected {env_name!r}: choose another path for this task"
             )
         spec = None
         if "decision_seconds" in attributes:

@@ -111,15 +111,11 @@ def _select(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
     data = data_group(file, path)
     names = demo_names(data)
     if not names:
-        raise ValueError(
-            f"{path}: data holds no demo_<i>, found {sorted(data)}; collect or convert demos first"
-        )
+        raise ValueError(f"{path}: data holds no demo_<i>, found {sorted(data)}; collect or convert demos first")
     if mask is None:
         return names
     if mask not in _mask_names(file):
-        raise ValueError(
-            f"{path}: no mask/{mask}, this file has {_mask_names(file)}; choose one of them or None"
-        )
+        raise ValueError(f"{path}: no mask/{mask}, this file has {_mask_names(file)}; choose one of them or None")
     members = _mask_members(file, mask)
     if not members:
         raise ValueError(f"{path}: mask/{mask} is empty, expected names of demos; choose another mask")

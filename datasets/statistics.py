@@ -52,9 +52,7 @@ def compute_statistics(episodes: Sequence[Episode], *, chunk: int) -> Statistics
     count_windows(episodes, chunk)
     sizes = {(episode.obs.shape[1], episode.actions.shape[1]) for episode in episodes}
     if len(sizes) > 1:
-        raise ValueError(
-            f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task"
-        )
+        raise ValueError(f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task")
     # Differences of observations are no more precise than the observations themselves.
     magnitude = np.max([np.abs(episode.obs).max(axis=0) for episode in episodes], axis=0)
     return Statistics(
@@ -74,9 +72,7 @@ def _changes(episode: Episode, chunk: int) -> Float64Array:
     return np.stack([obs[i : i + count] - obs[:count] for i in range(1, chunk + 1)], axis=1)
 
 
-def _moments(
-    parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.floating] | None = None
-) -> Moments:
+def _moments(parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.floating] | None = None) -> Moments:
     """Merge the moments of each part, rows first, by the update of Chan, Golub & LeVeque (1979).
 
     Args:

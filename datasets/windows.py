@@ -48,9 +48,7 @@ class Windows:
             ValueError: a size is not positive, episodes disagree about D or A, or there is no window at all.
         """
         if history < 1:
-            raise ValueError(
-                f"history is {history}, expected at least 1: a model reads the newest frame or more"
-            )
+            raise ValueError(f"history is {history}, expected at least 1: a model reads the newest frame or more")
         count = count_windows(episodes, chunk)
         self.history = history
         self.chunk = chunk
@@ -77,9 +75,7 @@ class Windows:
         sizes = (episode.obs.shape[1], episode.actions.shape[1])
         expected = (self.observation_size, self.action_size)
         if sizes != expected:
-            raise ValueError(
-                f"the episode has (observation, action) sizes {sizes}, expected {expected}: use one task"
-            )
+            raise ValueError(f"the episode has (observation, action) sizes {sizes}, expected {expected}: use one task")
         count = len(episode) - self.chunk + 1
         if count < 1:
             return
@@ -91,9 +87,7 @@ class Windows:
         self._starts.append(self._obs.size + torch.arange(count))
         self._obs.append(torch.cat([obs[:1].expand(padding, -1), obs]))
         self._actions.append(
-            torch.cat(
-                [actions.new_zeros(padding, self.action_size), actions, actions.new_zeros(1, self.action_size)]
-            )
+            torch.cat([actions.new_zeros(padding, self.action_size), actions, actions.new_zeros(1, self.action_size)])
         )
         self._rewards.append(torch.cat([rewards.new_zeros(padding), rewards, rewards.new_zeros(1)]))
 
@@ -108,8 +102,7 @@ class Windows:
         """
         if indices.dtype != torch.int64 or indices.ndim != 1:
             raise ValueError(
-                f"indices is {indices.dtype} of shape {tuple(indices.shape)}, expected int64 of shape (B,): "
-                f"convert it"
+                f"indices is {indices.dtype} of shape {tuple(indices.shape)}, expected int64 of shape (B,): convert it"
             )
         if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < len(self):
             raise ValueError(

@@ -71,8 +71,9 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        cause = str(error).partition("\n")[0]
         raise ValueError(
-            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {cause}); "
             "if it was copied, copy it again; otherwise use an earlier checkpoint of the run"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

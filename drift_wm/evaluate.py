@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         What `results.json` holds.
     """
     actor = make_actor(settings, device=device)
-    make = lambda: make_env(actor.task, actor.env)  # noqa: E731
+    make = partial(make_env, actor.task, actor.env)
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
     evaluation, episodes = evaluate_policy(
         actor.name,

@@ -20,6 +20,7 @@ kernel field normalises by the positives and is not consistent for M = 1: it los
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -106,7 +107,7 @@ def kernel_field(
         pull = torch.einsum("bgt,bgty->bgy", weights, difference)
         force = force + pull / _rms(pull, pooled)
     # Coordinates in the authors' scaled space are x / (scale / sqrt(Y)), and the force has unit rms there.
-    return force * scale / x.shape[-1] ** 0.5
+    return force * scale / math.sqrt(x.shape[-1])
 
 
 def attraction_field(x: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
@@ -127,21 +128,23 @@ def blockwise(field: Field, blocks: int) -> Field:
     def scored(x: Tensor, positives: Tensor) -> Tensor:
         whole = field(x, positives)
         parts = field(_split(x, blocks), _split(positives, blocks))
-        return whole + parts.unflatten(0, (x.shape[0], blocks)).transpose(1, 2).flatten(2)
+        B, G, Y = x.shape
+        return whole + parts.view(B, blocks, G, Y // blocks).transpose(1, 2).reshape(B, G, Y)
 
     return scored
 
 
 def _split(x: Tensor, blocks: int) -> Tensor:
     """(B, G, blocks * W) -> (B * blocks, G, W)."""
-    return x.unflatten(-1, (blocks, -1)).transpose(1, 2).flatten(0, 1)
+    B, G, Y = x.shape
+    return x.reshape(B, G, blocks, Y // blocks).transpose(1, 2).flatten(0, 1)
 
 
 def _unit_vectors(x: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """(B, G, Y), (B, T, Y) -> (B, G, T, Y): directions from every sample to every target."""
     difference = targets.unsqueeze(1) - x.unsqueeze(2)
-    squared = difference.square().sum(dim=-1, keepdim=True) + (smoothing * smoothing + _TINY**2)
-    return difference * squared.rsqrt()
+    squared = difference.square().sum(dim=-1, keepdim=True)
+    return difference * (squared + (smoothing**2 + _TINY**2)).rsqrt()
 
 
 def _require_siblings(x: Tensor) -> int:

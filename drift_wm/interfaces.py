@@ -176,9 +176,7 @@ class Policy(Protocol[PolicyState]):
         """Start B episodes from their first observations (B, D)."""
         ...
 
-    def act(
-        self, obs: Tensor, state: PolicyState, *, physics: Tensor | None = None
-    ) -> tuple[Tensor, PolicyState]:
+    def act(self, obs: Tensor, state: PolicyState, *, physics: Tensor | None = None) -> tuple[Tensor, PolicyState]:
         """Observations (B, D) -> actions (B, A) in [-1, 1].
 
         `physics` (B, S) is the simulator's own state; only a policy that plans in the true simulator reads it.

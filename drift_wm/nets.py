@@ -67,8 +67,8 @@ class ConditionalMLP(nn.Module):
             scale: (C,).
             shift: (C,).
         """
-        self.from_condition.bias += self.from_condition.weight @ shift
-        self.from_condition.weight *= scale
+        self.from_condition.bias.add_(self.from_condition.weight @ shift)
+        self.from_condition.weight.mul_(scale)
 
     @torch.no_grad()
     def rebase_output(self, scale: Tensor, shift: Tensor) -> None:
@@ -78,7 +78,7 @@ class ConditionalMLP(nn.Module):
             scale: (Y,).
             shift: (Y,).
         """
-        self.output.weight /= scale.unsqueeze(-1)
+        self.output.weight.div_(scale.unsqueeze(-1))
         self.output.bias.copy_((self.output.bias - shift) / scale)
 
     @torch.no_grad()

@@ -76,14 +76,11 @@ def save(figure: Figure, path: Path) -> None:
 
 def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> None:
     if not points:
-        raise ValueError(
-            "the learning curve has no points, expected at least one finished episode: train longer"
-        )
+        raise ValueError("the learning curve has no points, expected at least one finished episode: train longer")
     for point in points:
         if point.source not in ("random", "planner"):
             raise ValueError(
-                f'source is {point.source!r} at frame {point.frames}, expected "random" or "planner": '
-                "say who acted"
+                f'source is {point.source!r} at frame {point.frames}, expected "random" or "planner": say who acted'
             )
         if not math.isfinite(point.value):
             raise ValueError(

@@ -161,12 +161,12 @@ class OnlineSettings(PlanningSettings):
 
     episodes: int = 20
     """Episodes collected in all."""
-    random_episodes: int = 2
+    random_episodes: int = 4
     """How many of them act by pink noise, before there is a model."""
     episode_decisions: int = 250
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
     between acting and learning more often. Evaluation episodes are never cut."""
-    round_steps: int = 500
+    round_steps: int = 1000
     """Training steps after each episode."""
     evaluation_episodes: int = 5
     """Of the final model, on reset seeds apart from training."""

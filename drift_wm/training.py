@@ -92,7 +92,10 @@ class Trainer:
         self.config = config
         self.task = task
         self.model = LearnedWorldModel(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
-        self.averaged = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.averaged = AveragedModel(
+            self.model,
+            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
+        )
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -105,7 +108,8 @@ class Trainer:
     @property
     def world_model(self) -> LearnedWorldModel:
         """The averaged model: what plans and predicts."""
-        model: LearnedWorldModel = self.averaged.module
+        model = self.averaged.module
+        assert isinstance(model, LearnedWorldModel)
         return model
 
     def rescale(self, scales: Scales) -> None:

@@ -46,9 +46,7 @@ def real_time(decision_seconds: float, *, max_fps: float = MAX_FPS) -> tuple[int
     """
     for name, value in (("decision_seconds", decision_seconds), ("max_fps", max_fps)):
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(
-                f"{name} is {value}, expected a positive number: take decision_seconds from the Spec"
-            )
+            raise ValueError(f"{name} is {value}, expected a positive number: take decision_seconds from the Spec")
     # 1 / 0.02 is 50 but for rounding, which must not cost every second frame
     every = max(1, math.ceil(1 / (decision_seconds * max_fps) - 1e-6))
     return every, 1 / (decision_seconds * every)
@@ -98,9 +96,7 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float) -> None:
     checked = _checked(frames)
     first = next(checked, None)
     if first is None:
-        raise ValueError(
-            f"no frames for {path}, expected at least one: record an episode before writing its video"
-        )
+        raise ValueError(f"no frames for {path}, expected at least one: record an episode before writing its video")
     temporary = path.with_name(f".{path.stem}.tmp.mp4")  # the writer chooses the container by the ending
     try:
         _encode(temporary, itertools.chain([first], checked), fps=fps)

@@ -70,7 +70,7 @@ class LearnedWorldModel(nn.Module):
     def rollout(self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator) -> Prediction:
         """See `WorldModel.rollout`: H / k network evaluations for all B * N * P futures together."""
         self._check(history, actions)
-        B, N, H, A = actions.shape
+        B, N, H, _ = actions.shape
         K, k, D = self.history, self.chunk, self.spec.observation_size
         P = particles if self.generator.stochastic else 1
         obs = history.obs[:, None, None].expand(B, N, P, K, D)
@@ -81,7 +81,7 @@ class LearnedWorldModel(nn.Module):
             for i, layer in enumerate(known):
                 # What is left of the first layer depends on the predictions so far.
                 x = layer + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
-                target = net.after_first_layer(x).float().unflatten(-1, (k, D + 1))
+                target = net.after_first_layer(x).float().view(B, N, P, k, D + 1)
                 change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
                 change[..., :D] += obs[..., -1:, :]
                 future[..., i * k : (i + 1) * k, :] = change

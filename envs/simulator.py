@@ -17,6 +17,7 @@ from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.observations import batched_observation
 from drift_wm.envs.rewards import batched_reward
 from drift_wm.envs.rollout_pool import RolloutPool
+from drift_wm.envs.spaces import rescale_actions
 from drift_wm.envs.task_reader import TaskReader
 from drift_wm.interfaces import History, Prediction, Spec
 
@@ -131,7 +132,7 @@ class SimulatorWorldModel:
     def _controls(self, actions: Tensor) -> Array:
         """(B, N, H, A) actions -> (B, N, T, nu) controls in the actuators' units, T = H x action repeat."""
         held = actions.detach().cpu().double().numpy().repeat(self._action_repeat, axis=2)
-        return np.asarray(self._environment.to_control(held), dtype=np.float64)
+        return rescale_actions(held, self._environment.control_low, self._environment.control_high)
 
     def _simulate(self, physics: Array, controls: Array) -> tuple[list[StateBatch], NDArray[np.bool_]]:
         """Physics (B, S), controls (B, N, T, nu) -> states (B', N, T) of each distinct model, valid (B, N, T)."""

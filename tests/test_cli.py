@@ -33,7 +33,7 @@ def test_collect_train_evaluate_in_three_commands(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["collect", "task=carpole-swingup"], "did you mean cartpole-swingup"),
+        (["collect", "task=carpole-swingup"], "the nearest are cartpole-swingup"),
         (["online", "episods=3"], "Did you mean episodes"),
         (["evaluate"], "checkpoint=None: expected a checkpoint"),
         (["evaluate", "checkpoint=/nowhere"], "no checkpoint at /nowhere"),

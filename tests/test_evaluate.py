@@ -31,12 +31,13 @@ from drift_wm.training import Trainer, TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")
+CARTPOLE = Spec(5, 1, 0.5)
 ENV = EnvSettings(action_repeat=50, render_width=64, render_height=48)
 PLANNER = ICEMConfig(horizon=4, candidates=12, iterations=2, elites=3)
 RANDOM = EvaluateSettings(actor="random", task="cartpole-swingup", episodes=3, batch=2, env=ENV, planner=PLANNER)
 
 
-def checkpoint_of(tmp_path, spec=Spec(5, 1, 0.5), task=None):
+def checkpoint_of(tmp_path, spec=CARTPOLE, task=None):
     config = WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
     trainer = Trainer(spec, config, TrainingConfig(), seed=0, task=task)
     path = tmp_path / "round_0000.pt"

@@ -176,7 +176,7 @@ def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_ep
         with pytest.raises(ValueError, match="kind 'policy'"):
             use(checkpoint)
     checkpoint.config["model"]["flux"] = 1
-    with pytest.raises(ValueError, match="does not know.*flux"):
+    with pytest.raises(ValueError, match=r"does not know.*flux"):
         stored_shape(checkpoint)
 
 

@@ -38,5 +38,5 @@ class RegressionGenerator(nn.Module):
     def sample(self, c: Tensor, z: Tensor) -> Tensor:
         """Conditions (..., C) -> (..., Y), the same for every noise (..., Z) it is broadcast to."""
         y: Tensor = self.backbone(c)
-        shape = torch.broadcast_shapes(c.shape[:-1], z.shape[:-1])
+        shape = torch.broadcast_shapes(c.shape[:-1], z.shape[:-1])  # type: ignore[no-untyped-call]
         return y.expand(*shape, y.shape[-1])
