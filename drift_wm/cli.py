@@ -59,7 +59,7 @@ EXAMPLES = {
     "bench": (
         "drift-wm bench run_dir=runs/bench",
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
-        "drift-wm bench overrides=[episodes=20,planner.horizon=20]",
+        """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
     ),
     "doctor": ("drift-wm doctor",),
 }

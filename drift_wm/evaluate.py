@@ -18,7 +18,7 @@ from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.envs.dm_control import DmControlEnv
-from drift_wm.envs.rendering import RenderingUnavailable
+from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, PlanningState, RandomPolicy
@@ -198,7 +198,7 @@ def film_best(env: DmControlEnv, episodes: Sequence[Episode], path: Path, *, wan
     every, fps = real_time(env.task_spec.decision_seconds)
     try:
         write_video(path, replay_frames(env, best, every=every), fps=fps)
-    except RenderingUnavailable as error:
+    except RenderingUnavailableError as error:
         logger.warning("no video: %s", error)
         return None
     return path

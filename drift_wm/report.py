@@ -73,7 +73,8 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     """The same table for a terminal."""
     table = Table()
     for number, name in enumerate(_HEADER):
-        table.add_column(name, justify="left" if number in (0, len(_HEADER) - 1) else "right")
+        last = number == len(_HEADER) - 1
+        table.add_column(name, justify="left" if number == 0 or last else "right", no_wrap=number == 0)
     for evaluation in evaluations:
         table.add_row(*_cells(evaluation))
     return table

@@ -20,9 +20,6 @@ from drift_wm.interfaces import Spec
 if TYPE_CHECKING:
     from dm_control.rl.control import Environment
 
-# At import, not at the first environment: whatever imports dm_control later finds the backend decided.
-choose_backend()
-
 _FRAMES_WITHOUT_LIMIT = 1000
 
 
@@ -66,7 +63,7 @@ def make_dm_control(task: str, *, action_repeat: int = 2, render: RenderConfig =
 
     Raises:
         ValueError: an unknown task (the message lists the nearest), an action repeat below 1, an unknown camera.
-        RenderingUnavailable: the task is `quadruped-escape`, which renders at each reset, and nothing can be rendered.
+        RenderingUnavailableError: the task is `quadruped-escape`, which renders at each reset, and nothing can be.
     """
     return DmControlEnv(*_find_task(task), action_repeat=action_repeat, render=render)
 
@@ -197,7 +194,7 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """A picture (height, width, 3) of the present state.
 
         Raises:
-            RenderingUnavailable: no OpenGL backend works here; the message says what to install.
+            RenderingUnavailableError: no OpenGL backend works here; the message says what to install.
         """
         self._backend.require()
         flags = {"shadow": False, "reflection": False} if self._render.fast else None

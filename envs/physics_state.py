@@ -179,7 +179,7 @@ def find_layout(domain: str, task: str) -> StateLayout:
 
     Raises:
         ValueError: the suite has no such task.
-        RenderingUnavailable: the task (`quadruped`, `escape`) cannot be reset without rendering, and there is none.
+        RenderingUnavailableError: the task (`quadruped`, `escape`) cannot be reset without rendering.
     """
     # A generator of its own with a fixed seed: the answer must not depend on, nor disturb, anybody's randomness.
     environment = import_suite().load(domain, task, task_kwargs={"random": 0})

@@ -26,7 +26,7 @@ _CURE = (
 )
 
 
-class RenderingUnavailable(RuntimeError):  # noqa: N818 (it says what is the case, not that something went wrong)
+class RenderingUnavailableError(RuntimeError):
     """No picture can be drawn on this machine as it is set up; the message says what to install."""
 
 
@@ -48,10 +48,10 @@ class Backend:
         """Make sure that pictures can be drawn.
 
         Raises:
-            RenderingUnavailable: they cannot.
+            RenderingUnavailableError: they cannot.
         """
         if not self.renders:
-            raise RenderingUnavailable(f"Nothing can be rendered here: {self.why}. {_CURE}")
+            raise RenderingUnavailableError(f"Nothing can be rendered here: {self.why}. {_CURE}")
 
 
 @cache
@@ -60,7 +60,7 @@ def choose_backend() -> Backend:
 
     Raises:
         ValueError: as `find_backend`.
-        RenderingUnavailable: as `find_backend`.
+        RenderingUnavailableError: as `find_backend`.
     """
     if "dm_control._render" in sys.modules and "MUJOCO_GL" not in os.environ and not _has_display(os.environ):
         return Backend(
@@ -89,7 +89,7 @@ def find_backend(environ: Mapping[str, str]) -> Backend:
 
     Raises:
         ValueError: `MUJOCO_GL` holds a name that MuJoCo does not know.
-        RenderingUnavailable: `MUJOCO_GL` asks for a backend whose library is not installed, which `dm_control`
+        RenderingUnavailableError: `MUJOCO_GL` asks for a backend whose library is not installed, which `dm_control`
             would answer with an unrelated error.
     """
     requested = environ.get("MUJOCO_GL")
@@ -101,7 +101,7 @@ def import_suite() -> ModuleType:
 
     Raises:
         ValueError: `MUJOCO_GL` holds a name that MuJoCo does not know.
-        RenderingUnavailable: `MUJOCO_GL` asks for a backend that is not installed.
+        RenderingUnavailableError: `MUJOCO_GL` asks for a backend that is not installed.
     """
     choose_backend()
     return import_module("dm_control.suite")
@@ -123,7 +123,7 @@ def _requested(value: str, environ: Mapping[str, str]) -> Backend:
             "what is installed"
         )
     if not _loads(_LIBRARIES[name]):
-        raise RenderingUnavailable(f"{why}, but {_LIBRARIES[name]} does not load. {_CURE}")
+        raise RenderingUnavailableError(f"{why}, but {_LIBRARIES[name]} does not load. {_CURE}")
     return Backend(name, why)
 
 
@@ -147,3 +147,7 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+# At import, not at the first environment: whatever imports dm_control later finds the backend decided.
+choose_backend()

@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, mistakes, exit codes, and where the results are."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -94,7 +95,7 @@ def test_examples_compose(monkeypatch):
 
     for command, examples in cli.EXAMPLES.items():
         for example in examples:
-            words = example.partition("#")[0].split()[1:]
+            words = shlex.split(example, comments=True)[1:]
             assert words[0] == command
             if command != "doctor":
                 read_settings(command, words[1:])

@@ -1,0 +1,150 @@
+"""What this machine has, what is missing, and how to get it: `drift-wm doctor`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from packaging.specifiers import SpecifierSet
+from rich.table import Table
+
+from drift_wm.run_folder import PACKAGES
+from drift_wm.world_model import multiplies_bfloat16
+
+SUPPORTED = {"mujoco": ">=3.8.1,<3.11,!=3.9.0", "dm-control": ">=1.0.41,<1.0.44", "gymnasium": ">=1.0,<2"}
+EXTRAS = {
+    "robomimic": "robomimic",
+    "robosuite": "robosuite",
+    "gymnasium-robotics": "robotics",
+    "pyarrow": "lerobot",
+    "hydra-submitit-launcher": "sweeps",
+}
+ENOUGH_DISK = 2**30  # bytes: checkpoints, replay and films of a long run
+
+_RENDER_A_FRAME = """
+from drift_wm.envs.dm_control import RenderConfig, make_dm_control
+from drift_wm.envs.rendering import choose_backend
+backend = choose_backend()
+print(f"{backend.name}: {backend.why}", flush=True)
+env = make_dm_control("pendulum-swingup", render=RenderConfig(width=32, height=32, fast=True))
+env.reset(seed=0)
+env.render()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    value: str
+    ok: bool | None
+    """None: for information."""
+    remedy: str = ""
+    """What to do about it, where something is to be done."""
+
+
+def examine() -> tuple[Finding, ...]:
+    """Look at everything; nothing that is broken stops the rest from being looked at."""
+    python = platform.python_version()
+    return (
+        Finding("python", python, sys.version_info[:2] in ((3, 11), (3, 12)), "use Python 3.11 or 3.12"),
+        *(package(name) for name in PACKAGES),
+        *(extra(name, option) for name, option in EXTRAS.items()),
+        *devices(),
+        rendering(),
+        film_encoder(),
+        *disk(Path.cwd()),
+    )
+
+
+def render(findings: Sequence[Finding]) -> Table:
+    """The findings for a terminal; remedies only where they are needed."""
+    signs = {True: "[green]ok[/]", False: "[red]no[/]", None: ""}
+    table = Table()
+    for name in ("", "what", "found", "remedy"):
+        table.add_column(name)
+    for finding in findings:
+        remedy = "" if finding.ok else finding.remedy
+        table.add_row(signs[finding.ok], finding.name, finding.value, remedy)
+    return table
+
+
+def package(name: str) -> Finding:
+    """A package that drift_wm cannot do without, inside the range of versions it works with."""
+    wanted = SUPPORTED.get(name, "")
+    remedy = f"pip install '{name}{wanted}'"
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "missing", False, remedy)
+    return Finding(name, version, SpecifierSet(wanted).contains(version, prereleases=True), remedy)
+
+
+def extra(name: str, option: str) -> Finding:
+    """A package that only some uses need."""
+    try:
+        return Finding(name, metadata.version(name), True)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "not installed (optional)", None, f"pip install 'drift-wm[{option}]'")
+
+
+def devices() -> tuple[Finding, ...]:
+    """What computes, and how much of it is free."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    return (
+        Finding("device", torch.cuda.get_device_name() if cuda else "cpu", None),
+        Finding("bfloat16 matrix products", "native" if multiplies_bfloat16(device) else "no; float32 is used", None),
+        Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads", None),
+        Finding("load", f"{load:.1f}", None if load < cores else False, "other work is running: timings will be off"),
+    )
+
+
+def rendering() -> Finding:
+    """Whether a picture can be drawn, tried in another process, so that a crash of the driver is a finding too."""
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _RENDER_A_FRAME], capture_output=True, text=True, timeout=120, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("rendering", "no picture within 120 s", False, "set MUJOCO_GL=egl or MUJOCO_GL=osmesa")
+    backend = tried.stdout.strip() or "no backend"
+    if tried.returncode == 0:
+        return Finding("rendering", backend, True)
+    lines = tried.stderr.strip().splitlines()
+    reason = lines[-1] if lines else f"the process ended with status {tried.returncode}"
+    remedy = "apt-get install libegl1 libgl1 libgles2 libegl-mesa0 libgl1-mesa-dri, or libosmesa6"
+    return Finding("rendering", f"{backend}; {reason}", False, remedy)
+
+
+def film_encoder() -> Finding:
+    """The ffmpeg that writes films."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    try:
+        return Finding("ffmpeg", get_ffmpeg_exe(), True)
+    except RuntimeError as error:
+        return Finding("ffmpeg", str(error), False, "pip install --force-reinstall imageio-ffmpeg")
+
+
+def disk(folder: Path) -> tuple[Finding, Finding]:
+    """Space and permission where run folders go."""
+    free = shutil.disk_usage(folder).free
+    space = Finding("free disk", f"{free / 2**30:.1f} GiB", free >= ENOUGH_DISK, "free some space, or set run_dir=...")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return space, Finding("working folder", f"{folder}: {error.strerror}", False, "set run_dir=... elsewhere")
+    return space, Finding("working folder", f"{folder} is writable", True)

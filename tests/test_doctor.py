@@ -1,0 +1,102 @@
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from drift_wm import doctor
+from drift_wm.doctor import Finding, examine, render
+
+
+def test_looks_at_everything_a_user_may_lack(monkeypatch):
+    monkeypatch.setattr(doctor, "rendering", lambda: Finding("rendering", "egl", True))
+    names = {finding.name for finding in examine()}
+    assert {"python", "torch", "mujoco", "robomimic", "device", "cores", "rendering", "ffmpeg", "free disk"} <= names
+
+
+def test_this_machine_renders_or_says_why_not():
+    found = doctor.rendering()
+    assert found.value
+    assert found.ok or "apt-get install" in found.remedy
+
+
+@pytest.mark.parametrize(("version", "ok"), [("3.10.0", True), ("3.9.0", False), ("4.0.0", False), ("3.8.1", True)])
+def test_versions_outside_the_window_are_found(monkeypatch, version, ok):
+    monkeypatch.setattr(metadata, "version", lambda name: version)
+    found = doctor.package("mujoco")
+    assert (found.value, found.ok) == (version, ok)
+    assert found.remedy == "pip install 'mujoco>=3.8.1,<3.11,!=3.9.0'"
+
+
+def test_missing_packages_are_found(monkeypatch):
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert doctor.package("torch") == Finding("torch", "missing", False, "pip install 'torch'")
+    assert doctor.extra("pyarrow", "lerobot").remedy == "pip install 'drift-wm[lerobot]'"
+    assert doctor.extra("pyarrow", "lerobot").ok is None
+
+
+@pytest.mark.parametrize(
+    ("status", "out", "err", "value"),
+    [
+        (
+            1,
+            "egl: it loads",
+            "Traceback\nRenderingUnavailableError: no",
+            "egl: it loads; RenderingUnavailableError: no",
+        ),
+        (-11, "egl: it loads", "", "egl: it loads; the process ended with status -11"),
+        (1, "", "ValueError: MUJOCO_GL", "no backend; ValueError: MUJOCO_GL"),
+    ],
+)
+def test_a_crash_of_the_driver_is_a_finding(monkeypatch, status, out, err, value):
+    answer = SimpleNamespace(returncode=status, stdout=out, stderr=err)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: answer)
+    found = doctor.rendering()
+    assert (found.value, found.ok) == (value, False)
+    assert "libosmesa6" in found.remedy
+
+
+def test_a_hanging_driver_is_a_finding(monkeypatch):
+    def hang(*args, **kwargs):
+        raise subprocess.TimeoutExpired("python", 120)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert doctor.rendering().ok is False
+
+
+def test_missing_ffmpeg_is_a_finding(monkeypatch):
+    import imageio_ffmpeg
+
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    assert doctor.film_encoder().ok
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    assert doctor.film_encoder().ok is False
+
+
+def test_a_busy_machine_is_a_finding(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0.0, 0.0))
+    assert doctor.devices()[-1].ok is False
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert doctor.devices()[-1].ok is None
+
+
+def test_full_or_read_only_disks_are_findings(tmp_path, monkeypatch):
+    assert all(finding.ok for finding in doctor.disk(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10))
+    assert doctor.disk(tmp_path)[0].ok is False
+    assert doctor.disk(Path("/proc"))[1].ok is False
+
+
+def test_remedies_are_shown_only_where_needed():
+    console = Console(width=120, record=True)
+    console.print(render([Finding("a", "x", True, "cure of a"), Finding("b", "y", False, "cure of b")]))
+    shown = console.export_text()
+    assert "cure of b" in shown
+    assert "cure of a" not in shown
