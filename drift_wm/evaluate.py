@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +20,7 @@ from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Policy, Spec
-from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, PlanningState, RandomPolicy
+from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.progress import track
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint
@@ -171,20 +170,16 @@ def evaluate_policy(
 
 
 def time_decisions(
-    policy: PlanningPolicy, env: DmControlEnv, *, decisions: int = 50, warm_up: int = 5, device: torch.device
+    policy: PlanningPolicy, env: DmControlEnv, *, device: torch.device, decisions: int = 50, warm_up: int = 5
 ) -> np.ndarray:
-    """(decisions,) milliseconds of deciding for a single environment, at the start of an episode."""
-    obs, _ = env.reset(seed=0)
-    state: PlanningState | None = None
-    times = []
-    for _ in range(warm_up + decisions):
-        tick = time.perf_counter()
-        x = torch.from_numpy(obs).unsqueeze(0).to(device)
-        state = state or policy.reset(x, seed=0)
-        action, state = policy.act(x, state, physics=torch.from_numpy(env.physics_state()).unsqueeze(0))
-        acted = action[0].cpu().numpy()
-        times.append((time.perf_counter() - tick) * 1e3)
-        obs, *_ = env.step(acted)
+    """(decisions,) milliseconds of deciding for a single environment; the first `warm_up` decisions are left out."""
+    times: list[float] = []
+    while len(times) < warm_up + decisions:
+        left = warm_up + decisions - len(times)
+        rollouts = run_episodes(
+            policy, [env], seeds=[0], policy_seed=POLICY_SEED, source="timing", max_decisions=left, device=device
+        )
+        times += rollouts.decision_ms.tolist()
     return np.asarray(times[warm_up:])
 
 

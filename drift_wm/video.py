@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -123,7 +124,7 @@ def _encode(path: Path, frames: Iterable[Frame], *, fps: float) -> None:
         quality=None,
         output_params=["-crf", "20", "-movflags", "+faststart"],
     )
-    with writer:
+    with contextlib.closing(writer):  # its own context manager leaves the file open after an error
         for frame in frames:
             writer.append_data(_even(frame))
 

@@ -56,21 +56,22 @@ def test_references_are_made_once_a_task_and_planner():
 
 
 def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch):
+    small = BenchSettings(seeds=[1, 2])
     folder = RunFolder(tmp_path)
     first = Runs(die_at=3)
     monkeypatch.setattr(bench_module, "online", first)
     with pytest.raises(KeyboardInterrupt):
-        bench(SETTINGS, folder, compose=compose)
+        bench(small, folder, compose=compose)
     second = Runs()
     monkeypatch.setattr(bench_module, "online", second)
-    rows = bench(SETTINGS, folder, compose=compose)
+    rows = bench(small, folder, compose=compose)
     assert len(first.done) == 3
-    assert len(second.done) == 13
+    assert len(second.done) == 1
     assert not set(first.done) & set(second.done)
     assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row.as_dict() for row in rows]
     third = Runs()
     monkeypatch.setattr(bench_module, "online", third)
-    assert bench(SETTINGS, folder, compose=compose) == rows
+    assert bench(small, folder, compose=compose) == rows
     assert third.done == []
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from drift_wm import evaluate as evaluate_module
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.generators import GeneratorConfig
@@ -56,6 +57,7 @@ SMALL_OVERRIDES = [
     "model.generator.noise_size=2",
     "training.batch_size=16",
     "training.checkpoint_every=3",
+    "training.ema_decay=0.995",
 ]
 
 
@@ -108,7 +110,13 @@ def test_training_and_evaluation_share_no_reset_seed(finished):
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     before = what_was_learned(finished)[0]
     monkeypatch.setattr("drift_wm.online_loop.run_episodes", lambda *a, **k: pytest.fail("collected again"))
-    monkeypatch.setattr("drift_wm.evaluate.run_episodes", lambda *a, **k: pytest.fail("evaluated again"))
+    act = evaluate_module.run_episodes
+
+    def only_to_time_decisions(*args, **kwargs):
+        assert kwargs["source"] == "timing", "evaluated again"
+        return act(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate_module, "run_episodes", only_to_time_decisions)
     settings = replace(SMALL, reference_random_episodes=2, reference_simulator_episodes=1)
     online(settings, RunFolder(finished), device=CPU)
     assert what_was_learned(finished)[0] == before

@@ -1,0 +1,74 @@
+import itertools
+import math
+
+import pytest
+from matplotlib.figure import Figure
+
+from drift_wm.plots import learning_curve, save
+from drift_wm.results import CurvePoint, Evaluation
+
+POINTS = [CurvePoint(1000, 40.0, "random"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
+FINAL = Evaluation("drifting world model", (850.0, 860.0), (1, 2), 1.0, 1.0, 1)
+REFERENCES = [Evaluation("random", (30.0,), (1,), 1.0, 1.0, 1), Evaluation("true simulator", (860.0,), (1,), 1, 1, 1)]
+
+
+def draw(points=POINTS, references=REFERENCES, final=FINAL) -> Figure:
+    return learning_curve(points, references=references, task="cartpole-swingup", final=final)
+
+
+def texts(figure: Figure) -> list[str]:
+    (axes,) = figure.axes
+    return [text.get_text() for text in axes.texts]
+
+
+def test_draws_every_episode_in_order_and_every_reference():
+    (axes,) = draw().axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn["random episode"] == [[1000, 40]]
+    assert drawn["planner episode"] == [[2000, 300], [3000, 700]]
+    heights = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    assert heights == [30, 860]
+    assert texts(draw()) == ["random  30", "drifting world model  855 ± 5", "true simulator  860"]
+
+
+def test_labels_of_near_values_keep_apart():
+    (axes,) = draw().axes
+    bottom, top = axes.get_ylim()
+    heights = sorted(text.get_position()[1] for text in axes.texts)
+    gaps = [(b - a) / (top - bottom) for a, b in itertools.pairwise(heights)]
+    assert min(gaps) > 0.06
+
+
+def test_range_is_the_suites_where_returns_look_like_it():
+    (axes,) = draw().axes
+    assert axes.get_ylim() == pytest.approx((-20, 1020))
+    (other,) = draw([CurvePoint(10, -500.0, "planner")], [], None).axes
+    assert other.get_ylim()[0] < -500
+
+
+def test_many_episodes_and_single_evaluations():
+    points = [CurvePoint(i, float(i), "planner") for i in range(100)]
+    single = Evaluation("model", (70.0,), (1,), 1.0, 1.0, 1)
+    assert texts(draw(points, [], single)) == ["model  70"]
+
+
+@pytest.mark.parametrize(
+    ("points", "references", "match"),
+    [
+        ([], [], "no points"),
+        ([CurvePoint(1, math.nan, "random")], [], "return is nan at frame 1"),
+        ([CurvePoint(1, 1.0, "ghost")], [], "source is 'ghost'"),
+        (POINTS, [Evaluation("x", (math.inf,), (1,), 1, 1, 1)], "mean return of 'x' is inf"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(points, references, match):
+    with pytest.raises(ValueError, match=match):
+        draw(points, references, None)
+
+
+def test_saves_whole_pngs_only(tmp_path):
+    save(draw(), tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
+    with pytest.raises(ValueError, match=r"curve\.pdf.*ends in \.png"):
+        save(draw(), tmp_path / "curve.pdf")
