@@ -15,6 +15,7 @@ from drift_wm.build import prepare_machine
 from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.online import online
 from drift_wm.progress import track
+from drift_wm.results import standard_error
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import BenchSettings, OnlineSettings
 
@@ -56,8 +57,7 @@ class Row:
     @property
     def standard_error(self) -> float | None:
         """Over seeds; None for one."""
-        n = len(self.returns)
-        return float(np.std(self.returns, ddof=1) / n**0.5) if n > 1 else None
+        return standard_error(self.returns)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

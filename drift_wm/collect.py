@@ -10,8 +10,7 @@ import torch
 from drift_wm.build import make_env
 from drift_wm.datasets.replay import Replay
 from drift_wm.episodes import run_episodes
-from drift_wm.evaluate import make_actor
-from drift_wm.progress import track
+from drift_wm.evaluate import make_actor, training_seed
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import CollectSettings
 
@@ -28,17 +27,16 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
     env = make_env(actor.task, actor.env)
     file = Replay.open(folder.path / FILE, env_args={"env_name": env.task_name}, spec=env.task_spec)
     for number in range(len(file), settings.episodes):
-        seed = settings.seed * 1_000 + number
-        with track(f"episode {number + 1} of {settings.episodes}", env.decisions_per_episode) as task:
-            rollouts = run_episodes(
-                actor.policy,
-                [env],
-                seeds=[seed],
-                policy_seed=seed,
-                source=actor.name,
-                device=device,
-                on_decision=lambda done, value: task.update(done, f"return {value:.0f}"),
-            )
+        seed = training_seed(settings.seed, number)
+        rollouts = run_episodes(
+            actor.policy,
+            [env],
+            seeds=[seed],
+            policy_seed=seed,
+            source=actor.name,
+            device=device,
+            title=f"episode {number + 1} of {settings.episodes}, {actor.name}",
+        )
         file.append(rollouts.episodes[0])
     returns = [float(episode.rewards.sum()) for episode in file.episodes]
     results = {

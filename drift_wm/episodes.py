@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.interfaces import Policy, Spec
+from drift_wm.progress import track
 
 State = TypeVar("State")
 
@@ -20,6 +21,11 @@ class Environment(Protocol):
     """What the loop needs of a `gymnasium.Env` besides its usual methods."""
 
     task_spec: Spec
+
+    @property
+    def decisions_per_episode(self) -> int:
+        """Decisions until the time limit."""
+        ...
 
     def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode."""
@@ -52,10 +58,6 @@ class Rollouts:
         return [float(episode.rewards.sum()) for episode in self.episodes]
 
 
-OnDecision = Callable[[int, float], None]
-"""(decisions done, mean return so far)"""
-
-
 def run_episodes(
     policy: Policy[State],
     envs: Sequence[Environment],
@@ -65,7 +67,7 @@ def run_episodes(
     source: str,
     max_decisions: int | None = None,
     device: torch.device | str = "cpu",
-    on_decision: OnDecision = lambda done, mean: None,
+    title: str,
 ) -> Rollouts:
     """One episode in each environment, in step, so that the policy decides for all of them in one call.
 
@@ -77,21 +79,22 @@ def run_episodes(
         source: what the episodes say of who acted.
         max_decisions: cut episodes off here, as a time limit would; None leaves that to the environment.
         device: where the policy computes.
-        on_decision: called after every decision.
+        title: of the progress shown.
     """
     assert len(envs) == len(seeds) >= 1, "one seed an environment"
     recorders = [_Recorder(env, seed, source) for env, seed in zip(envs, seeds, strict=True)]
     state = policy.reset(_stack_obs(recorders, device), seed=policy_seed)
     decision_ms: list[float] = []
-    while not all(recorder.done for recorder in recorders) and len(decision_ms) != max_decisions:
-        start = time.perf_counter()
-        physics = torch.from_numpy(np.stack([recorder.states[-1] for recorder in recorders]))
-        action, state = policy.act(_stack_obs(recorders, device), state, physics=physics)
-        acted = action.cpu().numpy()  # waits for the device, so the time below is the whole decision
-        decision_ms.append((time.perf_counter() - start) * 1e3)
-        for recorder, a in zip(recorders, acted, strict=True):
-            recorder.step(a)
-        on_decision(len(decision_ms), float(np.mean([sum(recorder.rewards) for recorder in recorders])))
+    with track(title, max_decisions or max(env.decisions_per_episode for env in envs)) as progress:
+        while not all(recorder.done for recorder in recorders) and len(decision_ms) != max_decisions:
+            start = time.perf_counter()
+            physics = torch.from_numpy(np.stack([recorder.states[-1] for recorder in recorders]))
+            action, state = policy.act(_stack_obs(recorders, device), state, physics=physics)
+            acted = action.cpu().numpy()  # waits for the device, so the time below is the whole decision
+            decision_ms.append((time.perf_counter() - start) * 1e3)
+            for recorder, a in zip(recorders, acted, strict=True):
+                recorder.step(a)
+            progress.update(len(decision_ms), f"return {np.mean([sum(r.rewards) for r in recorders]):.0f}")
     return Rollouts(tuple(recorder.episode() for recorder in recorders), np.asarray(decision_ms))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +22,8 @@ from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.progress import track
 from drift_wm.results import Evaluation, summarise
-from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
 from drift_wm.settings import CollectSettings, EnvSettings, EvaluateSettings, PlanningSettings
 from drift_wm.training import load_world_model
 from drift_wm.video import real_time, replay_frames, write_video
@@ -32,6 +32,7 @@ from drift_wm.world_model import WorldModelConfig
 logger = logging.getLogger(__name__)
 
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
+SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
 RANDOM, NOISE, SIMULATOR = "random", "noise", "true simulator"
 
@@ -130,6 +131,11 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
         )
 
 
+def training_seed(seed: int, episode: int) -> int:
+    """The reset seed of an episode that is collected; always below the evaluation seeds."""
+    return seed * SEEDS_PER_RUN + episode
+
+
 def evaluate_policy(
     name: str,
     policy: Policy[Any],
@@ -145,28 +151,26 @@ def evaluate_policy(
     envs = [make() for _ in range(min(batch, len(seeds)))]
     spec = envs[0].task_spec
     kept = Replay.open(file, env_args={"env_name": envs[0].task_name}, spec=spec)
-    times_file = file.with_suffix(".decision_ms.npy")
-    times = [np.load(times_file, allow_pickle=False)] if times_file.exists() else []
+    times_file = file.with_suffix(".decision_ms.json")
+    times: list[float] = json.loads(times_file.read_text()) if times_file.exists() else []
     while (start := len(kept)) < len(seeds):
         chosen = seeds[start : start + len(envs)]
-        limit = envs[0].decisions_per_episode
-        with track(f"evaluate {name}, episodes {start + 1}-{start + len(chosen)} of {len(seeds)}", limit) as task:
-            rollouts = run_episodes(
-                policy,
-                envs[: len(chosen)],
-                seeds=chosen,
-                policy_seed=POLICY_SEED,
-                source=name,
-                device=device,
-                on_decision=lambda done, mean: task.update(done, f"mean return {mean:.0f}"),
-            )
-        times.append(rollouts.decision_ms)
-        np.save(times_file, np.concatenate(times))
+        rollouts = run_episodes(
+            policy,
+            envs[: len(chosen)],
+            seeds=chosen,
+            policy_seed=POLICY_SEED,
+            source=name,
+            device=device,
+            title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
+        )
+        times += rollouts.decision_ms.tolist()
+        write_json(times_file, times)
         for episode in rollouts.episodes:
             kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])
     returns = [float(episode.rewards.sum()) for episode in episodes]
-    return summarise(name, returns, seeds, np.concatenate(times), environments=len(envs), note=note), episodes
+    return summarise(name, returns, seeds, times, environments=len(envs), note=note), episodes
 
 
 def time_decisions(
@@ -177,7 +181,14 @@ def time_decisions(
     while len(times) < warm_up + decisions:
         left = warm_up + decisions - len(times)
         rollouts = run_episodes(
-            policy, [env], seeds=[0], policy_seed=POLICY_SEED, source="timing", max_decisions=left, device=device
+            policy,
+            [env],
+            seeds=[0],
+            policy_seed=POLICY_SEED,
+            source="timing",
+            max_decisions=left,
+            device=device,
+            title="time decisions",
         )
         times += rollouts.decision_ms.tolist()
     return np.asarray(times[warm_up:])

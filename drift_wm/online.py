@@ -70,11 +70,13 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
             videos=(film,) if film else (),
             settings=asdict(settings),
             environment=results["environment"],
-            command=f"drift-wm online task={run.env.task_name} seed={settings.seed}",
+            command=results["environment"]["command_line"],
             notes=(
                 f"Deciding for one environment takes {decision['p50']:.1f} ms (median) and {decision['p95']:.1f} ms "
                 f"(95th percentile).",
                 "Evaluation episodes start from reset seeds that training never used.",
+                f"Episodes of training are cut off after {run.decisions_per_episode} of "
+                f"{run.env.decisions_per_episode} decisions; the plot scales their returns to full length.",
             ),
         ),
     )

@@ -18,18 +18,16 @@ from drift_wm.datasets.replay import Replay
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.episodes import run_episodes
-from drift_wm.evaluate import RANDOM, SIMULATOR, evaluate_policy, name_of, time_decisions
+from drift_wm.evaluate import RANDOM, SIMULATOR, evaluate_policy, name_of, time_decisions, training_seed
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
 from drift_wm.policies import PinkNoisePolicy, RandomPolicy
-from drift_wm.progress import track
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import OnlineSettings
 from drift_wm.train import fit_round, resume
 from drift_wm.training import Trainer
 
-SEEDS_PER_RUN = 1_000  # reset seeds of training are seed * 1,000 + episode
 EVALUATION_BATCH = 8
 PLANNER = "planner"  # source of the episodes that are not random
 
@@ -122,19 +120,17 @@ class OnlineRun:
         noise = PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
         policy: Policy[Any] = noise if at_random else self.explorer
         source = RANDOM if at_random else PLANNER
-        seed = settings.seed * SEEDS_PER_RUN + number
-        title = f"episode {number + 1} of {settings.episodes}, {source}"
-        with track(title, self.decisions_per_episode) as task:
-            rollouts = run_episodes(
-                policy,
-                [self.env],
-                seeds=[seed],
-                policy_seed=seed,
-                source=source,
-                max_decisions=self.decisions_per_episode,
-                device=self.device,
-                on_decision=lambda done, value: task.update(done, f"return {value:.0f}"),
-            )
+        seed = training_seed(settings.seed, number)
+        rollouts = run_episodes(
+            policy,
+            [self.env],
+            seeds=[seed],
+            policy_seed=seed,
+            source=source,
+            max_decisions=self.decisions_per_episode,
+            device=self.device,
+            title=f"episode {number + 1} of {settings.episodes}, {source}",
+        )
         measured: Metrics = {
             "return": rollouts.returns[0],
             "reward_per_decision": rollouts.returns[0] / len(rollouts.episodes[0]),
@@ -147,6 +143,7 @@ class OnlineRun:
         log.record("online", self.replay.steps * settings.env.action_repeat, measured)
 
     def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
+        fewer = count < self.settings.evaluation_episodes
         return evaluate_policy(
             name,
             policy,
@@ -155,6 +152,7 @@ class OnlineRun:
             self.folder.path / file,
             batch=EVALUATION_BATCH,
             device=self.device,
+            note=f"only {count} of the {self.settings.evaluation_episodes} evaluation episodes" if fewer else "",
         )
 
     def _make_env(self) -> DmControlEnv:

@@ -86,7 +86,7 @@ _HEADER = ("policy", "mean return", "± standard error", "episodes", "ms per dec
 def _cells(evaluation: Evaluation) -> tuple[str, ...]:
     error = evaluation.standard_error
     at_once = evaluation.environments_per_decision
-    together = f"decides for {at_once} environments at once" if at_once > 1 else ""
+    together = f"{at_once} environments a decision" if at_once > 1 else ""
     return (
         evaluation.name,
         f"{evaluation.mean:.1f}",

@@ -35,8 +35,7 @@ class Evaluation:
     @property
     def standard_error(self) -> float | None:
         """Standard error of the mean; None for a single episode."""
-        n = len(self.returns)
-        return float(np.std(self.returns, ddof=1) / n**0.5) if n > 1 else None
+        return standard_error(self.returns)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, the derived ones included."""
@@ -70,15 +69,21 @@ class CurvePoint:
         return asdict(self)
 
 
+def standard_error(values: Sequence[float]) -> float | None:
+    """Standard error of the mean; None for a single value."""
+    n = len(values)
+    return float(np.std(values, ddof=1) / n**0.5) if n > 1 else None
+
+
 def summarise(
     name: str,
     returns: Sequence[float],
     seeds: Sequence[int],
-    decision_ms: np.ndarray,
+    decision_ms: Sequence[float],
     *,
     environments: int,
     note: str = "",
 ) -> Evaluation:
-    """An `Evaluation` of what `drift_wm.episodes.run_episodes` returned; `decision_ms` is (decisions,)."""
+    """An `Evaluation` of recorded episodes; `decision_ms` are the milliseconds of every decision."""
     p50, p95 = np.percentile(decision_ms, [50, 95])
     return Evaluation(name, tuple(returns), tuple(seeds), float(p50), float(p95), environments, note)

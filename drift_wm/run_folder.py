@@ -6,7 +6,9 @@ import json
 import math
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
@@ -112,6 +114,7 @@ def write_json(path: Path, content: Any) -> None:
 def describe_environment() -> dict[str, Any]:
     """Versions, machine and source revision, for the record."""
     return {
+        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),

@@ -15,6 +15,9 @@ from drift_wm.world_model import WorldModelConfig
 
 OBJECTIVES = ("return", "goal")
 RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
+EVALUATION_SEED = 4_000_000_000
+"""First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
+LARGEST_SEED = 999_999
 ACTORS = ("model", "simulator", "random", "noise")
 
 
@@ -86,7 +89,7 @@ class RunSettings:
     env: EnvSettings = field(default_factory=EnvSettings)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**31, "seed", self.seed, "an integer in [0, 2^31)")
+        _require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"an integer from 0 to {LARGEST_SEED}")
         _require(self.threads >= 0, "threads", self.threads, "an integer of at least 0")
 
 
@@ -170,7 +173,7 @@ class OnlineSettings(PlanningSettings):
     """Training steps after each episode."""
     evaluation_episodes: int = 5
     """Of the final model, on reset seeds apart from training."""
-    evaluation_seed: int = 1_000_000
+    evaluation_seed: int = EVALUATION_SEED
     """First of those reset seeds."""
     reference_random_episodes: int = 0
     """Evaluation episodes of the random policy, as a reference row."""
@@ -202,7 +205,7 @@ class EvaluateSettings(PlanningSettings):
     """For `model`: a checkpoint, or the run folder that holds it."""
     episodes: int = 5
     """How many."""
-    evaluation_seed: int = 1_000_000
+    evaluation_seed: int = EVALUATION_SEED
     """First reset seed; episode i uses the i-th after it."""
     batch: int = 8
     """Environments acted in at once."""

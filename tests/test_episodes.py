@@ -12,6 +12,7 @@ class Countdown:
     """obs = (reset seed, steps so far); ends after `length` steps, by itself or by a time limit."""
 
     task_spec = Spec(2, 1, 0.1)
+    decisions_per_episode = 5
 
     def __init__(self, length: int, terminates: bool = False) -> None:
         self.length, self.terminates, self.t, self.seed = length, terminates, 0, 0
@@ -54,10 +55,7 @@ class Echo:
 
 def test_records_what_happened():
     policy, env = Echo(), Countdown(3)
-    seen = []
-    rollouts = run_episodes(
-        policy, [env], seeds=[7], policy_seed=5, source="echo", on_decision=lambda done, mean: seen.append((done, mean))
-    )
+    rollouts = run_episodes(policy, [env], seeds=[7], policy_seed=5, source="echo", title="test")
     (episode,) = rollouts.episodes
     assert episode.obs.tolist() == [[7, 0], [7, 1], [7, 2], [7, 3]]
     assert episode.actions[:, 0].tolist() == env.actions == [5, 6, 7]
@@ -66,13 +64,12 @@ def test_records_what_happened():
     assert (episode.seed, episode.source, episode.terminated) == (7, "echo", False)
     assert rollouts.returns == [6.0]
     assert rollouts.decision_ms.shape == (3,)
-    assert seen == [(1, 1.0), (2, 3.0), (3, 6.0)]
     assert [float(physics[0, 0]) for _, physics in policy.shown] == [100, 101, 102]
 
 
 def test_environments_of_different_length_share_decisions():
     envs = [Countdown(2, terminates=True), Countdown(4)]
-    rollouts = run_episodes(Echo(), envs, seeds=[1, 2], policy_seed=0, source="echo")
+    rollouts = run_episodes(Echo(), envs, seeds=[1, 2], policy_seed=0, source="echo", title="test")
     assert [len(episode) for episode in rollouts.episodes] == [2, 4]
     assert [episode.terminated for episode in rollouts.episodes] == [True, False]
     assert rollouts.returns == [3.0, 10.0]
@@ -81,7 +78,7 @@ def test_environments_of_different_length_share_decisions():
 
 def test_cut_off_is_no_termination():
     rollouts = run_episodes(
-        Echo(), [Countdown(5, terminates=True)], seeds=[1], policy_seed=0, source="echo", max_decisions=3
+        Echo(), [Countdown(5, terminates=True)], seeds=[1], policy_seed=0, source="echo", max_decisions=3, title="test"
     )
     assert len(rollouts.episodes[0]) == 3
     assert not rollouts.episodes[0].terminated
@@ -89,4 +86,4 @@ def test_cut_off_is_no_termination():
 
 def test_seeds_and_environments_must_pair_up():
     with pytest.raises(AssertionError, match="one seed an environment"):
-        run_episodes(Echo(), [Countdown(2)], seeds=[1, 2], policy_seed=0, source="echo")
+        run_episodes(Echo(), [Countdown(2)], seeds=[1, 2], policy_seed=0, source="echo", title="test")

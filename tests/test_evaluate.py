@@ -49,7 +49,7 @@ def test_random_evaluation_is_recorded_and_summed(tmp_path):
     results = evaluate(RANDOM, RunFolder(tmp_path), device=CPU)
     (row,) = results["evaluations"]
     episodes = read_episodes(tmp_path / "rollouts.hdf5")
-    assert row["seeds"] == (1_000_000, 1_000_001, 1_000_002)
+    assert row["seeds"] == (4_000_000_000, 4_000_000_001, 4_000_000_002)
     assert [episode.seed for episode in episodes] == list(row["seeds"])
     np.testing.assert_allclose(row["returns"], [episode.rewards.sum() for episode in episodes])
     assert all(len(episode) == 20 for episode in episodes)
@@ -71,7 +71,7 @@ def test_batches_do_not_change_an_episode_and_a_stop_loses_none_that_finished(tm
     with pytest.raises(KeyboardInterrupt):
         evaluate(replace(RANDOM, batch=1, video=False), RunFolder(tmp_path / "b"), device=CPU)
     again = evaluate(replace(RANDOM, batch=1, video=False), RunFolder(tmp_path / "b"), device=CPU)
-    assert [list(seeds) for seeds in calls] == [[1_000_000], [1_000_001], [1_000_001], [1_000_002]]
+    assert [list(seeds) for seeds in calls] == [[4_000_000_000], [4_000_000_001], [4_000_000_001], [4_000_000_002]]
     assert again["evaluations"][0]["returns"] == whole["evaluations"][0]["returns"]
 
 

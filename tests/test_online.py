@@ -89,7 +89,7 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     rows = {row["name"]: row for row in results["evaluations"]}
     assert list(rows) == ["drifting world model", "random", "true simulator"]
     assert [row["n"] for row in rows.values()] == [2, 2, 1]
-    assert rows["random"]["seeds"] == rows["drifting world model"]["seeds"] == [1_000_000, 1_000_001]
+    assert rows["random"]["seeds"] == rows["drifting world model"]["seeds"] == [4_000_000_000, 4_000_000_001]
     assert results["decision_ms"]["p50"] > 0
     assert [point["source"] for point in results["curve"]] == ["random", "planner", "planner", "planner"]
     ids, _ = what_was_learned(finished)

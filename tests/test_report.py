@@ -64,7 +64,7 @@ def test_terminal_table_says_what_is_needed_to_compare():
     shown = console.export_text()
     assert "845.0" in shown
     assert "12.3 / 20.1" in shown
-    assert "decides for 5 environments at once" in shown
+    assert "5 environments a decision" in shown
     assert "one episode only" in shown
 
 

@@ -1,0 +1,10 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drift_wm.evaluate import training_seed
+from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED
+
+
+@given(st.integers(0, LARGEST_SEED), st.integers(0, 999_999))
+def test_training_never_meets_an_evaluation_seed(seed, episode):
+    assert 0 <= training_seed(seed, episode) < EVALUATION_SEED < 2**32 - 1000
