@@ -15,17 +15,9 @@ import yaml
 from rich.console import Console
 
 from drift_wm import __version__
-from drift_wm.bench import as_table, bench
-from drift_wm.build import prepare_machine
-from drift_wm.collect import collect
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.doctor import examine, render
-from drift_wm.evaluate import evaluate
-from drift_wm.online import online
-from drift_wm.report import evaluation_table
-from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, default_path
-from drift_wm.train import train
 
 SUMMARIES = {
     "demo": "Learn cartpole-swingup from nothing, beside chance and the true simulator; about 8 minutes on 2 cores.",
@@ -70,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
-    parsed = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = _parser(explaining=bool({"-h", "--help"} & set(given))).parse_args(given)
     _start_logging()
     if parsed.command == "doctor":
         return _doctor()
@@ -90,54 +83,22 @@ def _run(command: str, settings: Any) -> int:
     """Do the work in its run folder, and print the folder last."""
     path = Path(settings.run_dir) if settings.run_dir else default_path(command, settings)
     folder = RunFolder(path)
-    folder.write_config(command, settings)
+    is_new = folder.write_config(command, settings)
     try:
-        _work(command, settings, folder)
+        # Imported this late because it takes seconds, which help and mistakes need not wait for, and because it may
+        # fail where MuJoCo's rendering is misconfigured, which is then reported as any other error.
+        from drift_wm import commands
+
+        commands.run(command, settings, folder)
     except KeyboardInterrupt:
         sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: same settings and run_dir={path}\n")
         return 130
+    except ValueError:
+        if is_new:
+            folder.forget_config()  # a request that was refused must not stand in the way of the corrected one
+        raise
     sys.stdout.write(f"{path}\n")
     return 0
-
-
-def _work(command: str, settings: Any, folder: RunFolder) -> None:
-    """One command, and what it shows on the terminal."""
-    console = Console()
-    if command == "bench":
-        console.print(as_table(bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))))
-        return
-    device = prepare_machine(settings)
-    match command:
-        case "demo" | "online":
-            results = online(settings, folder, device=device)
-        case "evaluate":
-            results = evaluate(settings, folder, device=device)
-        case "collect":
-            results = collect(settings, folder, device=device)
-        case "train":
-            results = train(settings, folder, device=device)
-        case _:
-            raise AssertionError(command)
-    if "evaluations" in results:
-        console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
-    for line in _closing_lines(results, folder):
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
-    """What a person wants to know at the end, besides the table."""
-    lines = []
-    if "decision_ms" in results:
-        ms = results["decision_ms"]
-        lines.append(f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
-    if "metrics" in results:
-        lines += [f"{name}: {value:.4g}" for name, value in results["metrics"].items()]
-    if "file" in results:
-        lines.append(f"{results['episodes']} episodes, mean return {results['mean_return']:.1f}: {results['file']}")
-    for name in ("report.html", "learning_curve.png", "best_episode.mp4"):
-        if (folder.path / name).exists():
-            lines.append(f"{folder.path / name}")
-    return lines
 
 
 def _doctor() -> int:
@@ -152,14 +113,12 @@ def _fail(error: Exception, *, status: int) -> int:
 
 
 def _start_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    package = logging.getLogger("drift_wm")
-    package.handlers = [handler]
-    package.setLevel(logging.INFO)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("drift_wm").setLevel(logging.INFO)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, explaining: bool) -> argparse.ArgumentParser:
+    """The parser; without `explaining` it leaves out what only help shows, which takes seconds to gather."""
     parser = argparse.ArgumentParser(
         prog="drift-wm",
         description="Drift-trained one-step world models and planning for robots.",
@@ -172,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary,
-            epilog=_epilog(name),
+            epilog=_epilog(name) if explaining else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in COMMANDS:

@@ -48,7 +48,6 @@ class OnlineRun:
         self.settings, self.folder, self.device = settings, folder, device
         self.env = make_env(settings.task, settings.env)
         spec = self.env.task_spec
-        self.replay = Replay.open(folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec)
         self.trainer = Trainer(
             spec,
             settings.model,
@@ -62,6 +61,7 @@ class OnlineRun:
         self.explorer = make_policy(
             self.trainer.world_model, settings, device=device, exploration_std=settings.exploration_std
         )
+        self.replay = Replay.open(folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec)
         resume(self.trainer, folder, device=device)
 
     def learn(self) -> None:

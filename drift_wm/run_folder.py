@@ -43,19 +43,28 @@ class RunFolder:
                 str(path),
             ) from error
 
-    def write_config(self, command: str, config: Any) -> None:
-        """Keep what was asked: `config` is the command's dataclass.
+    def write_config(self, command: str, config: Any) -> bool:
+        """Keep what was asked: `config` is the command's dataclass. Returns whether it was not there before.
 
         Raises:
             ValueError: the folder belongs to a run with another command or other settings.
         """
         asked = {"command": command, **json.loads(json.dumps(asdict(config)))}
         path = self.path / "config.json"
-        if path.exists():
+        is_new = not path.exists()
+        if not is_new:
             _require_same_run(path, json.loads(path.read_text()), asked)
         else:
             write_json(path, asked)
         write_json(self.path / "environment.json", describe_environment())
+        return is_new
+
+    def forget_config(self) -> None:
+        """Undo `write_config`, and remove the folder if nothing else is in it."""
+        for name in ("config.json", "environment.json"):
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`, atomically."""

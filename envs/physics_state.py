@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_wm.envs.rendering import choose_backend, import_suite
+from drift_wm.envs.rendering import choose_backend, import_suite, mujoco
 
 if TYPE_CHECKING:
     from dm_control.mujoco import Physics

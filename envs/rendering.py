@@ -26,7 +26,7 @@ _CURE = (
 )
 
 
-class RenderingUnavailableError(RuntimeError):
+class RenderingUnavailableError(OSError):
     """No picture can be drawn on this machine as it is set up; the message says what to install."""
 
 
@@ -149,5 +149,8 @@ def _loads(library: str) -> bool:
     return True
 
 
-# At import, not at the first environment: whatever imports dm_control later finds the backend decided.
+# mujoco reads MUJOCO_GL when it is imported, and fails with an unrelated error where that backend is missing. So the
+# modules beside this one take it from here, after the choice.
 choose_backend()
+
+import mujoco as mujoco  # noqa: E402

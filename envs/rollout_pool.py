@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import mujoco
 import numpy as np
 from mujoco import rollout as mujoco_rollout
 
 from drift_wm.envs.kinematics import Array
+from drift_wm.envs.rendering import mujoco
 
 _RECORDING_BYTES = 128 * 2**20  # what MuJoCo may record in one call
 

@@ -6,7 +6,6 @@ from copy import copy
 from types import TracebackType
 from typing import Self
 
-import mujoco
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from torch import Tensor
 from drift_wm.envs.dm_control import make_dm_control
 from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.observations import batched_observation
+from drift_wm.envs.rendering import mujoco
 from drift_wm.envs.rewards import batched_reward
 from drift_wm.envs.rollout_pool import RolloutPool
 from drift_wm.envs.spaces import rescale_actions

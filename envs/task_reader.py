@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 
 from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.physics_state import StateLayout
+from drift_wm.envs.rendering import mujoco
 
 if TYPE_CHECKING:
     from dm_control.rl.control import Environment

@@ -1,13 +1,15 @@
 """The command line as a person meets it: help, mistakes, exit codes, and where the results are."""
 
+import ctypes.util
 import json
+import os
 import shlex
 import subprocess
 import sys
 
 import pytest
 
-from drift_wm import cli
+from drift_wm import cli, commands
 from drift_wm.cli import main
 
 TINY = ["task=cartpole-swingup", "env.action_repeat=50", "env.render_width=64", "env.render_height=48"]
@@ -51,6 +53,7 @@ def test_mistakes_exit_with_2_and_one_clear_line(tmp_path, monkeypatch, capsys, 
     assert message in captured.err
     assert captured.err.startswith("drift-wm: ")
     assert captured.out == ""
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "a refused request leaves nothing"
 
 
 def test_a_folder_that_cannot_be_written_exits_with_1(tmp_path, capsys):
@@ -63,7 +66,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "collect", interrupted)
+    monkeypatch.setattr(commands, "collect", interrupted)
     assert main(["collect", *TINY, f"run_dir={tmp_path}/run"]) == 130
     assert f"run_dir={tmp_path}/run" in capsys.readouterr().err
 
@@ -113,7 +116,7 @@ def test_bench_prints_its_table(tmp_path, monkeypatch, capsys):
     from drift_wm.bench import Row
 
     monkeypatch.setattr(
-        cli, "bench", lambda settings, folder, compose: [Row("a-b", "drifting", "icem", 100, (1.0, 3.0))]
+        commands, "bench", lambda settings, folder, compose: [Row("a-b", "drifting", "icem", 100, (1.0, 3.0))]
     )
     assert main(["bench", f"run_dir={tmp_path}"]) == 0
     out = capsys.readouterr().out
@@ -134,3 +137,20 @@ def test_doctor_reports_failure_by_its_exit_status(monkeypatch, capsys):
 def test_module_and_command_are_one():
     answer = subprocess.run([sys.executable, "-m", "drift_wm", "--version"], capture_output=True, text=True, check=True)
     assert answer.stdout.startswith("drift-wm ")
+
+
+def test_a_refused_request_does_not_block_the_corrected_one(tmp_path, capsys):
+    assert main(["collect", "task=carpole-swingup", f"run_dir={tmp_path}/run"]) == 2
+    assert main(["collect", *TINY, "episodes=1", f"run_dir={tmp_path}/run"]) == 0
+
+
+@pytest.mark.parametrize(("value", "status"), [("vulkan", 2), ("osmesa", 1)])
+def test_a_renderer_that_is_not_there_is_one_clear_line(tmp_path, value, status):
+    environ = {**os.environ, "MUJOCO_GL": value}
+    command = [sys.executable, "-m", "drift_wm", "collect", f"run_dir={tmp_path}/run"]
+    if value == "osmesa" and ctypes.util.find_library("OSMesa"):
+        pytest.skip("OSMesa is installed here")
+    answer = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert answer.returncode == status
+    assert answer.stderr.startswith("drift-wm: MUJOCO_GL is ")
+    assert len(answer.stderr.splitlines()) == 1
