@@ -24,6 +24,12 @@ class Scales:
     target_std: Tensor
     """(k, D + 1)"""
 
+    def to(self, device: torch.device) -> Scales:
+        """The same scales on a device."""
+        return Scales(
+            self.obs_mean.to(device), self.obs_std.to(device), self.target_mean.to(device), self.target_std.to(device)
+        )
+
 
 class Normaliser(nn.Module):
     """Maps observations and prediction targets to zero mean and unit variance, and targets back.

@@ -164,7 +164,7 @@ class OnlineSettings(PlanningSettings):
 
     episodes: int = 20
     """Episodes collected in all."""
-    random_episodes: int = 4
+    random_episodes: int = 6
     """How many of them act by pink noise, before there is a model."""
     episode_decisions: int = 250
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop

@@ -115,7 +115,7 @@ class LearnedWorldModel(nn.Module):
         Training is a sequence of models in which each continues the last; the network's first and last
         layers absorb the change of units, so a child starts exactly where its parent stood.
         """
-        old, K = self.normaliser, self.history
+        scales, old, K = scales.to(self.device), self.normaliser, self.history
         backbone = self.generator.backbone
         unscaled = backbone.from_condition.in_features - K * self.spec.observation_size
         scale, shift = scales.obs_std / old.obs_std, (scales.obs_mean - old.obs_mean) / old.obs_std
