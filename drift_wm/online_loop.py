@@ -72,7 +72,9 @@ class OnlineRun:
                 # A model is trained before each planned episode, and once more after the last.
                 while self.trainer.rounds <= number - settings.random_episodes:
                     known = self.replay.episodes[: settings.random_episodes + self.trainer.rounds]
-                    fit_round(self.trainer, known, settings.round_steps, folder=self.folder, log=log)
+                    last = len(known) == settings.episodes
+                    steps = settings.final_round_steps if last else settings.round_steps
+                    fit_round(self.trainer, known, steps, folder=self.folder, log=log)
                 if number < settings.episodes:
                     self._collect(number, log)
 

@@ -171,6 +171,8 @@ class OnlineSettings(PlanningSettings):
     between acting and learning more often. Evaluation episodes are never cut."""
     round_steps: int = 1000
     """Training steps after each episode."""
+    final_round_steps: int = 4000
+    """Training steps after the last episode: the model that is evaluated and kept."""
     evaluation_episodes: int = 5
     """Of the final model, on reset seeds apart from training."""
     evaluation_seed: int = EVALUATION_SEED
@@ -186,7 +188,7 @@ class OnlineSettings(PlanningSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("random_episodes", "round_steps", "evaluation_episodes"):
+        for name in ("random_episodes", "round_steps", "final_round_steps", "evaluation_episodes"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
         _require(self.episode_decisions >= 0, "episode_decisions", self.episode_decisions, "an integer of at least 0")
         expected = f"an integer of at least random_episodes={self.random_episodes}"

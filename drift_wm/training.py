@@ -35,8 +35,8 @@ class TrainingConfig:
     """Decoupled weight decay."""
     clip: float = 10.0
     """Largest norm of a gradient."""
-    ema_decay: float = 0.995
-    """Per step, of the averaged weights that plan and predict."""
+    averaging: float = 0.05
+    """Share of a round over which the weights that plan and predict are averaged (exponentially)."""
     log_every: int = 50
     """Steps between two records of the metrics."""
     checkpoint_every: int = 2000
@@ -49,8 +49,8 @@ class TrainingConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name}={getattr(self, name)}: expected a number above 0")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"training.ema_decay={self.ema_decay}: expected a number in [0, 1)")
+        if not 0 < self.averaging <= 1:
+            raise ValueError(f"training.averaging={self.averaging}: expected a number in (0, 1]")
         if self.warmup < 0:
             raise ValueError(f"training.warmup={self.warmup}: expected an integer of at least 0")
 
@@ -92,10 +92,7 @@ class Trainer:
         self.config = config
         self.task = task
         self.model = LearnedWorldModel(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
-        self.averaged = AveragedModel(
-            self.model,
-            multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay),  # type: ignore[no-untyped-call]
-        )
+        self.averaged = AveragedModel(self.model)  # the average to take is set by each round
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -141,6 +138,8 @@ class Trainer:
         """
         metrics: Metrics = {}
         self.model.train()
+        decay = 1 - 1 / max(1.0, self.config.averaging * steps)
+        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         try:
             while self.round_step < steps:
                 measured = self._step(data, steps, save_to)

@@ -35,7 +35,7 @@ class Backend:
     """An OpenGL backend, and the reason it was chosen."""
 
     name: str
-    """"glfw", "egl", "osmesa" or "disable"; the last means that nothing can be rendered."""
+    """One of "glfw", "egl", "osmesa" and "disable"; the last renders nothing."""
     why: str
     """One clause for a log or an error message."""
 

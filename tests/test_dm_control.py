@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drift_wm.envs.dm_control import RenderConfig, make_dm_control, task_names
 from drift_wm.envs.physics_state import find_layout
@@ -226,3 +228,66 @@ def test_a_bounded_box_passes():
     space = gymnasium.spaces.Box(-2, 3, (2,))
     assert require_box_action(space) is space
     np.testing.assert_array_equal(check_action([0.5, 1], 2), [0.5, 1.0])
+
+
+@pytest.mark.parametrize("task", ["cartpole-swingup", "quadruped-walk", "humanoid-stand"])
+def test_an_episode_is_that_of_the_suite(task):
+    domain, name = task.split("-")
+    ours, theirs = make_dm_control(task), import_suite().load(domain, name, task_kwargs={"random": 4})
+    low, high = theirs.action_spec().minimum, theirs.action_spec().maximum
+    obs, steps = ours.reset(seed=4)[0], [theirs.reset()]
+    for action in np.random.default_rng(0).uniform(-1, 1, (10, low.size)):
+        flat = np.concatenate([np.ravel(entry) for entry in steps[-1].observation.values()])
+        np.testing.assert_allclose(obs, flat, rtol=1e-5, atol=1e-5)
+        obs, reward, *_ = ours.step(action)
+        steps = [theirs.step(low + (action + 1) / 2 * (high - low)) for _ in range(2)]
+        assert reward == pytest.approx(sum(step.reward for step in steps))
+
+
+def test_a_task_without_limits_gets_the_usual_ones_and_is_always_the_same():
+    env, other = make_dm_control("lqr-lqr_2_1"), make_dm_control("lqr-lqr_2_1")
+    assert env.frames_per_episode == 1000
+    assert (env.control_low, env.control_high) == (-1.0, 1.0)
+    stiffness, same = (e.suite_environment.physics.model.jnt_stiffness for e in (env, other))
+    np.testing.assert_array_equal(stiffness, same)
+
+
+def test_another_discount_than_zero_truncates(monkeypatch):
+    env = make_dm_control("pendulum-swingup")
+    env.reset(seed=0)
+    monkeypatch.setattr(env.suite_environment.task, "get_termination", lambda physics: 0.5)
+    assert env.step(np.zeros(1))[2:4] == (False, True)
+
+
+def test_a_diverged_simulation_raises_and_ends_the_episode():
+    env = make_dm_control("cartpole-swingup")
+    env.reset(seed=0)
+    state = env.physics_state()
+    env.suite_environment.physics.data.qvel[:] = np.nan
+    with pytest.raises(RuntimeError, match="invalid"):
+        env.step(np.zeros(1))
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros(1))
+    env.set_physics_state(state)
+    env.step(np.zeros(1))
+
+
+def test_the_frame_rate_is_that_of_real_time_and_of_this_instance():
+    cheetah, swimmer = make_dm_control("cheetah-run"), make_dm_control("swimmer-swimmer6")
+    assert cheetah.metadata["render_fps"] == pytest.approx(50.0)
+    assert swimmer.metadata["render_fps"] == pytest.approx(1 / 0.06)
+
+
+@renders
+def test_a_picture_may_be_larger_than_the_models_frame_buffer():
+    env = make_dm_control("walker-walk", render=RenderConfig(width=700, height=20, fast=True))
+    env.reset(seed=0)
+    assert env.render().shape == (20, 700, 3)
+    env.close()
+
+
+@given(st.floats(-1, 1), st.floats(-10, 10), st.floats(-10, 10))
+def test_rescaling_is_affine_and_exact_at_the_bounds(action, low, high):
+    bounds = np.array([low]), np.array([high])
+    assert rescale_actions([action], *bounds) == pytest.approx(low + (action + 1) / 2 * (high - low), abs=1e-13)
+    assert rescale_actions([[-1], [1], [-7], [7]], *bounds).ravel().tolist() == [low, high, low, high]

@@ -32,6 +32,7 @@ SMALL = OnlineSettings(
     random_episodes=1,
     episode_decisions=30,
     round_steps=8,
+    final_round_steps=12,
     evaluation_episodes=2,
     env=EnvSettings(action_repeat=20, render_width=64, render_height=48),
     planner=ICEMConfig(horizon=4, candidates=16, iterations=2, elites=4),
@@ -43,6 +44,7 @@ SMALL_OVERRIDES = [
     "random_episodes=1",
     "episode_decisions=30",
     "round_steps=8",
+    "final_round_steps=12",
     "evaluation_episodes=2",
     "env.action_repeat=20",
     "env.render_width=64",
@@ -57,7 +59,6 @@ SMALL_OVERRIDES = [
     "model.generator.noise_size=2",
     "training.batch_size=16",
     "training.checkpoint_every=3",
-    "training.ema_decay=0.995",
 ]
 
 
@@ -95,6 +96,7 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     ids, _ = what_was_learned(finished)
     checkpoints = [load_checkpoint(file) for file in sorted(finished.glob("checkpoints/round_*.pt"))]
     assert [checkpoint.parent for checkpoint in checkpoints] == [None, *ids[:-1]]
+    assert [checkpoint.state["steps"] for checkpoint in checkpoints] == [8, 16, 24, 24 + 12]
     assert checkpoints[-1].config["task"] == {"name": "cartpole-swingup", "action_repeat": 20}
     for name in ("learning_curve.png", "report.html", "best_episode.mp4", "replay.hdf5", "evaluation.hdf5"):
         assert (finished / name).stat().st_size > 0, name

@@ -95,3 +95,32 @@ def test_without_gl_everything_but_pictures_works():
     assert "RenderingUnavailableError: Nothing can be rendered here: MUJOCO_GL is 'disable'" in answer.stderr
     assert "apt-get install" in answer.stderr
     assert "GLFW" not in answer.stderr
+
+
+def test_nothing_is_printed_where_there_is_no_display():
+    chosen = ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY", "WAYLAND_DISPLAY")
+    environ = {name: value for name, value in os.environ.items() if name not in chosen}
+    code = "from drift_wm.envs.dm_control import task_names; task_names()"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_with_a_display_the_environment_is_left_alone(monkeypatch):
+    choose_backend.cache_clear()
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert choose_backend().name == "glfw"
+    assert not {"MUJOCO_GL", "PYOPENGL_PLATFORM"} & set(os.environ)
+    choose_backend.cache_clear()
+    monkeypatch.undo()
+    choose_backend()
+
+
+def test_other_systems_than_linux_render_through_their_window_system(libraries, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert find_backend({}).name == "glfw"
+
+
+def test_a_library_that_is_not_there_does_not_load():
+    assert not rendering._loads("libNoSuchLibrary.so.0")
