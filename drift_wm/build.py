@@ -6,6 +6,7 @@ import torch
 
 from drift_wm.envs.dm_control import DmControlEnv, RenderConfig, make_dm_control
 from drift_wm.envs.simulator import SimulatorWorldModel
+from drift_wm.envs.spaces import require_box_action
 from drift_wm.interfaces import Objective, Risk, WorldModel
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
@@ -34,9 +35,15 @@ def prepare_machine(settings: RunSettings) -> torch.device:
 
 
 def make_env(task: str, settings: EnvSettings) -> DmControlEnv:
-    """The environment of a task."""
+    """The environment of a task.
+
+    Raises:
+        ValueError: no such task, or a planner cannot sample its actions.
+    """
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
-    return make_dm_control(task, action_repeat=settings.action_repeat, render=render)
+    env = make_dm_control(task, action_repeat=settings.action_repeat, render=render)
+    require_box_action(env.action_space)
+    return env
 
 
 def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel:

@@ -70,13 +70,14 @@ def write_report(folder: Path, report: Report) -> Path:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
-    """The same table for a terminal."""
-    table = Table()
-    for number, name in enumerate(_HEADER):
-        last = number == len(_HEADER) - 1
-        table.add_column(name, justify="left" if number == 0 or last else "right", no_wrap=number == 0)
-    for evaluation in evaluations:
-        table.add_row(*_cells(evaluation))
+    """The same table for a terminal, with the notes below it, where they have room."""
+    rows = [_cells(evaluation) for evaluation in evaluations]
+    notes = [f"{row[0]}: {row[-1]}" for row in rows if row[-1]]
+    table = Table(caption="\n".join(notes), caption_justify="left")
+    for number, name in enumerate(_HEADER[:-1]):
+        table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row[:-1])
     return table
 
 
