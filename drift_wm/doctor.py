@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from packaging.specifiers import SpecifierSet
+from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.run_folder import PACKAGES
@@ -37,7 +38,8 @@ backend = choose_backend()
 print(f"{backend.name}: {backend.why}", flush=True)
 env = make_dm_control("pendulum-swingup", render=RenderConfig(width=32, height=32, fast=True))
 env.reset(seed=0)
-env.render()
+if env.render().std() == 0:
+    raise SystemExit("the picture is blank")
 """
 
 
@@ -75,7 +77,8 @@ def render(findings: Sequence[Finding]) -> Table:
         table.add_column(name)
     for finding in findings:
         remedy = "" if finding.ok else finding.remedy
-        table.add_row(signs[finding.ok], finding.name, finding.value, remedy)
+        # `drift-wm[lerobot]` is a requirement, not a style of rich's
+        table.add_row(signs[finding.ok], *map(escape, (finding.name, finding.value, remedy)))
     return table
 
 

@@ -130,7 +130,7 @@ def _draw_references(axes: Axes, references: Sequence[Evaluation]) -> list[_Labe
     for number, reference in enumerate(references):
         colour = REFERENCE_COLOURS[number % len(REFERENCE_COLOURS)]
         axes.axhline(reference.mean, color=colour, lw=1.1, ls=(0, (5, 3)), zorder=1)
-        labels.append(_Label(f"{reference.name}  {reference.mean:.4g}", reference.mean, colour))
+        labels.append(_Label(f"{reference.name}  {_number(reference.mean)}", reference.mean, colour))
     return labels
 
 
@@ -150,8 +150,14 @@ def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int) -> _Label:
         label=f"final model, {_episodes(final)}",
         zorder=5,
     )
-    spread = "" if error is None else f" ± {error:.2g}"
-    return _Label(f"{final.name}  {final.mean:.4g}{spread}", final.mean, VERMILION)
+    spread = "" if error is None else f" ± {_number(error)}"
+    return _Label(f"{final.name}  {_number(final.mean)}{spread}", final.mean, VERMILION)
+
+
+def _number(value: float) -> str:
+    """Three significant digits, or all of the integer part, with the sign that the axis shows; never 1.3e+02."""
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
 
 
 def _episodes(evaluation: Evaluation) -> str:
@@ -187,7 +193,14 @@ def _label_right(axes: Axes, labels: Sequence[_Label]) -> None:
             color=label.colour,
             fontsize=9,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": label.colour,
+                "lw": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )
 

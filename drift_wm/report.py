@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
+from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.results import Evaluation
@@ -72,12 +74,12 @@ def write_report(folder: Path, report: Report) -> Path:
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     """The same table for a terminal, with the notes below it, where they have room."""
     rows = [_cells(evaluation) for evaluation in evaluations]
-    notes = [f"{row[0]}: {row[-1]}" for row in rows if row[-1]]
+    notes = [escape(f"{row[0]}: {row[-1]}") for row in rows if row[-1]]
     table = Table(caption="\n".join(notes), caption_justify="left")
     for number, name in enumerate(_HEADER[:-1]):
         table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*row[:-1])
+        table.add_row(*map(escape, row[:-1]))
     return table
 
 
@@ -105,4 +107,4 @@ def _data_uri(path: Path, kind: str) -> str:
 def _video_source(path: Path, folder: Path) -> str:
     if path.stat().st_size <= LARGEST_EMBEDDED_VIDEO:
         return _data_uri(path, "video/mp4")
-    return os.path.relpath(path, folder)
+    return quote(Path(os.path.relpath(path, folder)).as_posix())

@@ -100,3 +100,9 @@ def test_remedies_are_shown_only_where_needed():
     shown = console.export_text()
     assert "cure of b" in shown
     assert "cure of a" not in shown
+
+
+def test_the_names_of_extras_survive_rich():
+    console = Console(width=120, record=True)
+    console.print(render([Finding("pyarrow", "not installed", None, "pip install 'drift-wm[lerobot]'")]))
+    assert "pip install 'drift-wm[lerobot]'" in console.export_text()

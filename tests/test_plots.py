@@ -72,3 +72,17 @@ def test_saves_whole_pngs_only(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
     with pytest.raises(ValueError, match=r"curve\.pdf.*ends in \.png"):
         save(draw(), tmp_path / "curve.pdf")
+
+
+@pytest.mark.parametrize(
+    ("returns", "shown"),
+    [
+        ((500.0, 900.0, 250.0, 610.0), "565 ± 135"),
+        ((15000.0, 12345.0), "13,672 ± 1,328"),
+        ((-512.3, -400.0), "\N{MINUS SIGN}456 ± 56.1"),
+        ((0.25, 0.75), "0.5 ± 0.25"),
+    ],
+)
+def test_labels_are_written_as_people_write_numbers(returns, shown):
+    final = Evaluation("model", returns, tuple(range(len(returns))), 1.0, 1.0, 1)
+    assert texts(draw(POINTS, [], final)) == [f"model  {shown}"]

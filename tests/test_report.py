@@ -52,6 +52,12 @@ def test_a_large_film_is_linked(tmp_path, monkeypatch):
     assert 'src="film.mp4"' in page(tmp_path)
 
 
+def test_the_link_to_a_large_film_is_an_address(tmp_path, monkeypatch):
+    monkeypatch.setattr(report_module, "LARGEST_EMBEDDED_VIDEO", 2)
+    (tmp_path / "film #1.mp4").write_bytes(b"film")
+    assert 'src="film%20%231.mp4"' in page(tmp_path, videos=(tmp_path / "film #1.mp4",))
+
+
 def test_a_page_without_pictures(tmp_path):
     html = page(tmp_path, images=(), videos=(), notes=())
     assert "<img" not in html
@@ -75,3 +81,9 @@ def test_statistics_of_an_evaluation():
     assert (row.decision_ms_p50, row.decision_ms_p95) == (50.0, 95.0)
     assert Evaluation.from_dict(row.as_dict()) == row
     assert ALONE.standard_error is None
+
+
+def test_brackets_in_names_survive_rich(capsys):
+    row = Evaluation("model [fast]", (1.0,), (1,), 1.0, 1.0, 1, note="see [1]")
+    Console(width=160).print(evaluation_table([row]))
+    assert "model [fast]: see [1]" in capsys.readouterr().out
