@@ -7,6 +7,7 @@ does what it would have done, and loses at most the episode or the stretch of tr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,9 @@ class OnlineRun:
         )
         # Built before any work, so that a horizon the chunk does not divide fails now.
         self.policy = make_policy(self.trainer.world_model, settings, device=device)
+        exploring = replace(settings, planner=replace(settings.planner, execute=settings.exploration_execute))
         self.explorer = make_policy(
-            self.trainer.world_model, settings, device=device, exploration_std=settings.exploration_std
+            self.trainer.world_model, exploring, device=device, exploration_std=settings.exploration_std
         )
         self.replay = Replay.open(folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec)
         resume(self.trainer, folder, device=device)

@@ -169,6 +169,9 @@ class OnlineSettings(PlanningSettings):
     episode_decisions: int = 250
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
     between acting and learning more often. Evaluation episodes are never cut."""
+    exploration_execute: str = "best"
+    """What collected episodes execute, `best` or `mean`: the best sequence seeks out what the model gets wrong.
+    Evaluations follow planner.execute."""
     round_steps: int = 1000
     """Training steps after each episode."""
     final_round_steps: int = 4000
