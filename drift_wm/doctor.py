@@ -36,6 +36,8 @@ from drift_wm.envs.dm_control import RenderConfig, make_dm_control
 from drift_wm.envs.rendering import choose_backend
 backend = choose_backend()
 print(f"{backend.name}: {backend.why}", flush=True)
+if not backend.renders:
+    raise SystemExit("pictures are switched off")
 env = make_dm_control("pendulum-swingup", render=RenderConfig(width=32, height=32, fast=True))
 env.reset(seed=0)
 if env.render().std() == 0:
@@ -74,7 +76,7 @@ def render(findings: Sequence[Finding]) -> Table:
     signs = {True: "[green]ok[/]", False: "[red]no[/]", None: ""}
     table = Table()
     for name in ("", "what", "found", "remedy"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")  # half a path or requirement is of no use
     for finding in findings:
         remedy = "" if finding.ok else finding.remedy
         # `drift-wm[lerobot]` is a requirement, not a style of rich's
@@ -105,12 +107,13 @@ def devices() -> tuple[Finding, ...]:
     """What computes, and how much of it is free."""
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if cuda else ["cpu"]
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     return (
-        Finding("device", torch.cuda.get_device_name() if cuda else "cpu", None),
+        Finding("device", ", ".join(names), None),
         Finding("bfloat16 matrix products", "native" if multiplies_bfloat16(device) else "no; float32 is used", None),
         Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads", None),
-        Finding("load", f"{load:.1f}", None if load < cores else False, "other work is running: timings will be off"),
+        Finding("load", f"{load:.1f}", None, "" if load < cores else "other work is running: timings will be off"),
     )
 
 
@@ -127,17 +130,16 @@ def rendering() -> Finding:
         return Finding("rendering", backend, True)
     lines = tried.stderr.strip().splitlines()
     reason = lines[-1] if lines else f"the process ended with status {tried.returncode}"
-    remedy = "apt-get install libegl1 libgl1 libgles2 libegl-mesa0 libgl1-mesa-dri, or libosmesa6"
-    return Finding("rendering", f"{backend}; {reason}", False, remedy)
+    return Finding("rendering", f"{backend}; {reason}", False, _rendering_remedy(reason))
 
 
 def film_encoder() -> Finding:
     """The ffmpeg that writes films."""
-    from imageio_ffmpeg import get_ffmpeg_exe
-
     try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
         return Finding("ffmpeg", get_ffmpeg_exe(), True)
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         return Finding("ffmpeg", str(error), False, "pip install --force-reinstall imageio-ffmpeg")
 
 
@@ -151,3 +153,10 @@ def disk(folder: Path) -> tuple[Finding, Finding]:
     except OSError as error:
         return space, Finding("working folder", f"{folder}: {error.strerror}", False, "set run_dir=... elsewhere")
     return space, Finding("working folder", f"{folder} is writable", True)
+
+
+def _rendering_remedy(reason: str) -> str:
+    if reason.startswith("ModuleNotFoundError"):
+        return "install the package that is missing"
+    libraries = "apt-get install libegl1 libgl1 libgles2 libegl-mesa0 libgl1-mesa-dri, or libosmesa6"
+    return f"unset MUJOCO_GL; if that is not enough, {libraries}" if "MUJOCO_GL" in os.environ else libraries

@@ -70,8 +70,11 @@ def save(figure: Figure, path: Path) -> None:
     if path.suffix != ".png":
         raise ValueError(f"plot path is {path}, expected a name that ends in .png: rename it")
     temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=DPI)
-    os.replace(temporary, path)
+    try:
+        figure.savefig(temporary, format="png", dpi=DPI)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> None:

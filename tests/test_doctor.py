@@ -1,9 +1,12 @@
 import subprocess
+import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from packaging.requirements import Requirement
 from rich.console import Console
 
 from drift_wm import doctor
@@ -61,6 +64,34 @@ def test_a_crash_of_the_driver_is_a_finding(monkeypatch, status, out, err, value
     assert "libosmesa6" in found.remedy
 
 
+def test_a_real_crash_is_survived(monkeypatch):
+    monkeypatch.setattr(doctor, "_RENDER_A_FRAME", "import os; print('egl: it loads', flush=True); os.abort()")
+    found = doctor.rendering()
+    assert (found.value, found.ok) == ("egl: it loads; the process ended with status -6", False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason", "remedy"),
+    [
+        (None, "ImportError: no EGL display", "apt-get install libegl1"),
+        ("bogus", "ValueError: MUJOCO_GL is 'bogus'", "unset MUJOCO_GL"),
+        (None, "ModuleNotFoundError: No module named 'mujoco'", "install the package that is missing"),
+    ],
+)
+def test_the_remedy_fits_the_cause(monkeypatch, variable, reason, remedy):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("MUJOCO_GL", variable)
+    monkeypatch.setattr(doctor, "_RENDER_A_FRAME", f"raise SystemExit({reason!r})")
+    assert doctor.rendering().remedy.startswith(remedy)
+
+
+def test_pictures_that_are_switched_off_are_a_finding(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disable")
+    found = doctor.rendering()
+    assert (found.value, found.ok) == ("disable: MUJOCO_GL is 'disable'; pictures are switched off", False)
+
+
 def test_a_hanging_driver_is_a_finding(monkeypatch):
     def hang(*args, **kwargs):
         raise subprocess.TimeoutExpired("python", 120)
@@ -78,13 +109,25 @@ def test_missing_ffmpeg_is_a_finding(monkeypatch):
     assert doctor.film_encoder().ok
     monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
     assert doctor.film_encoder().ok is False
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # what makes an import fail
+    assert doctor.film_encoder().ok is False
+    assert "imageio-ffmpeg" in doctor.film_encoder().remedy
 
 
-def test_a_busy_machine_is_a_finding(monkeypatch):
+def test_a_busy_machine_is_mentioned(monkeypatch):
     monkeypatch.setattr("os.getloadavg", lambda: (99.0, 0.0, 0.0))
-    assert doctor.devices()[-1].ok is False
+    assert "timings" in doctor.devices()[-1].remedy
     monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
-    assert doctor.devices()[-1].ok is None
+    assert doctor.devices()[-1].remedy == ""
+
+
+def test_every_gpu_is_named(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(doctor, "multiplies_bfloat16", lambda device: device.type == "cuda")
+    device, bfloat16, *_ = doctor.devices()
+    assert (device.value, bfloat16.value) == ("GPU 0, GPU 1", "native")
 
 
 def test_full_or_read_only_disks_are_findings(tmp_path, monkeypatch):
@@ -106,3 +149,19 @@ def test_the_names_of_extras_survive_rich():
     console = Console(width=120, record=True)
     console.print(render([Finding("pyarrow", "not installed", None, "pip install 'drift-wm[lerobot]'")]))
     assert "pip install 'drift-wm[lerobot]'" in console.export_text()
+
+
+def test_long_values_are_not_cut():
+    console = Console(width=60, record=True)
+    console.print(render([Finding("ffmpeg", "/a/long/folder" * 8, True)]))
+    assert "…" not in console.export_text()
+
+
+def test_windows_and_extras_are_those_of_the_package():
+    path = Path(__file__).resolve().parent.parent / "pyproject.toml"
+    project = tomllib.loads(path.read_text())["project"]
+    required = {need.name: need.specifier for need in map(Requirement, project["dependencies"])}
+    for name, window in doctor.SUPPORTED.items():
+        assert required[name] == window, name
+    for name, option in doctor.EXTRAS.items():
+        assert name in {Requirement(need).name for need in project["optional-dependencies"][option]}

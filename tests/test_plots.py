@@ -2,9 +2,13 @@ import itertools
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from drift_wm.plots import learning_curve, save
+from drift_wm.plots import _apart, learning_curve, save
 from drift_wm.results import CurvePoint, Evaluation
 
 POINTS = [CurvePoint(1000, 40.0, "random"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
@@ -37,6 +41,36 @@ def test_labels_of_near_values_keep_apart():
     heights = sorted(text.get_position()[1] for text in axes.texts)
     gaps = [(b - a) / (top - bottom) for a, b in itertools.pairwise(heights)]
     assert min(gaps) > 0.06
+
+
+@pytest.mark.parametrize("means", [(850, 851, 852, 853), (0, 0, 0, 0), (1000, 1000, 999, 990), (-3.0, 7.0, 7.0, 8.0)])
+def test_labels_do_not_overlap_as_drawn_and_stay_in_the_picture(means):
+    references = [Evaluation(f"policy {mean}", (float(mean),), (1,), 1, 1, 1) for mean in means]
+    figure = draw(references=references)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # an annotation's own extent includes its leader
+    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    whole = figure.bbox
+    assert all(box.x0 >= 0 and box.x1 <= whole.x1 and box.y0 >= 0 and box.y1 <= whole.y1 for box in boxes)
+
+
+@given(st.lists(st.floats(0, 1000), min_size=1, max_size=8).map(sorted))
+def test_moved_labels_keep_their_order_their_gap_and_the_top(values):
+    heights = _apart(values, gap=65, top=1020)
+    assert heights[-1] <= 1020
+    assert all(b - a > 65 - 1e-6 for a, b in itertools.pairwise(heights))
+    if all(b - a >= 65 for a, b in itertools.pairwise(values)):
+        assert heights == values
+
+
+def test_the_final_evaluation_has_its_standard_error():
+    (axes,) = draw().axes
+    (bar,) = axes.containers
+    (low, high) = bar.lines[2][0].get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((850, 860))
+    assert bar.lines[0].get_xdata()[0] > 3000
 
 
 def test_range_is_the_suites_where_returns_look_like_it():
@@ -86,3 +120,18 @@ def test_saves_whole_pngs_only(tmp_path):
 def test_labels_are_written_as_people_write_numbers(returns, shown):
     final = Evaluation("model", returns, tuple(range(len(returns))), 1.0, 1.0, 1)
     assert texts(draw(POINTS, [], final)) == [f"model  {shown}"]
+
+
+def test_a_full_disk_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypatch):
+    def fail(self, path, **options):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "curve.png"
+    save(draw(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save(draw(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

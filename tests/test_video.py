@@ -1,3 +1,4 @@
+import weakref
 from types import SimpleNamespace
 
 import imageio
@@ -38,9 +39,12 @@ def test_odd_sizes_are_padded(tmp_path):
     [
         ("film.gif", lambda: frames(), 20, r"ends in \.mp4"),
         ("film.mp4", lambda: frames(), 0, "fps is 0"),
+        ("film.mp4", lambda: frames(), float("inf"), "fps is inf"),
         ("film.mp4", lambda: iter(()), 20, "no frames"),
         ("film.mp4", lambda: [None], 20, "frame 0 is NoneType"),
         ("film.mp4", lambda: [np.zeros((4, 4, 3))], 20, "frame 0 is float64"),
+        ("film.mp4", lambda: [np.zeros((4, 4), np.uint8)], 20, r"of shape \(4, 4\)"),
+        ("film.mp4", lambda: [np.zeros((0, 4, 3), np.uint8)], 20, r"of shape \(0, 4, 3\)"),
         ("film.mp4", lambda: [*frames(2), np.zeros((8, 8, 3), np.uint8)], 20, r"frame 2 has shape \(8, 8, 3\)"),
     ],
 )
@@ -48,6 +52,37 @@ def test_what_cannot_be_filmed_is_refused_and_leaves_nothing(tmp_path, name, wro
     with pytest.raises(ValueError, match=match):
         write_video(tmp_path / name, wrong(), fps=fps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_few_frames_are_in_memory_at_a_time(tmp_path):
+    made, most = [], 0
+
+    def watched():
+        nonlocal most
+        for _ in range(20):
+            frame = np.zeros((16, 16, 3), np.uint8)
+            made.append(weakref.ref(frame))
+            most = max(most, sum(reference() is not None for reference in made))
+            yield frame
+
+    write_video(tmp_path / "film.mp4", watched(), fps=20)
+    assert len(made) == 20
+    assert most < 6
+
+
+def test_an_error_halfway_leaves_the_old_film_alone(tmp_path):
+    path = tmp_path / "film.mp4"
+    write_video(path, frames(), fps=20)
+    before = path.read_bytes()
+
+    def breaks():
+        yield from frames(3)
+        raise RuntimeError("the renderer died")
+
+    with pytest.raises(RuntimeError, match="the renderer died"):
+        write_video(path, breaks(), fps=20)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 class Screen:
@@ -91,3 +126,8 @@ def test_films_run_in_real_time(seconds, every, fps):
 def test_time_must_pass(wrong):
     with pytest.raises(ValueError, match="decision_seconds"):
         real_time(wrong)
+
+
+def test_the_fastest_film_must_have_frames():
+    with pytest.raises(ValueError, match="max_fps is 0"):
+        real_time(0.02, max_fps=0)
