@@ -135,3 +135,8 @@ def test_a_full_disk_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypat
         save(draw(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_run_stopped_before_it_planned_can_be_drawn():
+    (axes,) = draw([CurvePoint(1000, 40.0, "random")], [], None).axes
+    assert [line.get_label() for line in axes.lines] == ["random episode"]
