@@ -121,8 +121,9 @@ class OnlineRun:
         """Act for one episode, measure the model on it before it trains on it, and keep it."""
         settings = self.settings
         at_random = number < settings.random_episodes
-        noise = PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
-        policy: Policy[Any] = noise if at_random else self.explorer
+        policy: Policy[Any] = self.explorer
+        if at_random:
+            policy = PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
         source = RANDOM if at_random else PLANNER
         seed = training_seed(settings.seed, number)
         rollouts = run_episodes(
