@@ -16,13 +16,22 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.planners.cem import CEMConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShootingConfig
-from drift_wm.settings import BenchSettings, CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
+from drift_wm.settings import (
+    BenchSettings,
+    CollectSettings,
+    EvaluateSettings,
+    LineageSettings,
+    OnlineSettings,
+    TrainSettings,
+)
+from drift_wm.truth.settings import TruthSettings
 
 COMMANDS: dict[str, type] = {
     "demo": OnlineSettings,
@@ -31,6 +40,9 @@ COMMANDS: dict[str, type] = {
     "online": OnlineSettings,
     "evaluate": EvaluateSettings,
     "bench": BenchSettings,
+    "lineage": LineageSettings,
+    "diagnose": DiagnoseSettings,
+    "truth": TruthSettings,
 }
 PLANNERS: dict[str, type] = {
     "cem": CEMConfig,
@@ -39,12 +51,23 @@ PLANNERS: dict[str, type] = {
     "random_shooting": RandomShootingConfig,
     "predictive_sampling": PredictiveSamplingConfig,
 }
-_REQUIRED = {"train": ("data=FILE",), "evaluate": ("checkpoint=RUN",)}
+_REQUIRED = {
+    "train": ("data=FILE",),
+    "evaluate": ("checkpoint=RUN",),
+    "lineage": ("run=RUN",),
+    "diagnose": ("checkpoint=RUN", "data=FILE"),
+}
 """Settings without which a command has no settings object; `--help` shows these stand-ins."""
+_ALIASES = {"train": {"from": "parent"}}
+"""Names that Python keeps for itself, and the fields they stand for."""
+_POSITIONAL = {"lineage": "run"}
+"""Settings that one word without `=` stands for."""
 
 
 def read_settings(command: str, overrides: Sequence[str]) -> Any:
     """Compose `<command>.yaml` with overrides such as `planner.horizon=20`.
+
+    `train` takes `from=` for `parent=`; `lineage` takes its run as a word alone.
 
     Returns:
         An instance of the command's settings class.
@@ -52,13 +75,14 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
     Raises:
         ValueError: an override is malformed, unknown or of the wrong type, or a value is refused.
     """
+    overrides = _translate(command, overrides)
     for override in overrides:
         if not override[:1].isalpha() or "=" not in override:
             raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
     _register()
     try:
         with initialize_config_module("drift_wm.configs", version_base="1.3"):
-            return OmegaConf.to_object(compose(command, overrides=list(overrides)))
+            return OmegaConf.to_object(compose(command, overrides=overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(_explain(error, command, overrides)) from error
 
@@ -66,6 +90,21 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
 def describe_settings(command: str) -> list[tuple[str, str]]:
     """Every setting of a command as (`name=default`, meaning); the defaults are those of its YAML."""
     return describe(read_settings(command, _REQUIRED.get(command, ())))
+
+
+def _translate(command: str, overrides: Sequence[str]) -> list[str]:
+    """What a person types -> what Hydra reads."""
+    aliases, positional = _ALIASES.get(command, {}), _POSITIONAL.get(command)
+    alone = [override for override in overrides if "=" not in override]
+    translated = []
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if positional and alone == [override]:
+            quoted = override.replace("'", r"\'")
+            translated.append(f"{positional}='{quoted}'")
+        else:
+            translated.append(f"{aliases.get(name, name)}{equals}{value}")
+    return translated
 
 
 def _register() -> None:

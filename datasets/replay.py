@@ -25,6 +25,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -139,6 +140,24 @@ class Replay:
                 f"{self._path}: an episode has (observation, action) sizes {_sizes(episode)}, "
                 f"expected {expected}: choose another path for this task"
             )
+
+
+def read_env_args(path: str | Path) -> dict[str, Any]:
+    """How a file names its environment: robomimic's `env_args`, as `Replay` writes them; empty where it does not.
+
+    Raises:
+        ValueError: the file is missing or damaged, or its `env_args` are not JSON of an object.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        text = data_group(file, path).attrs.get("env_args", "{}")
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: env_args of data is {text!r}, expected JSON: repair or remove it") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: env_args of data is {text!r}, expected a JSON object: repair or remove it")
+    return found
 
 
 def _sizes(episode: Episode) -> tuple[int, int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from drift_wm.envs.dm_control import DmControlEnv, RenderConfig, make_dm_control
+from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.disturbed_env import make_disturbed
+from drift_wm.envs.dm_control import DmControlEnv, RenderConfig
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.interfaces import Objective, Risk, WorldModel
@@ -12,10 +14,10 @@ from drift_wm.planners.factory import make_planner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
-from drift_wm.settings import EnvSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
+from drift_wm.settings import LineageSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
 
 
-def prepare_machine(settings: RunSettings) -> torch.device:
+def prepare_machine(settings: RunSettings | LineageSettings) -> torch.device:
     """Set torch's threads and return the device to compute on.
 
     Raises:
@@ -35,24 +37,28 @@ def prepare_machine(settings: RunSettings) -> torch.device:
 
 
 def make_env(task: str, settings: EnvSettings) -> DmControlEnv:
-    """The environment of a task.
+    """The environment of a task, under the settings' disturbance if there is one.
 
     Raises:
-        ValueError: no such task, or a planner cannot sample its actions.
+        ValueError: no such task or body, or a planner cannot sample its actions.
     """
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
-    env = make_dm_control(task, action_repeat=settings.action_repeat, render=render)
+    env = make_disturbed(task, settings.disturbance, action_repeat=settings.action_repeat, render=render)
     require_box_action(env.action_space)
     return env
 
 
 def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel:
-    """The true simulator as a world model; it computes observations only for an objective that reads them."""
+    """The true simulator as a world model that samples the disturbance.
+
+    It computes observations only for an objective that reads them.
+    """
     return SimulatorWorldModel(
         task,
         action_repeat=settings.env.action_repeat,
         threads=settings.threads or None,
         observe=settings.objective.name == "goal",
+        disturbance=settings.env.disturbance,
     )
 
 

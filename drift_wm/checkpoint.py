@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
+"""Of what this version writes and reads; 2 since the backbone scales its last features by the noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path}: expected a drift_wm checkpoint of format {FORMAT}, found {found!r}")
+        raise ValueError(
+            f"{path}: expected a drift_wm checkpoint of format {FORMAT}, found {found!r}; "
+            "load it with the version of drift_wm that wrote it, or train again"
+        )
     missing = [name for name in Checkpoint.__slots__ if name not in content]
     if missing:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; it was not written by this package")

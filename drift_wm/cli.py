@@ -22,9 +22,12 @@ from drift_wm.run_folder import RunFolder, default_path
 SUMMARIES = {
     "demo": "Learn cartpole-swingup from nothing, beside chance and the true simulator; about 8 minutes on 2 cores.",
     "collect": "Record episodes to an HDF5 file in the robomimic schema.",
-    "train": "Train a world model on a file of episodes.",
+    "train": "Train a world model or a policy on a file of episodes.",
     "online": "Collect, train on from the last model, plan with it, repeat; then evaluate and report.",
-    "evaluate": "Roll out a trained model's planner, the simulator's planner or a random policy.",
+    "evaluate": "Roll out a trained model's planner, a trained policy, the simulator's planner or a random policy.",
+    "lineage": "How training moved the models of a run, from each parent to its child, on one set of windows.",
+    "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
+    "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
     "bench": "A grid of online runs: tasks x models x planners x seeds. Finished cells are skipped.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
@@ -37,7 +40,8 @@ EXAMPLES = {
     "train": (
         "drift-wm train data=demos.hdf5 steps=20000",
         "drift-wm train data=demos.hdf5 obs_keys=[robot0_eef_pos,object] mask=train model.chunk=8 model.history=2",
-        "drift-wm train data=more.hdf5 parent=runs/train/first steps=2000",
+        "drift-wm train data=more.hdf5 from=runs/train/first steps=2000",
+        "drift-wm train data=demos.hdf5 kind=policy policy.history=2 policy.chunk=8   # imitates instead of predicting",
     ),
     "online": (
         "drift-wm online task=cheetah-run planner.horizon=20 episodes=30",
@@ -47,6 +51,20 @@ EXAMPLES = {
     "evaluate": (
         "drift-wm evaluate checkpoint=runs/mine episodes=10",
         "drift-wm evaluate actor=simulator task=cheetah-run planner.horizon=20 episodes=2",
+        "drift-wm evaluate actor=policy checkpoint=runs/imitator task=cartpole-swingup",
+    ),
+    "lineage": (
+        "drift-wm lineage runs/mine",
+        "drift-wm lineage runs/mine probe=runs/mine/evaluation.hdf5 horizon=50",
+    ),
+    "diagnose": (
+        "drift-wm diagnose checkpoint=runs/mine data=runs/data/episodes.hdf5",
+        "drift-wm diagnose checkpoint=runs/train/first data=demos.hdf5 mask=valid particles=128",
+    ),
+    "truth": (
+        "drift-wm truth run_dir=runs/truth   # again after a stop: goes on where it was",
+        "drift-wm truth parts=[laws,cost] rivals=[drifting,diffusion] run_dir=runs/laws",
+        "drift-wm truth parts=[stochastic] rivals=[drifting,regression] seeds=[1] steps=2000   # a quick look",
     ),
     "bench": (
         "drift-wm bench run_dir=runs/bench",
@@ -72,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.show:
             sys.stdout.write(yaml.safe_dump(asdict(settings), sort_keys=False))
             return 0
-        return _run(parsed.command, settings)
+        return _lineage(settings) if parsed.command == "lineage" else _run(parsed.command, settings)
     except ValueError as error:
         return _fail(error, status=2)
     except (OSError, FloatingPointError) as error:
@@ -98,6 +116,19 @@ def _run(command: str, settings: Any) -> int:
             folder.forget_config()  # a request that was refused must not stand in the way of the corrected one
         raise
     sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _lineage(settings: Any) -> int:
+    """Look at a run that is there: no folder is made, the results go into the run's own, which is printed last."""
+    from drift_wm import commands  # this late for the reasons given in `_run`
+
+    try:
+        commands.show_lineage(settings)
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; nothing was written\n")
+        return 130
+    sys.stdout.write(f"{settings.run}\n")
     return 0
 
 

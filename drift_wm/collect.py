@@ -9,6 +9,7 @@ import torch
 
 from drift_wm.build import make_env
 from drift_wm.datasets.replay import Replay
+from drift_wm.env_settings import env_args, env_record
 from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import make_actor, training_seed
 from drift_wm.run_folder import RunFolder
@@ -25,7 +26,7 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
     """
     actor = make_actor(settings, device=device, exploration_std=settings.exploration_std)
     env = make_env(actor.task, actor.env)
-    file = Replay.open(folder.path / FILE, env_args={"env_name": env.task_name}, spec=env.task_spec)
+    file = Replay.open(folder.path / FILE, env_args=env_args(env.task_name, actor.env), spec=env.task_spec)
     for number in range(len(file), settings.episodes):
         seed = training_seed(settings.seed, number)
         rollouts = run_episodes(
@@ -42,7 +43,7 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
     results = {
         "command": "collect",
         "task": actor.task,
-        "action_repeat": actor.env.action_repeat,
+        **env_record(actor.env),
         "actor": actor.name,
         "file": str(file.path),
         "episodes": len(file),

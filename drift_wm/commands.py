@@ -6,35 +6,54 @@ set up for MuJoCo.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from rich.markdown import Markdown
 
 from drift_wm.bench import as_table, bench
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
+from drift_wm.diagnose import diagnose
+from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.evaluate import evaluate
+from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
+from drift_wm.plots import save
+from drift_wm.plots_diagnose import save_plots
+from drift_wm.plots_lineage import lineage_figure
 from drift_wm.report import evaluation_table
+from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
-from drift_wm.run_folder import RunFolder
+from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.settings import LineageSettings
 from drift_wm.train import train
+from drift_wm.truth.suite import TABLES, truth
 
 
 def run(command: str, settings: Any, folder: RunFolder) -> None:
     """Do one command's work in its folder and show the results.
 
     Args:
-        command: `demo`, `collect`, `train`, `online`, `evaluate` or `bench`.
+        command: `demo`, `collect`, `train`, `online`, `evaluate`, `diagnose`, `truth` or `bench`.
         settings: the command's settings object.
         folder: the run folder.
     """
     console = Console()
+    if command == "truth":
+        truth(settings, folder)
+        console.print(Markdown((folder.path / TABLES).read_text()))
+        return
     if command == "bench":
         console.print(as_table(bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))))
         return
     device = prepare_machine(settings)
+    if command == "diagnose":
+        _show_diagnosis(settings, folder, device=device, console=console)
+        return
     match command:
         case "demo" | "online":
             results = online(settings, folder, device=device)
@@ -50,6 +69,25 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
     for line in _closing_lines(results, folder):
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_lineage(settings: LineageSettings) -> None:
+    """Measure a run's lineage, show the table, and write `lineage.json` and `lineage.png` into the run folder."""
+    console = Console()
+    lineage = measure_lineage(settings, device=prepare_machine(settings))
+    console.print(lineage_table(lineage))
+    if lineage.trail_ends:
+        console.print(lineage.trail_ends, highlight=False, markup=False, soft_wrap=True)
+    save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
+    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())
+
+
+def _show_diagnosis(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.device, console: Console) -> None:
+    diagnosis = diagnose(settings, folder, device=device)
+    plots = save_plots(diagnosis, folder.path)
+    page = write_diagnosis_page(folder.path, diagnosis, plots, settings=settings, environment=describe_environment())
+    print_diagnosis(console, diagnosis)
+    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:

@@ -1,4 +1,4 @@
-"""How good a world model is on episodes it was not trained on."""
+"""How good a model is on episodes it was not trained on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import History, Metrics
+from drift_wm.learned import LearnedModel
 from drift_wm.world_model import LearnedWorldModel
 
 OPEN_LOOP_STEPS = 20
@@ -16,8 +17,8 @@ MAX_WINDOWS = 2048
 
 
 @torch.inference_mode()
-def held_out_metrics(model: LearnedWorldModel, episodes: Sequence[Episode], *, seed: int) -> Metrics:
-    """Energy score and error of one chunk, and the open-loop error after about 20 steps.
+def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: int) -> Metrics:
+    """Energy score and error of one chunk, and of a world model the open-loop error after about 20 steps.
 
     Args:
         model: to be measured.
@@ -25,16 +26,19 @@ def held_out_metrics(model: LearnedWorldModel, episodes: Sequence[Episode], *, s
         seed: of the model's noise and of the choice of windows, where there are more than enough.
 
     Returns:
-        `energy_score` and `error` in standardised units of the targets, and `open_loop_error`: root mean
-        square error of the predicted observations in units of the observations' standard deviation, over the
-        first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks. What the episodes are too short for is absent.
+        `energy_score` and `error` in the units of training (standardised targets of a world model, actions of a
+        policy), and `open_loop_error`: root mean square error of the predicted observations in units of the
+        observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
+        What the episodes are too short for is absent.
     """
     metrics: Metrics = {}
     rng = torch.Generator(model.device).manual_seed(seed)
     if any(len(episode) >= model.chunk for episode in episodes):
         windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
-        _, measured = model.loss(windows.batch(_choose(len(windows), rng)), rng=rng)
+        measured = model.scores(windows.batch(_choose(len(windows), rng)), rng=rng)
         metrics |= {name: float(value) for name, value in measured.items()}
+    if not isinstance(model, LearnedWorldModel):
+        return metrics
     steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
     if any(len(episode) >= steps for episode in episodes):
         metrics["open_loop_error"] = _open_loop_error(model, episodes, steps, rng)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from drift_wm.behaviour import BehaviourPolicy, PolicyConfig
 from drift_wm.build import make_env, make_policy, make_simulator
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
+from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Policy, Spec
+from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
-from drift_wm.settings import CollectSettings, EnvSettings, EvaluateSettings, PlanningSettings
-from drift_wm.training import load_world_model
+from drift_wm.settings import CollectSettings, EvaluateSettings, PlanningSettings
 from drift_wm.video import real_time, replay_frames, write_video
-from drift_wm.world_model import WorldModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -54,22 +54,15 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         What `results.json` holds.
     """
     actor = make_actor(settings, device=device)
-    make = partial(make_env, actor.task, actor.env)
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
     evaluation, episodes = evaluate_policy(
-        actor.name,
-        actor.policy,
-        make,
-        seeds,
-        folder.path / "rollouts.hdf5",
-        batch=settings.batch,
-        device=device,
+        actor, seeds, folder.path / "rollouts.hdf5", batch=settings.batch, device=device
     )
-    film_best(make(), episodes, folder.path / "best_episode.mp4", wanted=settings.video)
+    film_best(make_env(actor.task, actor.env), episodes, folder.path / "best_episode.mp4", wanted=settings.video)
     results = {
         "command": "evaluate",
         "task": actor.task,
-        "action_repeat": actor.env.action_repeat,
+        **env_record(actor.env),
         "checkpoint": settings.checkpoint,
         "evaluations": [evaluation.as_dict()],
     }
@@ -80,7 +73,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
 def make_actor(
     settings: EvaluateSettings | CollectSettings, *, device: torch.device, exploration_std: float = 0.0
 ) -> Actor:
-    """What the settings say shall act: a model's planner, the simulator's planner, or chance.
+    """What the settings say shall act: a model's planner, the simulator's planner, a policy, or chance.
 
     Raises:
         ValueError: the checkpoint is unreadable or was trained for another task's dimensions.
@@ -95,26 +88,35 @@ def make_actor(
         size, decisions = world.task_spec.action_size, world.decisions_per_episode
         by_chance = RandomPolicy(size) if settings.actor == RANDOM else PinkNoisePolicy(size, decisions)
         return Actor(settings.actor, by_chance, task, env)
-    assert settings.checkpoint is not None, "settings require a checkpoint for actor=model"
+    assert settings.checkpoint is not None, "settings require a checkpoint for actor=model and policy"
     checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
     task, env = task_of(checkpoint, settings)
+    if settings.actor == "policy":
+        learned = load_policy(checkpoint, device=device)
+        require_spec(learned.spec, make_env(task, env).task_spec, task)
+        execute = settings.execute if isinstance(settings, EvaluateSettings) else None
+        return Actor(name_of(learned.config), BehaviourPolicy(learned, execute=execute), task, env)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std)
     return Actor(name_of(model.config), policy, task, env)
 
 
-def name_of(config: WorldModelConfig) -> str:
-    """What a table calls a learned world model."""
-    return f"{config.generator.name} world model"
+def name_of(config: ModelConfig) -> str:
+    """What a table calls a learned model."""
+    kind = "policy" if isinstance(config, PolicyConfig) else "world model"
+    return f"{config.generator.name} {kind}"
 
 
 def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, EnvSettings]:
-    """The task that is asked for, or else the one the checkpoint was trained on, with its action repeat."""
+    """The task that is asked for, or else the one the checkpoint was trained on, in the world of its training.
+
+    A disturbance that is asked for replaces the one of the training.
+    """
     stored = checkpoint.config.get("task")
     if settings.task or not stored:
         return settings.task or DEFAULT_TASK, settings.env
-    return stored["name"], replace(settings.env, action_repeat=stored["action_repeat"])
+    return stored["name"], recorded_env(stored, settings.env)
 
 
 def require_spec(found: Spec, wanted: Spec, task: str) -> None:
@@ -137,9 +139,7 @@ def training_seed(seed: int, episode: int) -> int:
 
 
 def evaluate_policy(
-    name: str,
-    policy: Policy[Any],
-    make: Callable[[], DmControlEnv],
+    actor: Actor,
     seeds: Sequence[int],
     file: Path,
     *,
@@ -148,15 +148,15 @@ def evaluate_policy(
     note: str = "",
 ) -> tuple[Evaluation, list[Episode]]:
     """One episode for each seed, `batch` environments at once; finished ones are kept in `file` and skipped."""
-    envs = [make() for _ in range(min(batch, len(seeds)))]
-    spec = envs[0].task_spec
-    kept = Replay.open(file, env_args={"env_name": envs[0].task_name}, spec=spec)
+    name = actor.name
+    envs = [make_env(actor.task, actor.env) for _ in range(min(batch, len(seeds)))]
+    kept = Replay.open(file, env_args=env_args(envs[0].task_name, actor.env), spec=envs[0].task_spec)
     times_file = file.with_suffix(".decision_ms.json")
     times: list[float] = json.loads(times_file.read_text()) if times_file.exists() else []
     while (start := len(kept)) < len(seeds):
         chosen = seeds[start : start + len(envs)]
         rollouts = run_episodes(
-            policy,
+            actor.policy,
             envs[: len(chosen)],
             seeds=chosen,
             policy_seed=POLICY_SEED,

@@ -102,15 +102,18 @@ Risk = Callable[[Tensor], Tensor]
 class Generator(Protocol):
     """A learned conditional distribution p(y | c)."""
 
-    nfe: int
-    """Network evaluations per sample."""
     noise_size: int
     """Length of the noise z that fixes a sample."""
     stochastic: bool
     """Whether samples of one condition differ; if not, one of them stands for all particles."""
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Conditions (B, C) and one positive each (B, Y) -> scalar loss and scalar metrics."""
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        ...
+
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) and one positive each (B, Y) -> scalar loss."""
         ...
 
     def sample(self, c: Tensor, z: Tensor) -> Tensor:
@@ -127,7 +130,15 @@ class WorldModel(Protocol):
     chunk: int
     """k: steps per evaluation; a horizon must be a multiple of it."""
 
-    def rollout(self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator) -> Prediction:
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
         """Predict `particles` futures of every candidate.
 
         Args:
@@ -137,6 +148,8 @@ class WorldModel(Protocol):
             rng: source of the noise, which is shared by all candidates and environments
                 (common random numbers): two candidates differ by their actions alone, and a
                 batch of environments is predicted as each of them would be alone.
+            independent: draw noise for every environment by itself (still shared by its candidates), so that
+                averages over environments do not share one draw's error: for measuring, not for planning.
 
         Raises:
             ValueError: H is not a multiple of the model's chunk, or a shape disagrees with `spec`.

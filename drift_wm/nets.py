@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,9 +15,13 @@ class ConditionalMLP(nn.Module):
     noises and the noise's part once for all conditions: siblings in training and candidates in
     planning share them by broadcasting.
 
+    The noise also scales the last hidden features, x * (1 + gain z): the output is then bilinear in features of the
+    condition and noise, and its spread full and under the condition's control from the first step on. With the sum
+    alone, drifting to a four-dimensional Gaussian law left one of its directions with a tenth of its spread.
+
     Args:
         condition_size: C, length of the condition.
-        noise_size: Z, length of the noise; 0 for a network without noise.
+        noise_size: Z, length of the noise, or of whatever else it reads besides the condition.
         output_size: Y.
         width: units of each hidden layer.
         depth: hidden layers, the first included.
@@ -34,41 +40,47 @@ class ConditionalMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.from_condition = nn.Linear(condition_size, width)
-        self.from_noise = nn.Linear(noise_size, width, bias=False) if noise_size else None
+        self.from_noise = nn.Linear(noise_size, width, bias=False)
+        self.gain = nn.Linear(noise_size, width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
         self.output = nn.Linear(width, output_size)
         self._initialise(rng)
 
     def forward(self, c: Tensor, z: Tensor | None = None) -> Tensor:
-        """Conditions (..., C) and noise (..., Z), broadcast together -> (..., Y)."""
-        x = self.from_condition(c)
-        if self.from_noise is not None and z is not None:
-            x = x + self.from_noise(z)
-        return self.after_first_layer(x)
+        """Conditions (..., C) and noise (..., Z), broadcast together -> (..., Y); without noise, as if it were zero."""
+        return self.complete(self.from_condition(c), z)
 
     def first_layer_of(self, part: slice, c: Tensor) -> Tensor:
         """The first layer's share of some entries of the condition, without bias: (..., entries) -> (..., width)."""
         return nn.functional.linear(c, self.from_condition.weight[:, part])
 
-    def after_first_layer(self, x: Tensor) -> Tensor:
-        """Sum of the first layer's shares (..., width) -> (..., Y). Overwrites its argument when no gradient flows."""
+    def complete(self, known: Tensor, z: Tensor | None) -> Tensor:
+        """The condition's share of the first layer, bias included (..., width), and noise (..., Z) -> (..., Y).
+
+        Overwrites `known` when there is neither noise nor a gradient.
+        """
         in_place = not torch.is_grad_enabled()
+        x = known if z is None else known + self.from_noise(z)
         x = nn.functional.silu(x, inplace=in_place)
         for layer in self.hidden:
             x = nn.functional.silu(layer(x), inplace=in_place)
+        if z is not None:
+            gain = 1 + self.gain(z)
+            x = x.mul_(gain) if in_place else x * gain
         y: Tensor = self.output(x)
         return y
 
     @torch.no_grad()
     def rebase_condition(self, scale: Tensor, shift: Tensor) -> None:
-        """Keep the function when its condition is from now on given as c' with c = scale * c' + shift.
+        """Keep the function when the first R entries of its condition are given as c' with c = scale * c' + shift.
 
         Args:
-            scale: (C,).
-            shift: (C,).
+            scale: (R,).
+            shift: (R,).
         """
-        self.from_condition.bias.add_(self.from_condition.weight @ shift)
-        self.from_condition.weight.mul_(scale)
+        weight = self.from_condition.weight[:, : len(scale)]
+        self.from_condition.bias.add_(weight @ shift)
+        weight.mul_(scale)
 
     @torch.no_grad()
     def rebase_output(self, scale: Tensor, shift: Tensor) -> None:
@@ -83,10 +95,32 @@ class ConditionalMLP(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, rng: torch.Generator) -> None:
-        """Uniform fan-in weights drawn from `rng`; a small output layer, so that training starts at the mean."""
+        """Uniform fan-in weights drawn from `rng`.
+
+        Gains have unit variance for noise of unit variance; a small output layer makes training start at the mean.
+        """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                bound = layer.in_features**-0.5 * (0.1 if layer is self.output else 1.0)
+                factor = {self.output: 0.1, self.gain: 3**0.5}.get(layer, 1.0)
+                bound = factor * layer.in_features**-0.5
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
+
+
+_FREQUENCIES = 6
+
+
+def time_features_size() -> int:
+    """Length of `time_features`."""
+    return 2 * _FREQUENCIES + 1
+
+
+def time_features(t: Tensor) -> Tensor:
+    """What a network is told of a time or noise level: (..., 1), about unit range -> (..., time_features_size()).
+
+    The number itself, and sines and cosines of 1/2, 1, 2, ... periods.
+    """
+    frequencies = math.pi * 2.0 ** torch.arange(_FREQUENCIES, device=t.device)
+    phase = t * frequencies
+    return torch.cat([t, phase.sin(), phase.cos()], dim=-1)

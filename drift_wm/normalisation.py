@@ -51,6 +51,11 @@ class Normaliser(nn.Module):
         self.register_buffer("target_mean", torch.zeros(chunk, observation_size + 1))
         self.register_buffer("target_std", torch.ones(chunk, observation_size + 1))
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
+        return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
+
     def set(self, scales: Scales) -> None:
         """Adopt the scales of a data set."""
         self.obs_mean.copy_(scales.obs_mean)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.env_settings import env_record
 from drift_wm.evaluate import film_best
 from drift_wm.online_loop import OnlineRun
 from drift_wm.plots import learning_curve, save
@@ -35,7 +36,7 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
         "command": "online",
         "task": run.env.task_name,
         "seed": settings.seed,
-        "action_repeat": settings.env.action_repeat,
+        **env_record(settings.env),
         "frames": curve[-1].frames,
         "evaluations": [row.as_dict() for row in rows],
         "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},

@@ -17,9 +17,9 @@ from drift_wm.build import make_env, make_policy, make_simulator
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnostics import held_out_metrics
-from drift_wm.envs.dm_control import DmControlEnv
+from drift_wm.env_settings import env_args, env_record
 from drift_wm.episodes import run_episodes
-from drift_wm.evaluate import RANDOM, SIMULATOR, evaluate_policy, name_of, time_decisions, training_seed
+from drift_wm.evaluate import RANDOM, SIMULATOR, Actor, evaluate_policy, name_of, time_decisions, training_seed
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
 from drift_wm.policies import PinkNoisePolicy, RandomPolicy
@@ -55,7 +55,7 @@ class OnlineRun:
             settings.training,
             seed=settings.seed,
             device=device,
-            task={"name": self.env.task_name, "action_repeat": settings.env.action_repeat},
+            task={"name": self.env.task_name, **env_record(settings.env)},
         )
         # Built before any work, so that a horizon the chunk does not divide fails now.
         self.policy = make_policy(self.trainer.world_model, settings, device=device)
@@ -63,7 +63,8 @@ class OnlineRun:
         self.explorer = make_policy(
             self.trainer.world_model, exploring, device=device, exploration_std=settings.exploration_std
         )
-        self.replay = Replay.open(folder.path / "replay.hdf5", env_args={"env_name": self.env.task_name}, spec=spec)
+        recorded = env_args(self.env.task_name, settings.env)
+        self.replay = Replay.open(folder.path / "replay.hdf5", env_args=recorded, spec=spec)
         resume(self.trainer, folder, device=device)
 
     def learn(self) -> None:
@@ -150,15 +151,10 @@ class OnlineRun:
     def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
         fewer = count < self.settings.evaluation_episodes
         return evaluate_policy(
-            name,
-            policy,
-            self._make_env,
+            Actor(name, policy, self.settings.task, self.settings.env),
             [self.settings.evaluation_seed + i for i in range(count)],
             self.folder.path / file,
             batch=EVALUATION_BATCH,
             device=self.device,
             note=f"only {count} of the {self.settings.evaluation_episodes} evaluation episodes" if fewer else "",
         )
-
-    def _make_env(self) -> DmControlEnv:
-        return make_env(self.settings.task, self.settings.env)

@@ -224,6 +224,11 @@ def _decorate(axes: Axes, task: str) -> None:
     axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=26)
     axes.set_xlabel("environment frames", color=INK)
     axes.set_ylabel("episode return", color=INK)
+    style(axes)
+
+
+def style(axes: Axes) -> None:
+    """What all plots look like: thousands separated, a quiet grid, the legend above."""
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
     axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
     axes.set_axisbelow(True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from drift_wm.interfaces import History, Objective, Plan, Planner, Risk, WorldModel
 from drift_wm.planners.noise import ColouredNoise
 from drift_wm.planners.scoring import make_score
+from drift_wm.random_streams import decision_rng
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class RandomPolicy:
 
     def act(self, obs: Tensor, state: RandomState, *, physics: Tensor | None = None) -> tuple[Tensor, RandomState]:
         """Observations (B, D) -> actions (B, A)."""
-        rng = _decision_rng(state.seed, state.step)
+        rng = decision_rng(state.seed, state.step)
         action = torch.rand(obs.shape[0], self.action_size, generator=rng) * 2 - 1
         return action, RandomState(state.seed, state.step + 1)
 
@@ -70,7 +71,7 @@ class PinkNoisePolicy:
 
     def reset(self, obs: Tensor, *, seed: int) -> NoiseState:
         """Draw the actions of B episodes."""
-        noise = self._noise.sample(obs.shape[0], self.action_size, rng=_decision_rng(seed, 0))
+        noise = self._noise.sample(obs.shape[0], self.action_size, rng=decision_rng(seed, 0))
         return NoiseState((self.std * noise).clamp(-1, 1), 0)
 
     def act(self, obs: Tensor, state: NoiseState, *, physics: Tensor | None = None) -> tuple[Tensor, NoiseState]:
@@ -138,7 +139,7 @@ class PlanningPolicy:
 
     def act(self, obs: Tensor, state: PlanningState, *, physics: Tensor | None = None) -> tuple[Tensor, PlanningState]:
         """Observations (B, D) -> actions (B, A), after spending one decision's budget."""
-        rng = _decision_rng(state.seed, state.step)
+        rng = decision_rng(state.seed, state.step)
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         history = History(frames, state.actions, physics)
         score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
@@ -150,8 +151,3 @@ class PlanningPolicy:
         # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
         return action, PlanningState(frames, actions, self.planner.shift(plan, 1), state.seed, state.step + 1)
-
-
-def _decision_rng(seed: int, step: int) -> torch.Generator:
-    """One stream per decision, so that a policy's memory needs no generator and resumes anywhere."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)

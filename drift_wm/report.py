@@ -52,18 +52,25 @@ def write_report(folder: Path, report: Report) -> Path:
     Returns:
         The page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("drift_wm"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    html = environment.get_template("report.html.jinja").render(
+    return write_page(
+        folder,
+        "report.html.jinja",
         report=report,
         header=_HEADER,
         rows=[_cells(evaluation) for evaluation in report.evaluations],
-        images=[_data_uri(path, "image/png") for path in report.images],
+        images=[data_uri(path, "image/png") for path in report.images],
         videos=[_video_source(path, folder) for path in report.videos],
         settings=json.dumps(report.settings, indent=2),
         environment=json.dumps(report.environment, indent=2),
     )
+
+
+def write_page(folder: Path, template: str, **content: Any) -> Path:
+    """Write `report.html` from one of the templates and all that it names; a reader never sees half of it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("drift_wm"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    html = environment.get_template(template).render(**content)
     page = folder / PAGE
     temporary = folder / f".{PAGE}.tmp"
     temporary.write_text(html, encoding="utf-8")
@@ -100,11 +107,12 @@ def _cells(evaluation: Evaluation) -> tuple[str, ...]:
     )
 
 
-def _data_uri(path: Path, kind: str) -> str:
+def data_uri(path: Path, kind: str) -> str:
+    """A file as part of a page."""
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
 def _video_source(path: Path, folder: Path) -> str:
     if path.stat().st_size <= LARGEST_EMBEDDED_VIDEO:
-        return _data_uri(path, "video/mp4")
+        return data_uri(path, "video/mp4")
     return quote(Path(os.path.relpath(path, folder)).as_posix())

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drift_wm.behaviour import PolicySettings
+from drift_wm.env_settings import EnvSettings
+from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import PlannerConfig
 from drift_wm.training import TrainingConfig
@@ -18,25 +21,7 @@ RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
 EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
 LARGEST_SEED = 999_999
-ACTORS = ("model", "simulator", "random", "noise")
-
-
-@dataclass
-class EnvSettings:
-    """The environment around a task."""
-
-    action_repeat: int = 2
-    """Control steps for which each action is held; frames in all reports count every one of them."""
-    render_width: int = 320
-    """Pixels of videos."""
-    render_height: int = 240
-    """Pixels of videos."""
-    render_fast: bool = False
-    """Without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
-
-    def __post_init__(self) -> None:
-        for name in ("action_repeat", "render_width", "render_height"):
-            _require(getattr(self, name) >= 1, f"env.{name}", getattr(self, name), "an integer of at least 1")
+ACTORS = ("model", "policy", "simulator", "random", "noise")
 
 
 @dataclass
@@ -118,9 +103,10 @@ class CollectSettings(PlanningSettings):
     task: str = ""
     """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "noise"
-    """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`)."""
+    """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`), or
+    `policy` (acts by `checkpoint`)."""
     checkpoint: str | None = None
-    """For `model`: a checkpoint, or the run folder that holds it."""
+    """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 10
     """How many to record, those already in the file included."""
 
@@ -128,11 +114,13 @@ class CollectSettings(PlanningSettings):
         super().__post_init__()
         _require_actor(self.actor, self.checkpoint)
         _require(self.episodes >= 1, "episodes", self.episodes, "an integer of at least 1")
+        noiseless = self.actor != "policy" or self.exploration_std == 0
+        _require(noiseless, "exploration_std", self.exploration_std, "0 with actor=policy, which acts as it samples")
 
 
 @dataclass
 class TrainSettings(RunSettings):
-    """`drift-wm train`: a world model from a file of episodes."""
+    """`drift-wm train`: a world model or a policy from a file of episodes."""
 
     data: str = ""
     """HDF5 file in the robomimic schema."""
@@ -143,12 +131,15 @@ class TrainSettings(RunSettings):
     decision_seconds: float = 0.0
     """Seconds between two rows of the file; only recorded. 0: unknown."""
     parent: str | None = None
-    """A checkpoint, or the run folder that holds it, to continue from for a further period."""
+    """`from=` on the command line: a checkpoint, or the run folder that holds it, to go on from for a period."""
     steps: int = 5000
     """Training steps of this period."""
     held_out_fraction: float = 0.1
     """Share of the episodes kept for measuring."""
+    kind: str = WORLD_MODEL
+    """`world_model` (shaped by `model`), or `policy`: `policy` and `model.generator` shape it."""
     model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    policy: PolicySettings = field(default_factory=PolicySettings)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
@@ -156,6 +147,7 @@ class TrainSettings(RunSettings):
         _require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
         _require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
         _require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
+        shape_of_kind(self.kind, self.model, self.policy)
 
 
 @dataclass
@@ -205,15 +197,17 @@ class EvaluateSettings(PlanningSettings):
     task: str = ""
     """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "model"
-    """`model` (plans in `checkpoint`), `simulator` (plans in the true simulator) or `random`."""
+    """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator) or `random`."""
     checkpoint: str | None = None
-    """For `model`: a checkpoint, or the run folder that holds it."""
+    """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 5
     """How many."""
     evaluation_seed: int = EVALUATION_SEED
     """First reset seed; episode i uses the i-th after it."""
     batch: int = 8
     """Environments acted in at once."""
+    execute: int | None = None
+    """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
     video: bool = True
     """Film the best episode."""
 
@@ -250,13 +244,40 @@ class BenchSettings:
             _require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
 
 
+@dataclass
+class LineageSettings:
+    """`drift-wm lineage RUN`: how training moved the models of a run, from each parent to its child."""
+
+    run: str = ""
+    """The run folder; on the command line `run=` may be left out. Results are written into the folder."""
+    probe: str | None = None
+    """HDF5 file of episodes to compare all models on. Default: what the run held out of its data file; its replay."""
+    windows: int = 512
+    """Windows of these episodes."""
+    horizon: int = 20
+    """Steps of open-loop prediction, rounded up to whole chunks."""
+    seed: int = 1
+    """Of the choice of windows and of the noise that all models share."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int = 0
+    """Of torch; 0 takes every core."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
+        for name in ("windows", "horizon"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+        for name in ("seed", "threads"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+
+
 def _require_actor(actor: str, checkpoint: str | None) -> None:
     _require(actor in ACTORS, "actor", actor, f"one of {', '.join(ACTORS)}")
     _require(
-        actor != "model" or checkpoint is not None,
+        actor not in ("model", "policy") or checkpoint is not None,
         "checkpoint",
         checkpoint,
-        "a checkpoint or run folder to plan in; or set actor=simulator or actor=random",
+        "a checkpoint or run folder to plan in or act by; or set actor=simulator or actor=random",
     )
 
 

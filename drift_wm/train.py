@@ -11,11 +11,13 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.interfaces import Metrics, Spec
+from drift_wm.learned import shape_of_kind
 from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
@@ -25,7 +27,7 @@ from drift_wm.training import Trainer
 
 
 def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
-    """Train a world model on a file for one round; a folder that holds an unfinished run is continued.
+    """Train a world model or a policy on a file for one round; a folder that holds an unfinished run is continued.
 
     Args:
         settings: what to train, on what.
@@ -37,8 +39,11 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     """
     episodes = read_episodes(settings.data, obs_keys=settings.obs_keys, mask=settings.mask)
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
+    shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
-    trainer = Trainer(spec, settings.model, settings.training, seed=settings.seed, device=device)
+    trainer = Trainer(
+        spec, shape, settings.training, seed=settings.seed, device=device, task=recorded_task(settings.data)
+    )
     last_round = 0
     if settings.parent is not None:
         trainer.restore(load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device))
@@ -48,10 +53,11 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     if trainer.rounds <= last_round:
         with MetricsLog(folder.path) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
-    held_out_measured = held_out_metrics(trainer.world_model, held_out, seed=settings.seed)
+    held_out_measured = held_out_metrics(trainer.averaged_model, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
     results = {
         "command": "train",
+        "kind": settings.kind,
         "data": settings.data,
         "checkpoint": str(folder.checkpoint_of_round(last_round)),
         "model_id": trainer.id(),
@@ -64,13 +70,22 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     return results
 
 
+def recorded_task(data: str) -> dict[str, Any] | None:
+    """The task in which a file's episodes were collected, as a checkpoint carries it; None for files of other tools."""
+    recorded = read_env_args(data)
+    world = recorded.get("env_kwargs")
+    if not isinstance(world, dict) or "action_repeat" not in world or "env_name" not in recorded:
+        return None
+    return {"name": recorded["env_name"], **world}
+
+
 def fit_round(
     trainer: Trainer, episodes: Sequence[Episode], steps: int, *, folder: RunFolder, log: MetricsLog
 ) -> Metrics:
     """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
     model = trainer.model
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk)))
-    windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
+    windows = Windows(episodes, history=model.history, chunk=model.training_steps, device=model.device)
     with track(f"train, round {trainer.rounds + 1}", steps) as task:
 
         def on_step(done: int, total: int, metrics: Metrics) -> None:

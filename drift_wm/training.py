@@ -1,4 +1,4 @@
-"""Training of a world model in rounds, each continuing from the last model."""
+"""Training of a model in rounds, each continuing from the last model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
-from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Metrics, Spec
+from drift_wm.learned import (
+    LearnedModel,
+    ModelConfig,
+    kind_of,
+    load_policy,
+    load_world_model,
+    make_model,
+    require_same_shape,
+    stored_shape,
+)
 from drift_wm.normalisation import Scales
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.world_model import LearnedWorldModel
+
+__all__ = ["Trainer", "TrainingConfig", "TrainingData", "load_policy", "load_world_model", "stored_shape"]
 
 
 @dataclass
 class TrainingConfig:
-    """How a world model is trained."""
+    """How a model is trained."""
 
     batch_size: int = 256
     """Windows per step."""
@@ -54,6 +65,17 @@ class TrainingConfig:
         if self.warmup < 0:
             raise ValueError(f"training.warmup={self.warmup}: expected an integer of at least 0")
 
+    def rate(self, step: int, progress: float) -> float:
+        """Learning rate of a round's step, whose schedule has come so far, from 0 to 1."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * cosine)
+
+    def decay(self, steps: int) -> float:
+        """What one step of a round of `steps` leaves of the averaged weights."""
+        return 1 - 1 / max(1.0, self.averaging * steps)
+
 
 class TrainingData(Protocol):
     """A source of random training windows."""
@@ -63,35 +85,37 @@ class TrainingData(Protocol):
         ...
 
 
+_SCORED_WINDOWS = 64  # of a batch, when metrics are logged
+
 OnStep = Callable[[int, int, Metrics], None]
 """(steps done in this round, steps of the round, metrics) after every `log_every` steps."""
 
 
 class Trainer:
-    """A world model with everything needed to continue it: optimiser, averaged weights, RNG, counters.
+    """A world model or policy with everything needed to continue it: optimiser, averaged weights, RNG, counters.
 
     Args:
         spec: sizes of the task.
-        model_config: shape of the model.
+        model_config: what to train: the shape of a world model or of a policy.
         config: how to train it.
         seed: of initial weights and of all batches and noise.
         device: where to train.
-        task: name and action repeat of the environment, for the record that checkpoints carry.
+        task: name of the environment and record of its settings, for the record that checkpoints carry.
     """
 
     def __init__(
         self,
         spec: Spec,
-        model_config: WorldModelConfig,
+        model_config: ModelConfig,
         config: TrainingConfig,
         *,
         seed: int,
         device: torch.device | str = "cpu",
-        task: dict[str, str | int] | None = None,
+        task: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.task = task
-        self.model = LearnedWorldModel(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
+        self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged = AveragedModel(self.model)  # the average to take is set by each round
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -103,16 +127,23 @@ class Trainer:
         self.parent: str | None = None
 
     @property
-    def world_model(self) -> LearnedWorldModel:
-        """The averaged model: what plans and predicts."""
+    def averaged_model(self) -> LearnedModel:
+        """The averaged model: what predicts or acts."""
         model = self.averaged.module
+        assert isinstance(model, LearnedModel)
+        return model
+
+    @property
+    def world_model(self) -> LearnedWorldModel:
+        """The averaged model of a trainer of a world model."""
+        model = self.averaged_model
         assert isinstance(model, LearnedWorldModel)
         return model
 
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of the data of the next round; predictions stay as they are."""
+        """Adopt the scales of the data of the next round; predictions and behaviour stay as they are."""
         self.model.rescale(scales)
-        self.world_model.rescale(scales)
+        self.averaged_model.rescale(scales)
 
     def train_round(
         self,
@@ -138,13 +169,13 @@ class Trainer:
         """
         metrics: Metrics = {}
         self.model.train()
-        decay = 1 - 1 / max(1.0, self.config.averaging * steps)
-        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(self.config.decay(steps))  # type: ignore[no-untyped-call]
         try:
             while self.round_step < steps:
-                measured = self._step(data, steps, save_to)
+                batch, measured = self._step(data, steps, save_to)
                 at_end = self.round_step == steps
                 if at_end or self.round_step % self.config.log_every == 0:
+                    measured |= self._scores(batch)
                     metrics = {name: float(value) for name, value in measured.items()}
                     on_step(self.round_step, steps, metrics)
                 if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
@@ -162,7 +193,7 @@ class Trainer:
 
     def id(self) -> str:
         """Content hash of the averaged weights."""
-        return weights_id(self.world_model.state_dict())
+        return weights_id(self.averaged_model.state_dict())
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which training goes on bit for bit."""
@@ -172,7 +203,7 @@ class Trainer:
             Checkpoint(
                 id=self.id(),
                 parent=self.parent,
-                kind="world_model",
+                kind=kind_of(model_config),
                 config={
                     "spec": asdict(spec),
                     "model": asdict(model_config),
@@ -206,31 +237,29 @@ class Trainer:
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
 
-    def _step(self, data: TrainingData, steps: int, save_to: Path | None) -> dict[str, Tensor]:
+    def _step(self, data: TrainingData, steps: int, save_to: Path | None) -> tuple[Batch, dict[str, Tensor]]:
+        rate = self.config.rate(self.round_step, self.model.generator.begin_step(self.round_step, steps))
         rng_before = self.rng.get_state()
         batch = data.sample(self.config.batch_size, self.rng)
-        loss, measured = self.model.loss(batch, rng=self.rng)
+        loss = self.model.loss(batch, rng=self.rng)
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        rate = self._learning_rate(self.round_step, steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
         self.averaged.update_parameters(self.model)
         self.steps += 1
         self.round_step += 1
-        return {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate), **measured}
+        return batch, {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate)}
 
-    def _learning_rate(self, step: int, steps: int) -> float:
-        config = self.config
-        if step < config.warmup:
-            return config.learning_rate * (step + 1) / config.warmup
-        progress = (step - config.warmup) / max(1, steps - config.warmup)
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return config.learning_rate * (config.final_fraction + (1 - config.final_fraction) * cosine)
+    def _scores(self, batch: Batch) -> dict[str, Tensor]:
+        """Of some windows of a batch; their noise must not disturb the training's own."""
+        rng = torch.Generator(self.rng.device).manual_seed(self.steps)
+        part = slice(_SCORED_WINDOWS)
+        return self.model.scores(Batch(batch.obs[part], batch.actions[part], batch.reward[part]), rng=rng)
 
     def _raise_non_finite(self, batch: Batch, rng: Tensor, loss: float, save_to: Path | None) -> None:
         where = "nothing was saved, as training runs without a folder"
@@ -242,53 +271,3 @@ class Trainer:
             f"the loss became {loss} at step {self.steps}; {where}. "
             "Look for extreme values in the data, or lower training.learning_rate"
         )
-
-
-def require_same_shape(checkpoint: Checkpoint, spec: Spec, model_config: WorldModelConfig) -> None:
-    """Raise a ValueError that names each setting in which a checkpoint differs from what is asked of it."""
-    if checkpoint.kind != "world_model":
-        raise ValueError(f"expected a checkpoint of a world model, found one of kind {checkpoint.kind!r}")
-    wanted = {**asdict(spec), **asdict(model_config)}
-    found = {**checkpoint.config["spec"], **checkpoint.config["model"]}
-    wanted |= {f"generator.{name}": value for name, value in wanted.pop("generator").items()}
-    found |= {f"generator.{name}": value for name, value in found.pop("generator").items()}
-    differing = [
-        f"{name} (checkpoint {found.get(name)!r}, here {value!r})"
-        for name, value in wanted.items()
-        if name != "precision" and found.get(name) != value
-    ]
-    if differing:
-        raise ValueError(
-            f"checkpoint {checkpoint.id} does not fit: {', '.join(differing)}. "
-            "Use the task and model settings it was trained with, or start a new run"
-        )
-
-
-def load_world_model(checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> LearnedWorldModel:
-    """The averaged model of a checkpoint, ready to predict."""
-    if checkpoint.kind != "world_model":
-        raise ValueError(f"expected a checkpoint of a world model, found one of kind {checkpoint.kind!r}")
-    spec, config = stored_shape(checkpoint)
-    model = LearnedWorldModel(spec, config, rng=torch.Generator().manual_seed(0))
-    prefix = "module."
-    averaged = checkpoint.state["averaged"]
-    model.load_state_dict({name.removeprefix(prefix): v for name, v in averaged.items() if name.startswith(prefix)})
-    return model.to(device).eval()
-
-
-def stored_shape(checkpoint: Checkpoint) -> tuple[Spec, WorldModelConfig]:
-    """The task and model settings a checkpoint was trained with.
-
-    Raises:
-        ValueError: the settings are not those of this package.
-    """
-    stored: dict[str, Any] = checkpoint.config
-    try:
-        spec = Spec(**stored["spec"])
-        model = dict(stored["model"])
-        return spec, WorldModelConfig(generator=GeneratorConfig(**model.pop("generator")), **model)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"checkpoint {checkpoint.id} carries settings this version does not know ({error}); "
-            "load it with the version of drift_wm that wrote it"
-        ) from error

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from drift_wm.generators import GeneratorConfig, make_generator
+from drift_wm.generators import (
+    ConditionalGenerator,
+    DriftingGenerator,
+    Ensemble,
+    GeneratorConfig,
+    RegressionGenerator,
+    make_generator,
+    sample_scores,
+)
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.normalisation import Normaliser, Scales
 
@@ -23,14 +30,22 @@ class WorldModelConfig:
     """K, frames the model reads; 1 where the observation is the state."""
     chunk: int = 5
     """k, steps predicted by one network evaluation; a planning horizon must be a multiple of it."""
+    self_rollout: int = 1
+    """Chunks that training predicts in a row, each from the model's own samples of the one before, and scores as one
+    trajectory; `drifting` and `regression` only."""
     precision: str = "auto"
     """Of the network while planning: `auto` takes bfloat16 where the hardware multiplies it natively."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:
-        for name in ("history", "chunk"):
+        for name in ("history", "chunk", "self_rollout"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model.{name}={getattr(self, name)}: expected an integer of at least 1")
+        if self.self_rollout > 1 and self.generator.name not in ("drifting", "regression"):
+            raise ValueError(
+                f"model.self_rollout={self.self_rollout}: expected 1 for model.generator.name={self.generator.name}; "
+                "only drifting and regression learn from their own rollouts"
+            )
         if self.precision not in PRECISIONS:
             raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 
@@ -59,79 +74,131 @@ class LearnedWorldModel(nn.Module):
         """Where the parameters are."""
         return self.normaliser.obs_mean.device
 
-    def loss(self, batch: Batch, *, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The generator's loss on a batch of windows, in standardised units."""
-        frames, future = batch.obs[:, : self.history], batch.obs[:, self.history :]
-        c = self._condition(frames, batch.actions)
-        y = self.normaliser.target(frames[:, -1], future, batch.reward)
-        return self.generator.loss(c, y.flatten(1), rng=rng)
+    @property
+    def members(self) -> list[ConditionalGenerator]:
+        """The generators of an ensemble; of a single one, itself."""
+        return self.generator.each() if isinstance(self.generator, Ensemble) else [self.generator]
+
+    @property
+    def training_steps(self) -> int:
+        """Steps of a training window after its history: the chunks that a loss predicts in a row."""
+        return self.config.self_rollout * self.chunk
+
+    def loss(self, batch: Batch, *, rng: torch.Generator) -> Tensor:
+        """The generator's loss on a batch of windows of `training_steps` steps, in standardised units."""
+        if self.config.self_rollout > 1:
+            return torch.stack([self._trajectory_loss(member, batch, rng) for member in self.members]).mean()
+        return self.generator.loss(*self._pair(batch), rng=rng)
+
+    def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
+        """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""
+        with torch.no_grad():
+            return sample_scores(self.generator, *self._pair(batch), rng=rng)
+
+    def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Conditions (B, C) and targets (B, Y) of the first chunk of each window."""
+        K, k = self.history, self.chunk
+        frames, future = batch.obs[:, :K], batch.obs[:, K : K + k]
+        y = self.normaliser.target(frames[:, -1], future, batch.reward[:, :k])
+        return self._condition(frames, batch.actions[:, : K - 1 + k]), y.flatten(1)
+
+    def _trajectory_loss(self, member: ConditionalGenerator, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Score chunks in a row as one trajectory, each predicted from the model's own samples of the one before.
+
+        The recorded trajectory is one sample of the joint law given all actions, so the same field applies to it.
+        Samples and data are measured from the recorded start of each chunk.
+        """
+        assert isinstance(member, DriftingGenerator | RegressionGenerator), "settings allow no other"
+        K, k, D, scales = self.history, self.chunk, self.spec.observation_size, self.normaliser
+        B, G = batch.obs.shape[0], member.siblings
+        obs = batch.obs[:, None, :K].expand(B, G, K, D)
+        samples, data = [], []
+        for start in range(0, self.training_steps, k):
+            recorded, future = batch.obs[:, start + K - 1], batch.obs[:, start + K : start + K + k]
+            data.append(scales.target(recorded, future, batch.reward[:, start : start + k]).flatten(1))
+            acted = batch.actions[:, None, start : start + K - 1 + k].expand(B, G, -1, -1)
+            z = torch.randn(B, G, member.noise_size, generator=rng, device=obs.device)
+            target = member.sample(self._condition(obs, acted), z).view(B, G, k, D + 1)
+            predicted, reward = scales.prediction(obs[..., -1, :], target)
+            samples.append(scales.target(recorded.unsqueeze(1), predicted, reward).flatten(2))
+            obs = torch.cat([obs, predicted], dim=2)[:, :, -K:]
+        return member.loss_of(torch.cat(samples, dim=2), torch.cat(data, dim=1), blocks=self.training_steps)
 
     @torch.inference_mode()
-    def rollout(self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator) -> Prediction:
-        """See `WorldModel.rollout`: H / k network evaluations for all B * N * P futures together."""
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
+        """See `WorldModel.rollout`: H / k samples of all B * N * P futures together, each of `nfe` evaluations."""
         self._check(history, actions)
-        B, N, H, _ = actions.shape
-        K, k, D = self.history, self.chunk, self.spec.observation_size
         P = particles if self.generator.stochastic else 1
-        obs = history.obs[:, None, None].expand(B, N, P, K, D)
-        future = actions.new_empty(B, N, P, H, D + 1)
+        shape = (actions.shape[2] // self.chunk, actions.shape[0] if independent else 1, 1, P)
+        noise = torch.randn(*shape, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
+        members = self.members[:P]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._use_bfloat16()):
-            net = self.generator.backbone
-            known = self._known_first_layer(history, actions, P, rng)
-            for i, layer in enumerate(known):
-                # What is left of the first layer depends on the predictions so far.
-                x = layer + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
-                target = net.after_first_layer(x).float().view(B, N, P, k, D + 1)
-                change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
-                change[..., :D] += obs[..., -1:, :]
-                future[..., i * k : (i + 1) * k, :] = change
-                obs = change[..., -K:, :D] if k >= K else torch.cat([obs[..., k:, :], change[..., :D]], dim=3)
-        future = future.expand(B, N, particles, H, D + 1)
-        return Prediction(obs=future[..., :D], reward=future[..., D])
+            futures = [
+                self._futures(member, history, actions, part)
+                for member, part in zip(members, noise.tensor_split(len(members), dim=3), strict=True)
+            ]
+        future = futures[0] if len(futures) == 1 else torch.cat(futures, dim=2)
+        future = future.expand(*actions.shape[:2], particles, *future.shape[3:])
+        return Prediction(obs=future[..., :-1], reward=future[..., -1])
 
-    def _known_first_layer(self, history: History, actions: Tensor, P: int, rng: torch.Generator) -> Iterator[Tensor]:
-        """The share of actions, noise and bias in the first layer, known before anything is predicted.
-
-        Yields (B, N, P, width) for each of the H / k chunks: actions are multiplied once for all particles, and
-        noise once for all candidates.
-        """
+    def _futures(self, member: ConditionalGenerator, history: History, actions: Tensor, noise: Tensor) -> Tensor:
+        """Futures (B, N, P, H, D + 1) that one member samples from noise (H / k, B or 1, 1, P, Z)."""
         B, N, H, A = actions.shape
-        K, k = self.history, self.chunk
-        net = self.generator.backbone
+        K, k, D, net = self.history, self.chunk, self.spec.observation_size, member.backbone
+        # The first layer is a sum: the share of all actions is known before anything is predicted, and is equal for
+        # all particles; that of the first frames is equal for all candidates.
         acted = torch.cat([history.actions[:, None].expand(B, N, K - 1, A), actions], dim=2)
         chunks = acted.unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
-        from_actions = net.first_layer_of(slice(K * self.spec.observation_size, None), chunks) + net.from_condition.bias
-        if not self.generator.stochastic or net.from_noise is None:
-            yield from from_actions.unsqueeze(3).unbind(2)
-            return
-        noise = torch.randn(H // k, 1, 1, P, self.generator.noise_size, generator=rng, device=rng.device)
-        for layer, from_noise in zip(from_actions.unbind(2), net.from_noise(noise.to(self.device)), strict=True):
-            yield layer.unsqueeze(2) + from_noise
+        from_actions = net.first_layer_of(slice(K * D, None), chunks) + net.from_condition.bias
+        obs = history.obs[:, None, None]
+        future = actions.new_empty(B, N, noise.shape[3], H, D + 1)
+        for i, (from_action, z) in enumerate(zip(from_actions.unsqueeze(3).unbind(2), noise, strict=True)):
+            known = from_action + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
+            target = member.decode(known, z).float().view(B, N, -1, k, D + 1)
+            change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
+            change[..., :D] += obs[..., -1:, :]
+            future[..., i * k : (i + 1) * k, :] = change
+            obs = self._next_frames(obs, change[..., :D])
+        return future
+
+    def _next_frames(self, obs: Tensor, predicted: Tensor) -> Tensor:
+        """Frames (..., K, D), which may still be equal for all candidates, and k predicted ones -> the newest K."""
+        K, k = self.history, self.chunk
+        if k >= K:
+            return predicted[..., -K:, :]
+        return torch.cat([obs[..., k:, :].expand(*predicted.shape[:-2], -1, -1), predicted], dim=-2)
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
         """Adopt the scales of new data without changing what the model predicts.
 
         Training is a sequence of models in which each continues the last; the network's first and last
-        layers absorb the change of units, so a child starts exactly where its parent stood.
+        layers absorb the change of units, so a child starts exactly where its parent stood. Generators that mix
+        their targets with noise of unit scale keep the target scales they were first given.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
-        backbone = self.generator.backbone
-        unscaled = backbone.from_condition.in_features - K * self.spec.observation_size
         scale, shift = scales.obs_std / old.obs_std, (scales.obs_mean - old.obs_mean) / old.obs_std
-        backbone.rebase_condition(
-            torch.cat([scale.repeat(K), scale.new_ones(unscaled)]),
-            torch.cat([shift.repeat(K), shift.new_zeros(unscaled)]),
-        )
-        backbone.rebase_output(
-            (scales.target_std / old.target_std).flatten(),
-            ((scales.target_mean - old.target_mean) / old.target_std).flatten(),
-        )
+        if not self.generator.rebases_output and old.is_set:
+            scales = replace(scales, target_mean=old.target_mean.clone(), target_std=old.target_std.clone())
+        for member in self.members:
+            member.rebase(
+                repeated=(scale.repeat(K), shift.repeat(K)),
+                output_scale=(scales.target_std / old.target_std).flatten(),
+                output_shift=((scales.target_mean - old.target_mean) / old.target_std).flatten(),
+            )
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
-        """Frames (B, K, D) and actions (B, K - 1 + k, A) -> conditions (B, C)."""
-        return torch.cat([self.normaliser.obs(frames).flatten(1), actions.flatten(1)], dim=1)
+        """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C)."""
+        return torch.cat([self.normaliser.obs(frames).flatten(-2), actions.flatten(-2)], dim=-1)
 
     def _check(self, history: History, actions: Tensor) -> None:
         B, _, H, A = actions.shape

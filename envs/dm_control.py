@@ -65,7 +65,7 @@ def make_dm_control(task: str, *, action_repeat: int = 2, render: RenderConfig =
         ValueError: an unknown task (the message lists the nearest), an action repeat below 1, an unknown camera.
         RenderingUnavailableError: the task is `quadruped-escape`, which renders at each reset, and nothing can be.
     """
-    return DmControlEnv(*_find_task(task), action_repeat=action_repeat, render=render)
+    return DmControlEnv(*find_task(task), action_repeat=action_repeat, render=render)
 
 
 class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -157,6 +157,7 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         super().reset(seed=seed)
         if seed is not None:
             self.suite_environment.task.random.seed(seed)
+        self._prepare_episode()
         self.suite_environment.reset()
         self._frame = 0
         self._in_episode = True
@@ -231,6 +232,9 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         terminal = environment.task.get_termination(environment.physics) is not None
         self._in_episode = self._frame < self.frames_per_episode and not terminal
 
+    def _prepare_episode(self) -> None:
+        """What subclasses change in the model for an episode, drawn from `np_random`, before the physics is reset."""
+
     def _advance(self, control: NDArray[np.float64]) -> float:
         """Take one control step and return its reward."""
         # What dm_control's `Environment.step` does, without a step counter that cannot be set and an observation
@@ -254,8 +258,12 @@ def _control_bounds(environment: Environment) -> tuple[NDArray[np.float64], NDAr
     return np.where(limited, spec.minimum, -1.0), np.where(limited, spec.maximum, 1.0)
 
 
-def _find_task(name: str) -> tuple[str, str]:
-    """The domain and task of a name, in which hyphens and underscores are not told apart."""
+def find_task(name: str) -> tuple[str, str]:
+    """The domain and task of a name, in which hyphens and underscores are not told apart.
+
+    Raises:
+        ValueError: an unknown task; the message lists the nearest.
+    """
     known = {f"{domain}_{task}": (domain, task) for domain, task in import_suite().ALL_TASKS}
     plain = name.replace("-", "_")
     if plain in known:

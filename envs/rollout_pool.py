@@ -14,7 +14,28 @@ from mujoco import rollout as mujoco_rollout
 from drift_wm.envs.kinematics import Array
 from drift_wm.envs.rendering import mujoco
 
-_RECORDING_BYTES = 128 * 2**20  # what MuJoCo may record in one call
+_RECORDING_BYTES = 128 * 2**20  # what MuJoCo may be given and record in one call
+_CONTROLS = int(mujoco.mjtState.mjSTATE_CTRL)
+_CONTROLS_AND_FORCES = _CONTROLS | int(mujoco.mjtState.mjSTATE_XFRC_APPLIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A force from outside on one body, at its centre of mass."""
+
+    body: int
+    """Index in the model."""
+    force: Array
+    """(M, T) newtons along the world's x axis during each control step."""
+
+    def append_to(self, controls: Array, rows: slice, bodies: int) -> Array:
+        """Controls (m, T, nu) of some rows -> with the wrenches on all bodies behind them, (m, T, nu + 6 x bodies).
+
+        MuJoCo wants both in one vector, a wrench being three entries of force and three of torque.
+        """
+        wrenches = np.zeros((*controls.shape[:2], bodies, 6))
+        wrenches[..., self.body, 0] = self.force[rows]
+        return np.concatenate((controls, wrenches.reshape(*controls.shape[:2], -1)), axis=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +74,14 @@ class RolloutPool:
             model.sensor_needstage == int(mujoco.mjtStage.mjSTAGE_ACC), model.sensor_dim
         )
 
-    def run(self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array) -> Trajectories:
+    def run(
+        self,
+        models: Sequence[mujoco.MjModel],
+        states: Array,
+        warmstarts: Array,
+        controls: Array,
+        push: Push | None = None,
+    ) -> Trajectories:
         """Roll out M sequences.
 
         Args:
@@ -61,32 +89,38 @@ class RolloutPool:
             states: (M, F) full physics states to start from.
             warmstarts: (M, V) the solver's warm starts of those states, without which the result differs.
             controls: (M, T, nu) controls, each held for one control step.
+            push: a force from outside; without one there is none.
         """
-        blocks = range(0, len(states), self._sequences_at_once(states.shape[1], controls.shape[1]))
+        given_size = controls.shape[2] + (0 if push is None else 6 * models[0].nbody)
+        blocks = range(0, len(states), self._sequences_at_once(states.shape[1] + given_size, controls.shape[1]))
         parts = []
         for start in blocks:
             rows = slice(start, start + blocks.step)
             model = models if len(models) == 1 else models[rows]
-            parts.append(self._run_block(model, states[rows], warmstarts[rows], controls[rows]))
+            given = controls[rows] if push is None else push.append_to(controls[rows], rows, models[0].nbody)
+            parts.append(self._run_block(model, states[rows], warmstarts[rows], given, pushed=push is not None))
         return Trajectories(
             states=np.concatenate([part.states for part in parts]),
             sensordata=np.concatenate([part.sensordata for part in parts]),
             valid=np.concatenate([part.valid for part in parts]),
         )
 
-    def _sequences_at_once(self, state_size: int, steps: int) -> int:
-        """How many sequences to simulate per call: MuJoCo records every physics step, dm_control's or not."""
-        row_bytes = 8 * (state_size + len(self._after_integration))
+    def _sequences_at_once(self, row_size: int, steps: int) -> int:
+        """How many sequences to simulate per call: MuJoCo is given and records every physics step, not dm_control's."""
+        row_bytes = 8 * (row_size + len(self._after_integration))
         return max(len(self._data), _RECORDING_BYTES // (row_bytes * (steps * self._sub_steps + 1)))
 
     def _run_block(
-        self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array
+        self, models: Sequence[mujoco.MjModel], states: Array, warmstarts: Array, controls: Array, *, pushed: bool
     ) -> Trajectories:
         # One physics step more than the T control steps: MuJoCo measures the sensors of a row before it
         # integrates, dm_control reads those of the state after.
         held = np.repeat(controls, self._sub_steps, axis=1)
         held = np.concatenate((held, held[:, -1:]), axis=1)
-        rows, sensors = self._rollout.rollout(models, self._data, states, held, initial_warmstart=warmstarts)
+        spec = _CONTROLS_AND_FORCES if pushed else _CONTROLS
+        rows, sensors = self._rollout.rollout(
+            models, self._data, states, held, control_spec=spec, initial_warmstart=warmstarts
+        )
         last = np.arange(1, controls.shape[1] + 1) * self._sub_steps - 1
         sensordata = sensors[:, last + 1]
         # dm_control refreshes positions and velocities after integrating, but no accelerations and forces.

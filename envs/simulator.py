@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drift_wm.envs.dm_control import make_dm_control
+from drift_wm.envs.disturbances import Disturbance, DisturbanceConfig, Draw
+from drift_wm.envs.disturbed_env import make_disturbed, measure_disturbance
 from drift_wm.envs.kinematics import Array, StateBatch
 from drift_wm.envs.observations import batched_observation
 from drift_wm.envs.rendering import mujoco
 from drift_wm.envs.rewards import batched_reward
-from drift_wm.envs.rollout_pool import RolloutPool
+from drift_wm.envs.rollout_pool import Push, RolloutPool
 from drift_wm.envs.spaces import rescale_actions
 from drift_wm.envs.task_reader import TaskReader
 from drift_wm.interfaces import History, Prediction, Spec
@@ -34,12 +35,24 @@ class SimulatorWorldModel:
 
     Rewards of the tasks in `rewards.batched_tasks()` cost little beside the physics. For any other task each
     state of each sequence is restored and shown to the task, which takes seconds for thousands of states.
+
+    In a disturbed world the particles are samples of what chance may do: gusts and slips make each of them a
+    simulation of its own, sensors add their noise to one. They start from the true state, so this ceiling knows more
+    than any policy that sees observations: the payload of the episode, and what late or noisy sensors hide.
     """
 
     history = 1
     chunk = 1
 
-    def __init__(self, task: str, *, action_repeat: int = 2, threads: int | None = None, observe: bool = True) -> None:
+    def __init__(
+        self,
+        task: str,
+        *,
+        action_repeat: int = 2,
+        threads: int | None = None,
+        observe: bool = True,
+        disturbance: DisturbanceConfig | None = None,
+    ) -> None:
         """Build the simulator of one task.
 
         Args:
@@ -48,11 +61,13 @@ class SimulatorWorldModel:
             threads: simulator threads; None for every core.
             observe: predict observations. A planner that scores rewards alone can do without them; they are NaN
                 then, so that reading them shows.
+            disturbance: the one of the environment; None for an undisturbed world.
 
         Raises:
-            ValueError: an unknown task, or an action repeat or number of threads below 1.
+            ValueError: an unknown task or body, or an action repeat or number of threads below 1.
         """
-        self._environment = make_dm_control(task, action_repeat=action_repeat)
+        config = disturbance or DisturbanceConfig()
+        self._environment = make_disturbed(task, config, action_repeat=action_repeat)
         self._environment.reset(seed=0)  # tasks put the last touches to their model at the first reset
         self.spec: Spec = self._environment.task_spec
         self._layout = self._environment.state_layout
@@ -64,16 +79,26 @@ class SimulatorWorldModel:
         self._observe = batched_observation(name) or reader.observation
         self._model: mujoco.MjModel = copy(self._environment.suite_environment.physics.model.ptr)
         self._models: dict[bytes, mujoco.MjModel] = {}
+        self._disturbance: Disturbance = measure_disturbance(config, self._model, self.spec.observation_size)
         self._pool = RolloutPool(self._model, threads=threads, sub_steps=self._environment.sub_steps)
 
-    def rollout(self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator) -> Prediction:
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
         """Simulate every candidate from the true physics state.
 
         Args:
             history: its `physics` (B, S) float64 is the state to start from; nothing else is read.
             actions: (B, N, H, A) candidate sequences in [-1, 1].
-            particles: P. The world is deterministic: the same future is repeated P times, without a copy.
-            rng: unused, for the same reason.
+            particles: P. In a deterministic world the same future is repeated P times, without a copy.
+            rng: source of the disturbance, shared by all candidates and environments; unused without one.
+            independent: draw the disturbance for every environment by itself (still shared by its candidates).
 
         Returns:
             obs (B, N, P, H, D) and reward (B, N, P, H), float32, on the device of `actions`.
@@ -82,17 +107,16 @@ class SimulatorWorldModel:
             ValueError: the history carries no physics state, or a shape disagrees with the task.
         """
         physics = self._checked(history, actions, particles)
-        batches, valid = self._simulate(physics, self._controls(actions))
-        reward = np.concatenate([self._reward(batch) for batch in batches])
-        reward = np.where(valid, reward, np.nan).reshape(*actions.shape[:3], self._action_repeat).sum(axis=-1)
-        predicted = _particles(reward, particles, actions.device)
-        if not self._observing:
-            unseen = torch.full((), torch.nan, device=actions.device)
-            return Prediction(unseen.expand(*predicted.shape, self.spec.observation_size), predicted)
-        decisions = slice(self._action_repeat - 1, None, self._action_repeat)
-        obs = np.concatenate([self._observe(_at(batch, decisions)) for batch in batches])
-        obs = np.where(valid[:, :, decisions, None], obs, np.nan)
-        return Prediction(_particles(obs, particles, actions.device), predicted)
+        draw = Draw()
+        if self._disturbance.random:
+            seed = torch.randint(2**63 - 1, (1,), generator=rng, device=rng.device).item()
+            shape = (actions.shape[0] if independent else 1, particles, actions.shape[2])
+            draw = self._disturbance.draw(np.random.default_rng(int(seed)), shape)
+        return self._predict(draw, physics, actions, particles)
+
+    def rollout_under(self, draw: Draw, history: History, actions: Tensor, *, particles: int) -> Prediction:
+        """`rollout` with a given draw of the chance, of shape (1 or B, P, H); all else as there."""
+        return self._predict(draw, self._checked(history, actions, particles), actions, particles)
 
     def close(self) -> None:
         """Stop the threads and free the simulator."""
@@ -107,6 +131,23 @@ class SimulatorWorldModel:
     ) -> None:
         self.close()
 
+    def _predict(self, draw: Draw, states: Array, actions: Tensor, particles: int) -> Prediction:
+        physics, pending = self._disturbance.split(states)
+        draw = draw.for_candidates()
+        futures = particles if draw.moves else 1
+        shape = (*actions.shape[:2], futures, actions.shape[2])
+        batches, valid = self._simulate(physics, self._controls(actions, draw, shape), self._forces(draw, shape))
+        reward = np.concatenate([self._reward(batch) for batch in batches])
+        reward = np.where(valid, reward, np.nan).reshape(*shape, self._action_repeat).sum(axis=-1)
+        predicted = _particles(reward, particles, actions.device)
+        if not self._observing:
+            unseen = torch.full((), torch.nan, device=actions.device)
+            return Prediction(unseen.expand(*predicted.shape, self.spec.observation_size), predicted)
+        decisions = slice(self._action_repeat - 1, None, self._action_repeat)
+        obs = np.concatenate([self._observe(_at(batch, decisions)) for batch in batches])
+        obs = np.where(valid[:, :, decisions, None], obs, np.nan).reshape(*shape, -1)
+        return Prediction(_particles(_sensed(draw, obs, pending), particles, actions.device), predicted)
+
     def _checked(self, history: History, actions: Tensor, particles: int) -> Array:
         """The physics states (B, S), after everything a caller can get wrong."""
         if history.physics is None:
@@ -119,7 +160,7 @@ class SimulatorWorldModel:
                 f"actions have shape {tuple(actions.shape)}; expected (B, N, H, A) with "
                 f"A = {self.spec.action_size} and none of them 0"
             )
-        expected = (actions.shape[0], self._layout.size)
+        expected = (actions.shape[0], self._layout.size + self._disturbance.pending_size)
         if tuple(history.physics.shape) != expected or history.physics.dtype != torch.float64:
             raise ValueError(
                 f"history.physics is {history.physics.dtype} of shape {tuple(history.physics.shape)}; expected "
@@ -129,13 +170,30 @@ class SimulatorWorldModel:
             raise ValueError(f"particles is {particles}; expected at least 1")
         return np.asarray(history.physics.detach().cpu().numpy(), dtype=np.float64)
 
-    def _controls(self, actions: Tensor) -> Array:
-        """(B, N, H, A) actions -> (B, N, T, nu) controls in the actuators' units, T = H x action repeat."""
-        held = actions.detach().cpu().double().numpy().repeat(self._action_repeat, axis=2)
+    def _controls(self, actions: Tensor, draw: Draw, shape: tuple[int, int, int, int]) -> Array:
+        """(B, N, H, A) actions -> (B, N x W, T, nu) controls in the actuators' units, T = H x action repeat.
+
+        `shape` is (B, N, W, H), W being the number of futures that differ in their physics.
+        """
+        decided = actions.detach().cpu().double().numpy()[:, :, None]
+        each = np.broadcast_to(draw.executed(decided), (*shape, self.spec.action_size))
+        held = each.reshape(shape[0], -1, *each.shape[3:]).repeat(self._action_repeat, axis=2)
         return rescale_actions(held, self._environment.control_low, self._environment.control_high)
 
-    def _simulate(self, physics: Array, controls: Array) -> tuple[list[StateBatch], NDArray[np.bool_]]:
-        """Physics (B, S), controls (B, N, T, nu) -> states (B', N, T) of each distinct model, valid (B, N, T)."""
+    def _forces(self, draw: Draw, shape: tuple[int, int, int, int]) -> Array | None:
+        """The draw's forces for every control step of every sequence, (B, N x W, T)."""
+        if draw.force is None:
+            return None
+        each = np.broadcast_to(draw.force, shape)
+        return each.reshape(shape[0], -1, shape[3]).repeat(self._action_repeat, axis=2)
+
+    def _simulate(
+        self, physics: Array, controls: Array, forces: Array | None
+    ) -> tuple[list[StateBatch], NDArray[np.bool_]]:
+        """Physics (B, S), controls (B, N, T, nu), forces (B, N, T) -> states (B', N, T) of each model, valid (B, N, T).
+
+        B' is the number of environments that share a model.
+        """
         shape = controls.shape[:3]
         full, warmstart, parameters = self._layout.split(physics)
         models = self._models_of(parameters)
@@ -145,6 +203,7 @@ class SimulatorWorldModel:
             np.repeat(full, shape[1], axis=0),
             np.repeat(warmstart, shape[1], axis=0),
             controls.reshape(-1, *controls.shape[2:]),
+            None if forces is None else Push(self._disturbance.body, forces.reshape(-1, shape[2])),
         )
         states = run.states.reshape(*shape, -1)
         sensordata = run.sensordata.reshape(*shape, run.sensordata.shape[-1])
@@ -175,7 +234,15 @@ def _at(states: StateBatch, steps: slice) -> StateBatch:
     )
 
 
+def _sensed(draw: Draw, obs: Array, pending: Array) -> Array:
+    """True observations (B, N, W, H, D), those under way (B, d, D) -> what sensors report, (B, N, W or P, H, D)."""
+    if pending.shape[1]:
+        before = np.broadcast_to(pending[:, None, None], (*obs.shape[:3], *pending.shape[1:]))
+        obs = np.concatenate((before, obs), axis=3)[:, :, :, : obs.shape[3]]
+    return draw.seen(obs)
+
+
 def _particles(values: Array, particles: int, device: torch.device) -> Tensor:
-    """(B, N, H, ...) -> (B, N, P, H, ...) float32, all particles being views of one."""
-    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device).unsqueeze(2)
+    """(B, N, 1 or P, H, ...) -> (B, N, P, H, ...) float32; particles that are the same are views of one."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
     return tensor.expand(*tensor.shape[:2], particles, *tensor.shape[3:])

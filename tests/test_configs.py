@@ -1,10 +1,14 @@
 """The door: every YAML composes to a settings object, and mistakes are explained."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from drift_wm.configs.schema import COMMANDS, PLANNERS, describe_settings, read_settings
+from drift_wm.generators.config import GENERATORS
+from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.settings import (
@@ -17,9 +21,15 @@ from drift_wm.settings import (
     RunSettings,
     TrainSettings,
 )
+from drift_wm.training import Trainer, TrainingConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-NEEDED = {"train": ["data=x.hdf5"], "evaluate": ["checkpoint=x"]}
+NEEDED = {
+    "train": ["data=x.hdf5"],
+    "evaluate": ["checkpoint=x"],
+    "lineage": ["run=x"],
+    "diagnose": ["checkpoint=x", "data=x"],
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -42,8 +52,28 @@ def test_planner_group_chooses_the_class(planner):
 
 @pytest.mark.parametrize("model", [path.stem for path in (CONFIGS / "model").glob("*.yaml")])
 def test_model_group(model):
-    generator = read_settings("online", [f"model={model}"]).model.generator
-    assert generator.name == ("regression" if model == "regression" else "drifting")
+    settings = read_settings("online", [f"model={model}", "model.generator.width=8", "model.history=2"]).model
+    assert settings.generator.name == model.partition("_")[0]
+    trainer = Trainer(Spec(3, 2, 0.1), settings, TrainingConfig(batch_size=4), seed=0)
+    steps = 2 + trainer.world_model.training_steps
+
+    class Zeros:
+        def sample(self, size, rng):
+            return Batch(torch.zeros(size, steps, 3), torch.zeros(size, steps - 1, 2), torch.zeros(size, steps - 2))
+
+    metrics = trainer.train_round(Zeros(), 1)
+    assert math.isfinite(metrics["loss"])
+    history = History(torch.zeros(1, 2, 3), torch.zeros(1, 1, 2))
+    future = trainer.world_model.rollout(history, torch.zeros(1, 4, 10, 2), particles=3, rng=torch.Generator())
+    assert future.obs.shape == (1, 4, 3, 10, 3)
+    assert torch.isfinite(future.obs).all()
+
+
+def test_every_generator_has_its_model_file():
+    files = {path.stem for path in (CONFIGS / "model").glob("*.yaml")}
+    assert set(GENERATORS) <= files
+    for file in files:
+        assert (CONFIGS / "model" / f"{file}.yaml").read_text().startswith("# "), f"{file} does not say what it is"
 
 
 def test_overrides_of_the_readme():

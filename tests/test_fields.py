@@ -12,6 +12,7 @@ from drift_wm.fields import attraction_field, blockwise, energy_field, kernel_fi
 FIELDS = {
     "energy": energy_field,
     "energy, smoothed": lambda x, p, n=None: energy_field(x, p, n, smoothing=0.3),
+    "energy, small exponent": lambda x, p, n=None: energy_field(x, p, n, exponent=0.6),
     "kernel": kernel_field,
     "kernel, per condition": lambda x, p, n=None: kernel_field(x, p, n, pooled=False),
 }
@@ -37,15 +38,20 @@ def test_energy_field_is_the_brute_force_loop():
     torch.testing.assert_close(energy_field(x, positives), expected)
 
 
-def test_energy_field_is_minus_the_gradient_of_the_energy_score():
+@pytest.mark.parametrize(("exponent", "smoothing"), [(1.0, 0.0), (0.7, 0.0), (1.5, 0.0), (0.7, 0.2), (1.0, 0.2)])
+def test_energy_field_is_minus_the_gradient_of_the_energy_score(exponent, smoothing):
     x, positives, _ = sets(1, M=1)
     G = x.shape[1]
     x.requires_grad_()
-    to_data = (x - positives).norm(dim=-1).sum() / G
-    between = sum((x[:, i] - x[:, j]).norm(dim=-1).sum() for i in range(G) for j in range(G) if i != j)
-    score = to_data - between / (2 * G * (G - 1))
+
+    def distance(difference):
+        return ((difference.square().sum(dim=-1) + smoothing**2) ** (exponent / 2)).sum() / exponent
+
+    between = sum(distance(x[:, i] - x[:, j]) for i in range(G) for j in range(G) if i != j)
+    score = distance(x - positives) / G - between / (2 * G * (G - 1))
     (gradient,) = torch.autograd.grad(score, x)
-    torch.testing.assert_close(energy_field(x.detach(), positives) / G, -gradient)
+    found = energy_field(x.detach(), positives, exponent=exponent, smoothing=smoothing)
+    torch.testing.assert_close(found / G, -gradient)
 
 
 @pytest.mark.parametrize("pooled", [True, False])
@@ -166,6 +172,19 @@ def test_blockwise_adds_the_field_of_each_part():
         expected[..., part] += energy_field(x[..., part], positives[..., part])
     torch.testing.assert_close(blockwise(energy_field, 3)(x, positives), expected)
     assert blockwise(energy_field, 1) is energy_field
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(("exponent", "smoothing"), [(1.0, 0.0), (0.7, 0.02)])
+def test_energy_field_of_blocks_is_that_of_each_part_added(exponent, smoothing, apart):
+    x, positives, negatives = sets(9, Y=6)
+
+    def energy(a, b, **blocks):
+        others = (negatives if a.shape[-1] == 6 else negatives.view(3, 5, 3, 2).transpose(1, 2).flatten(0, 1), None)
+        return energy_field(a, b, others[not apart], exponent=exponent, smoothing=smoothing, **blocks)
+
+    torch.testing.assert_close(energy(x, positives, blocks=3), blockwise(energy, 3)(x, positives))
+    torch.testing.assert_close(energy(x, positives, blocks=1), energy(x, positives))
 
 
 @pytest.mark.parametrize("field", [energy_field, kernel_field])

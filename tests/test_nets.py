@@ -1,6 +1,6 @@
 import torch
 
-from drift_wm.nets import ConditionalMLP
+from drift_wm.nets import ConditionalMLP, time_features, time_features_size
 
 
 def network(seed: int = 0, noise: int = 2) -> ConditionalMLP:
@@ -29,10 +29,42 @@ def test_starts_near_zero_and_answers_to_both_inputs():
     assert not torch.allclose(y, net(-c, z))
 
 
-def test_without_noise_input():
-    net = network(noise=0)
-    assert net.from_noise is None
-    assert net(torch.zeros(2, 3)).shape == (2, 4)
+def test_without_noise_as_with_noise_of_zero():
+    net, c = network(), torch.randn(5, 3)
+    torch.testing.assert_close(net(c), net(c, torch.zeros(5, 2)))
+
+
+def test_the_first_layer_is_a_sum_of_parts_that_may_be_computed_apart():
+    net, c, z = network(), torch.randn(5, 3), torch.randn(5, 2)
+    parts = net.first_layer_of(slice(0, 2), c[:, :2]) + net.first_layer_of(slice(2, None), c[:, 2:])
+    known = parts + net.from_condition.bias
+    torch.testing.assert_close(known, net.from_condition(c))
+    torch.testing.assert_close(net.complete(known, z), net(c, z))
+
+
+def test_completing_without_a_gradient_says_the_same_and_spares_what_is_known_where_there_is_noise():
+    net, known, z = network(), torch.randn(5, 16), torch.randn(5, 2)
+    before, expected, without = known.clone(), net.complete(known, z), net.complete(known, None)
+    with torch.no_grad():
+        torch.testing.assert_close(net.complete(known, z), expected)
+        assert torch.equal(known, before)
+        torch.testing.assert_close(net.complete(known, None), without)
+
+
+def test_noise_scales_the_last_features_with_unit_variance():
+    net = ConditionalMLP(3, 8, 4, width=512, depth=2, rng=torch.Generator().manual_seed(0))
+    gain = net.gain(torch.randn(500, 8, generator=torch.Generator().manual_seed(1)))
+    assert abs(float(gain.detach().std()) - 1) < 0.1
+
+
+def test_time_features_are_bounded_and_tell_times_apart():
+    t = torch.linspace(0, 1, 101).unsqueeze(1)
+    features = time_features(t)
+    assert features.shape == (101, time_features_size())
+    torch.testing.assert_close(features[:, :1], t)
+    assert features.abs().max() <= 1
+    distance = torch.cdist(features, features) + torch.eye(101)
+    assert distance.min() > 0.1
 
 
 def test_rebasing_keeps_the_function():

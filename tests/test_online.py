@@ -97,7 +97,11 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     checkpoints = [load_checkpoint(file) for file in sorted(finished.glob("checkpoints/round_*.pt"))]
     assert [checkpoint.parent for checkpoint in checkpoints] == [None, *ids[:-1]]
     assert [checkpoint.state["steps"] for checkpoint in checkpoints] == [8, 16, 24, 24 + 12]
-    assert checkpoints[-1].config["task"] == {"name": "cartpole-swingup", "action_repeat": 20}
+    assert checkpoints[-1].config["task"] == {
+        "name": "cartpole-swingup",
+        "action_repeat": 20,
+        "disturbance": {"name": "none"},
+    }
     for name in ("learning_curve.png", "report.html", "best_episode.mp4", "replay.hdf5", "evaluation.hdf5"):
         assert (finished / name).stat().st_size > 0, name
     assert list(finished.glob("tensorboard/events*"))

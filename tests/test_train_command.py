@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from drift_wm.checkpoint import load_checkpoint
-from drift_wm.datasets.replay import Replay
+from drift_wm.datasets.replay import Replay, read_env_args
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
-from drift_wm.train import split, train
+from drift_wm.train import recorded_task, split, train
 from drift_wm.training import TrainingConfig, load_world_model
 from drift_wm.world_model import WorldModelConfig
 
@@ -84,7 +84,8 @@ def test_measures_what_the_episodes_allow(linear_episodes):
     from drift_wm.world_model import LearnedWorldModel
 
     model = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=30), rng=torch.Generator().manual_seed(0))
-    assert set(held_out_metrics(model, linear_episodes, seed=0)) == {"energy_score", "error", "open_loop_error"}
+    measured = held_out_metrics(model, linear_episodes, seed=0)
+    assert set(measured) == {"energy_score", "error", "spread", "open_loop_error"}
     assert held_out_metrics(model, [], seed=0) == {}
     long_chunk = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=41), rng=torch.Generator().manual_seed(0))
     assert held_out_metrics(long_chunk, linear_episodes, seed=0) == {}
@@ -114,3 +115,25 @@ def test_a_parent_of_other_dimensions_is_refused(tmp_path, data):
         train(settings(data, parent=str(tmp_path / "first"), model=other), RunFolder(tmp_path / "second"), device=CPU)
     with pytest.raises(ValueError, match="no checkpoint at"):
         train(settings(data, parent=str(tmp_path / "nowhere")), RunFolder(tmp_path / "third"), device=CPU)
+
+
+def test_a_file_names_the_task_that_its_checkpoints_carry(tmp_path):
+    world = {"action_repeat": 2, "disturbance": {"name": "none"}}
+    file = tmp_path / "ours.hdf5"
+    Replay.open(file, env_args={"env_name": "reacher-easy", "env_kwargs": world})
+    assert read_env_args(file)["env_kwargs"] == world
+    assert recorded_task(str(file)) == {"name": "reacher-easy", **world}
+    with h5py.File(file, "r+") as theirs:
+        theirs["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"robots": ["Panda"]}})
+    assert recorded_task(str(file)) is None
+    with h5py.File(file, "r+") as unnamed:
+        del unnamed["data"].attrs["env_args"]
+    assert recorded_task(str(file)) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", 3])
+def test_an_unreadable_name_of_the_environment_is_refused(data, text):
+    with h5py.File(data, "r+") as file:
+        file["data"].attrs["env_args"] = text
+    with pytest.raises(ValueError, match=r"logs\.hdf5: env_args of data is .*repair or remove it"):
+        read_env_args(data)

@@ -48,18 +48,35 @@ class Interrupt:
         return self.windows.sample(size, rng)
 
 
-@pytest.mark.parametrize("name", ["drifting", "regression"])
-def test_ten_and_ten_steps_are_twenty_bit_for_bit(tmp_path, linear_episodes, name):
-    shape = WorldModelConfig(chunk=2, generator=GeneratorConfig(name=name, width=16, depth=2, noise_size=2))
+SHAPES = {
+    "regression": {"name": "regression"},
+    "gaussian": {"name": "gaussian"},
+    "diffusion": {"name": "diffusion"},
+    "consistency": {"name": "consistency"},
+    "distilled": {"name": "distilled", "steps": 4},
+    "drifting": {"name": "drifting"},
+    "drifting ensemble": {"name": "drifting", "members": 2},
+    "distilled ensemble": {"name": "distilled", "steps": 4, "members": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "half"),
+    # The distilled model trains to step 10, then halves its steps to 2 until step 13, and to 1 from there.
+    [(shape, 10) for shape in SHAPES] + [("distilled", 12), ("distilled", 13), ("distilled", 16), ("consistency", 4)],
+)
+def test_a_round_in_two_parts_is_one_round_bit_for_bit(tmp_path, linear_episodes, shape, half):
+    generator = GeneratorConfig(width=16, depth=2, noise_size=2, **SHAPES[shape])
+    shape = WorldModelConfig(chunk=2, generator=generator)
     through, windows = make(shape, linear_episodes)
     through.train_round(windows, 20)
     stopped, windows = make(shape, linear_episodes)
     path = tmp_path / "checkpoints" / "round_0000.pt"
     with pytest.raises(KeyboardInterrupt):
-        stopped.train_round(Interrupt(windows, 10), 20, save_to=path)
+        stopped.train_round(Interrupt(windows, half), 20, save_to=path)
     resumed = Trainer(SPEC, shape, CONFIG, seed=99)  # another seed: all state comes from the checkpoint
     resumed.restore(load_checkpoint(path))
-    assert (resumed.round_step, resumed.steps, resumed.rounds) == (10, 10, 0)
+    assert (resumed.round_step, resumed.steps, resumed.rounds) == (half, half, 0)
     resumed.train_round(windows, 20, save_to=path)
     assert_same(through, resumed)
     assert (resumed.round_step, resumed.steps, resumed.rounds) == (0, 20, 1)
@@ -109,8 +126,27 @@ def test_learning_rate_rises_then_falls_in_each_round(linear_episodes, small_mod
         trainer.train_round(windows, 20, on_step=lambda done, total, m, r=rates: r.append(m["learning_rate"]))
         assert rates[:4] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3])
         assert rates[4:] == sorted(rates[4:], reverse=True)
-        expected_last = 1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * 15 / 16)))
+        expected_last = 1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * 19 / 20)))
         assert rates[-1] == pytest.approx(expected_last)
+
+
+def test_the_learning_rate_falls_to_the_end_of_each_phase(linear_episodes):
+    shape = WorldModelConfig(chunk=2, generator=GeneratorConfig(name="distilled", width=16, depth=2, steps=2))
+    trainer, windows = make(shape, linear_episodes, TrainingConfig(batch_size=4, warmup=0, log_every=1))
+    rates = []
+    trainer.train_round(windows, 20, on_step=lambda done, total, m: rates.append(m["learning_rate"]))
+    phase = [1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * i / 10))) for i in range(10)]
+    assert rates == pytest.approx(phase * 2)
+    assert trainer.world_model.generator.nfe == 1
+
+
+def test_logged_scores_do_not_disturb_the_training(linear_episodes, small_model):
+    often, windows = make(small_model, linear_episodes, TrainingConfig(batch_size=4, log_every=1))
+    seldom, windows = make(small_model, linear_episodes, TrainingConfig(batch_size=4, log_every=100))
+    metrics = often.train_round(windows, 10)
+    seldom.train_round(windows, 10)
+    assert_same(often, seldom)
+    assert set(metrics) == {"loss", "gradient_norm", "learning_rate", "energy_score", "error", "spread"}
 
 
 def test_averaged_weights_are_the_exponential_mean(linear_episodes, small_model):
@@ -169,6 +205,39 @@ def test_a_checkpoint_of_other_dimensions_is_refused_by_name(tmp_path, linear_ep
         other.restore(checkpoint)
 
 
+@pytest.mark.parametrize(("name", "free"), [("diffusion", True), ("flow", True), ("distilled", False)])
+def test_the_steps_of_a_sample_are_free_where_training_does_not_know_them(tmp_path, linear_episodes, name, free):
+    def shape(steps, width=16):
+        generator = GeneratorConfig(name=name, width=width, depth=2, steps=steps)
+        return WorldModelConfig(chunk=2, generator=generator)
+
+    trainer, windows = make(shape(4), linear_episodes)
+    trainer.train_round(windows, 1, save_to=tmp_path / "model.pt")
+    checkpoint = load_checkpoint(tmp_path / "model.pt")
+    other = Trainer(SPEC, shape(8), CONFIG, seed=0)
+    if free:
+        other.restore(checkpoint)
+        assert other.world_model.generator.nfe == 8
+    else:
+        with pytest.raises(ValueError, match=r"generator\.steps \(checkpoint 4, here 8\)"):
+            other.restore(checkpoint)
+    with pytest.raises(ValueError, match=r"generator\.width \(checkpoint 16, here 8\)"):
+        Trainer(SPEC, shape(4, width=8), CONFIG, seed=0).restore(checkpoint)
+
+
+def test_settings_that_a_checkpoint_does_not_name_have_their_defaults(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    trainer.train_round(windows, 1, save_to=tmp_path / "model.pt")
+    checkpoint = load_checkpoint(tmp_path / "model.pt")
+    del checkpoint.config["model"]["self_rollout"]
+    del checkpoint.config["model"]["generator"]["members"]
+    assert stored_shape(checkpoint) == (SPEC, small_model)
+    Trainer(SPEC, small_model, CONFIG, seed=1).restore(checkpoint)
+    members = GeneratorConfig(width=32, depth=2, noise_size=2, members=2)
+    with pytest.raises(ValueError, match=r"generator\.members \(checkpoint 1, here 2\)"):
+        Trainer(SPEC, WorldModelConfig(chunk=2, generator=members), CONFIG, seed=1).restore(checkpoint)
+
+
 def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_episodes, small_model):
     trainer, windows = make(small_model, linear_episodes)
     trainer.train_round(windows, 1, save_to=tmp_path / "model.pt")
@@ -177,6 +246,7 @@ def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_ep
     for use in (load_world_model, trainer.restore):
         with pytest.raises(ValueError, match="kind 'policy'"):
             use(checkpoint)
+    object.__setattr__(checkpoint, "kind", "world_model")
     checkpoint.config["model"]["flux"] = 1
     with pytest.raises(ValueError, match=r"does not know.*flux"):
         stored_shape(checkpoint)

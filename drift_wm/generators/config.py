@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GENERATORS = ("drifting", "regression")
+GENERATORS = ("drifting", "regression", "gaussian", "diffusion", "flow", "consistency", "distilled")
 FIELDS = ("energy", "kernel", "kernel_per_condition", "attraction")
+PREDICTIONS = ("v", "eps")
 
 
 @dataclass
@@ -13,28 +14,47 @@ class GeneratorConfig:
     """One conditional generator and the network it shares with its rivals."""
 
     name: str = "drifting"
-    """`drifting` (one network evaluation per sample) or `regression` (the same network, mean squared error)."""
+    """`drifting`, or one of its rivals on the same network: `regression`, `gaussian`, `diffusion`, `flow`,
+    `consistency`, `distilled`."""
     width: int = 256
     """Units of each hidden layer."""
     depth: int = 3
     """Hidden layers."""
     noise_size: int = 8
-    """Length of the noise that a sample is made from."""
+    """Length of the noise that a drifting sample is made from."""
+    members: int = 1
+    """Generators of an ensemble, each with a network of its own."""
     field: str = "energy"
     """Drifting only: `energy`, `kernel` (published), `kernel_per_condition` or `attraction`."""
-    siblings: int = 4
-    """Drifting only: G, samples generated per condition and step of training; at least 2."""
-    smoothing: float = 0.0
+    siblings: int = 2
+    """G, rows of the network per condition and step of training: samples generated, at least 2, or noise levels of
+    diffusion, flow, consistency and distilled."""
+    exponent: float = 0.7
+    """Energy field only: b of the kernel -|x - y|^b, in (0, 2). 1 is the energy score; less learns small spreads
+    faster."""
+    smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
     per_step: bool = True
     """Drifting only: score each step of a chunk besides the chunk as a whole."""
+    steps: int = 20
+    """Network evaluations of a sample, 1 to 1000: `diffusion` and `flow`. `distilled` begins with so many and ends with
+    one; a power of two there."""
+    prediction: str = "v"
+    """Diffusion only: what the network predicts, `v` or `eps`."""
 
     def __post_init__(self) -> None:
         _require(self.name in GENERATORS, "model.generator.name", self.name, f"one of {', '.join(GENERATORS)}")
         _require(self.field in FIELDS, "model.generator.field", self.field, f"one of {', '.join(FIELDS)}")
         _require(self.siblings >= 2, "model.generator.siblings", self.siblings, "an integer of at least 2")
+        _require(self.prediction in PREDICTIONS, "model.generator.prediction", self.prediction, "v or eps")
+        _require(1 <= self.steps <= 1000, "model.generator.steps", self.steps, "an integer from 1 to 1000")
+        halves = self.name != "distilled" or self.steps.bit_count() == 1
+        _require(halves, "model.generator.steps", self.steps, "a power of two, which distillation can halve down to 1")
+        distillable = self.name != "distilled" or self.prediction == "v"
+        _require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
+        _require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
         _require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
-        for name in ("width", "depth", "noise_size"):
+        for name in ("width", "depth", "noise_size", "members"):
             _require(
                 getattr(self, name) >= 1,
                 f"model.generator.{name}",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from drift_wm.fields import Field, attraction_field, blockwise, energy_field, kernel_field
+from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import ConditionalMLP
 
 
-class DriftingGenerator(nn.Module):
+class DriftingGenerator(ConditionalGenerator):
     """p(y | c) by drifting (arXiv 2602.04770): x = f(c, z), loss |x - sg(x + V(x))|^2.
 
     Args:
@@ -21,9 +21,6 @@ class DriftingGenerator(nn.Module):
         rng: source of the initial weights.
     """
 
-    nfe = 1
-    stochastic = True
-
     def __init__(
         self,
         condition_size: int,
@@ -33,55 +30,44 @@ class DriftingGenerator(nn.Module):
         config: GeneratorConfig,
         rng: torch.Generator,
     ) -> None:
-        super().__init__()
-        self.noise_size = config.noise_size
+        super().__init__(condition_size, output_size, config=config, rng=rng)
+        self.config = config
         self.siblings = config.siblings
-        self.backbone = ConditionalMLP(
-            condition_size, config.noise_size, output_size, width=config.width, depth=config.depth, rng=rng
-        )
-        self.field = blockwise(make_field(config), blocks if config.per_step else 1)
+        self.blocks = blocks
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Conditions (B, C) with one positive each (B, Y) -> loss, metrics.
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) with one positive each (B, Y) -> scalar.
 
-        The loss is flat by design (its value is |V|^2, and the energy field has nearly constant length);
-        watch `energy_score`, which is proper, and `error`, the root mean square distance of the siblings' mean.
+        The loss is flat by design: its value is |V|^2, and the energy field has nearly constant length.
         """
         z = torch.randn(c.shape[0], self.siblings, self.noise_size, generator=rng, device=c.device)
-        x = self.backbone(c.unsqueeze(1), z)
+        return self.loss_of(self.backbone(c.unsqueeze(1), z), y, blocks=self.blocks)
+
+    def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
+        """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
         with torch.no_grad():
-            positives = y.unsqueeze(1)
-            moved = x + self.field(x, positives)
-        loss = (x - moved).square().sum(dim=-1).mean()
-        return loss, _metrics(x.detach(), y)
+            V = make_field(self.config, blocks if self.config.per_step else 1)(x, y.unsqueeze(1))
+            moved = x + V
+        return (x - moved).square().sum(dim=-1).mean()
 
-    def sample(self, c: Tensor, z: Tensor) -> Tensor:
-        """Conditions (..., C) and noise (..., Z), broadcast together -> (..., Y)."""
-        y: Tensor = self.backbone(c, z)
-        return y
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """See `ConditionalGenerator.decode`."""
+        return self.backbone.complete(known, z)
 
 
-def make_field(config: GeneratorConfig) -> Field:
-    """The drifting field that a configuration names."""
+def make_field(config: GeneratorConfig, blocks: int = 1) -> Field:
+    """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole."""
     match config.field:
         case "energy":
-            return lambda x, positives: energy_field(x, positives, smoothing=config.smoothing)
+            return lambda x, positives: energy_field(
+                x, positives, exponent=config.exponent, smoothing=config.smoothing, blocks=blocks
+            )
         case "kernel":
-            return kernel_field
+            return blockwise(kernel_field, blocks)
         case "kernel_per_condition":
-            return lambda x, positives: kernel_field(x, positives, pooled=False)
+            return blockwise(lambda x, positives: kernel_field(x, positives, pooled=False), blocks)
         case "attraction":
-            return attraction_field
+            return blockwise(attraction_field, blocks)
     raise ValueError(
         f"model.generator.field={config.field!r}: expected energy, kernel, kernel_per_condition or attraction"
     )
-
-
-@torch.no_grad()
-def _metrics(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """Energy score and error of the mean, for samples (B, G, Y) of data (B, Y)."""
-    to_data = (x - y.unsqueeze(1)).norm(dim=-1).mean()
-    between = (x.unsqueeze(1) - x.unsqueeze(2)).norm(dim=-1).sum(dim=(1, 2)).mean()
-    siblings = x.shape[1]
-    score = to_data - between / (2 * siblings * (siblings - 1))
-    return {"energy_score": score, "error": (x.mean(dim=1) - y).square().mean().sqrt()}

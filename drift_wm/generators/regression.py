@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import ConditionalMLP
+from drift_wm.generators.base import ConditionalGenerator
 
 
-class RegressionGenerator(nn.Module):
-    """y = f(c): a point mass at the conditional mean. Arguments as `DriftingGenerator`."""
+class RegressionGenerator(ConditionalGenerator):
+    """y = f(c): a point mass at the conditional mean.
 
-    nfe = 1
+    The network is built with its noise input, which is never fed, so that parameters and initial weights are
+    those of the drifting generator with the same seed.
+    """
+
     stochastic = False
+    siblings = 1
 
-    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
-        super().__init__()
-        self.noise_size = config.noise_size
-        # The network is built with its noise input, which is never fed, so that parameters and initial
-        # weights are those of the drifting generator with the same seed.
-        self.backbone = ConditionalMLP(
-            condition_size, config.noise_size, output_size, width=config.width, depth=config.depth, rng=rng
-        )
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+        return self.loss_of(self.backbone(c).unsqueeze(1), y)
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Conditions (B, C) with one positive each (B, Y) -> loss, metrics."""
-        del rng
-        error = (self.backbone(c) - y).square()
-        loss = error.sum(dim=-1).mean()
-        return loss, {
-            # The energy score of a point mass is its distance to the data.
-            "energy_score": error.detach().sum(dim=-1).sqrt().mean(),
-            "error": error.detach().mean().sqrt(),
-        }
+    def loss_of(self, x: Tensor, y: Tensor, *, blocks: int = 1) -> Tensor:
+        """Predictions (B, 1, W) and data (B, W), whole trajectories perhaps -> scalar."""
+        return (x - y.unsqueeze(1)).square().sum(dim=-1).mean()
 
-    def sample(self, c: Tensor, z: Tensor) -> Tensor:
-        """Conditions (..., C) -> (..., Y), the same for every noise (..., Z) it is broadcast to."""
-        y: Tensor = self.backbone(c)
-        shape = torch.broadcast_shapes(c.shape[:-1], z.shape[:-1])  # type: ignore[no-untyped-call]
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """See `ConditionalGenerator.decode`; the same for every noise."""
+        y = self.backbone.complete(known, None)
+        shape = torch.broadcast_shapes(known.shape[:-1], z.shape[:-1])  # type: ignore[no-untyped-call]
         return y.expand(*shape, y.shape[-1])

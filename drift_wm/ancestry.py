@@ -1,0 +1,132 @@
+"""Which models a run came from: its own checkpoints, and those of the runs it was started from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drift_wm.checkpoint import load_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One model of a lineage, and the file that holds it."""
+
+    path: Path
+    id: str
+    parent: str | None
+    """Id of the model it was trained on from; None for a first one."""
+    round: int
+    """Of training, counted from 0, as in the names of the files."""
+    steps: int
+    """Training steps since the first model of the lineage was initialised."""
+
+    @property
+    def run(self) -> Path:
+        """The run folder; of a file that lies in none, the folder it lies in."""
+        folder = self.path.parent
+        return folder.parent if folder.name == "checkpoints" else folder
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """Models, oldest first, as far back as there are files."""
+
+    members: tuple[Member, ...]
+    """At least one. Each is the child of the one before it, unless a file between them was deleted."""
+    trail_ends: str | None
+    """Why nothing older was found; None where the oldest member is a first model."""
+
+
+def trace(run: Path) -> Ancestry:
+    """Every checkpoint of a run folder, and what they came from, through the folders of other runs.
+
+    A run's `config.json` says where its parent was; whether a file there is the parent is decided by the id alone,
+    so a folder whose run has gone on since, or one that was moved together with the run, serves as well.
+
+    Raises:
+        ValueError: no checkpoints there, or a file that is not a readable checkpoint.
+    """
+    found = _checkpoints_at(run) if run.is_dir() else []
+    if not found:
+        raise ValueError(
+            f"no checkpoints at {run}: expected the run folder of a `drift-wm train` or `drift-wm online` "
+            "that has finished at least one round"
+        )
+    members = [_read(path) for path in found]
+    visited: set[Path] = set()
+    while members[0].parent is not None:
+        visited.add(members[0].run.resolve())
+        older = _older(members[0], visited)
+        if not older:
+            return Ancestry(tuple(members), _why_it_ends(members[0]))
+        members = older + members
+    return Ancestry(tuple(members), None)
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """What a run was asked, from its `config.json`; empty where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = run / "config.json"
+    if not path.exists():
+        return {}
+    try:
+        settings: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); copy the run folder again") from error
+    return settings
+
+
+def _older(first: Member, visited: set[Path]) -> list[Member]:
+    """The parent of a run's first member and all before it in the parent's folder; nothing if it is not found."""
+    for place in _places(settings_of(first.run).get("parent"), first.run):
+        older: list[Member] = []
+        for path in _checkpoints_at(place):
+            older.append(_read(path))
+            if older[-1].run.resolve() in visited:  # settings that name their own run must not lead in a circle
+                break
+            if older[-1].id == first.parent:
+                return older
+    return []
+
+
+def _places(parent: str | None, run: Path) -> list[Path]:
+    """Where a setting `parent` may point: as it stands, and, if relative, from the run folder and those above it."""
+    if parent is None:
+        return []
+    folder = run.resolve()
+    places: dict[Path, Path] = {}
+    for place in (Path(parent), *(above / parent for above in (folder, *folder.parents))):
+        places.setdefault(place.resolve(), place)
+    return list(places.values())
+
+
+def _checkpoints_at(place: Path) -> list[Path]:
+    """The checkpoints of a run folder, oldest first; of a file, those beside it, or only itself if named freely."""
+    if place.is_file():
+        beside = sorted(place.parent.glob("round_*.pt"))
+        return beside if place in beside else [place]
+    return sorted(place.glob("checkpoints/round_*.pt")) or sorted(place.glob("round_*.pt"))
+
+
+def _read(path: Path) -> Member:
+    checkpoint = load_checkpoint(path)
+    state = checkpoint.state
+    if checkpoint.kind != "world_model":
+        raise ValueError(
+            f"{path} is of kind {checkpoint.kind!r}: expected a world model; only these have a lineage here"
+        )
+    in_progress = state["round_step"] > 0
+    number = state["rounds"] if in_progress else state["rounds"] - 1
+    return Member(path, checkpoint.id, checkpoint.parent, number, state["steps"])
+
+
+def _why_it_ends(first: Member) -> str:
+    parent = settings_of(first.run).get("parent")
+    where = "no file is known to hold it" if parent is None else f"{parent} does not hold it (any more)"
+    return f"the trail ends at {first.path}: its parent is {first.parent}, and {where}"

@@ -1,0 +1,205 @@
+"""Generators as policies: a behaviour learned from demonstrations, and how it acts.
+
+The same conditional generators that predict the world imitate an actor in it: p(next k actions | K observations).
+Chunks of actions keep a demonstration's choices consistent over time, and executing a part of each before the next
+is sampled is a receding horizon (Chi et al. 2023, "Diffusion Policy", section 2.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from drift_wm.generators import ConditionalGenerator, Ensemble, GeneratorConfig, make_generator, sample_scores
+from drift_wm.interfaces import Batch, Spec
+from drift_wm.normalisation import Scales
+from drift_wm.random_streams import decision_rng
+
+
+@dataclass
+class PolicySettings:
+    """What a learned policy reads and does."""
+
+    history: int = 1
+    """Policies: K, observations the policy reads; 1 where the observation is the state."""
+    chunk: int = 8
+    """Policies: k, actions that are sampled at once."""
+    execute: int | None = None
+    """Policies: how many of them are executed before the next are sampled; default: half, rounded up."""
+
+    def __post_init__(self) -> None:
+        for name in ("history", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"policy.{name}={getattr(self, name)}: expected an integer of at least 1")
+        if self.execute is not None and not 1 <= self.execute <= self.chunk:
+            raise ValueError(
+                f"policy.execute={self.execute}: expected an integer from 1 to policy.chunk={self.chunk}, "
+                "as no more actions than a chunk holds can be executed; lower it or raise policy.chunk"
+            )
+
+    @property
+    def executed(self) -> int:
+        """Actions of each chunk that are executed, at most k."""
+        return self.execute or -(-self.chunk // 2)
+
+
+@dataclass
+class PolicyConfig(PolicySettings):
+    """Shape of a learned policy."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+
+
+class LearnedPolicy(nn.Module):
+    """p(next k actions | K observations), learned from demonstrations.
+
+    Args:
+        spec: sizes of the task.
+        config: shape of the policy.
+        rng: source of the initial weights.
+    """
+
+    obs_mean: Tensor
+    obs_std: Tensor
+
+    def __init__(self, spec: Spec, config: PolicyConfig, *, rng: torch.Generator) -> None:
+        super().__init__()
+        self.spec = spec
+        self.config = config
+        self.history = config.history
+        self.chunk = config.chunk
+        D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
+        self.register_buffer("obs_mean", torch.zeros(D))
+        self.register_buffer("obs_std", torch.ones(D))
+        self.generator = make_generator(config.generator, K * D, k * A, blocks=k, rng=rng)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.obs_mean.device
+
+    @property
+    def members(self) -> list[ConditionalGenerator]:
+        """The generators of an ensemble; of a single one, itself."""
+        return self.generator.each() if isinstance(self.generator, Ensemble) else [self.generator]
+
+    @property
+    def training_steps(self) -> int:
+        """Steps of a training window after its history."""
+        return self.chunk
+
+    def loss(self, batch: Batch, *, rng: torch.Generator) -> Tensor:
+        """The generator's loss on a batch of windows, whose actions are the demonstration."""
+        return self.generator.loss(*self._pair(batch), rng=rng)
+
+    def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
+        """What to watch, equal for all generators, in units of the actions: see `sample_scores`."""
+        with torch.no_grad():
+            return sample_scores(self.generator, *self._pair(batch), rng=rng)
+
+    @torch.inference_mode()
+    def sample(self, obs: Tensor, *, rng: torch.Generator, independent: bool = False) -> Tensor:
+        """Sample the next actions.
+
+        Args:
+            obs: (B, K, D) newest observations, newest last.
+            rng: source of the noise, which is shared by all environments, so that a batch of them acts as each of
+                them would alone. Of an ensemble, one member samples, chosen at random.
+            independent: draw noise and member for every environment by itself.
+
+        Returns:
+            (B, k, A) in [-1, 1].
+
+        Raises:
+            ValueError: the observations have another shape.
+        """
+        B, expected = obs.shape[0], (obs.shape[0], self.history, self.spec.observation_size)
+        if tuple(obs.shape) != expected:
+            raise ValueError(f"obs has shape {tuple(obs.shape)}, this policy expects {expected}: (B, K, D)")
+        rows, members = B if independent else 1, len(self.members)
+        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
+        chosen = torch.randint(members, (rows,), generator=rng, device=rng.device).to(self.device).expand(B)
+        samples = self.generator.sample(self._condition(obs).unsqueeze(1), z)
+        actions = samples[torch.arange(B, device=self.device), chosen]
+        return actions.view(B, self.chunk, self.spec.action_size).clamp(-1, 1)
+
+    @torch.no_grad()
+    def rescale(self, scales: Scales) -> None:
+        """Adopt the observation scales of new data without changing what the policy does.
+
+        The first layer absorbs the change of units, so that a policy trained on starts exactly where its parent
+        stood: see `LearnedWorldModel.rescale`. Actions have the scale of the interface, [-1, 1], in all data.
+        """
+        scales, K = scales.to(self.device), self.history
+        scale, shift = scales.obs_std / self.obs_std, (scales.obs_mean - self.obs_mean) / self.obs_std
+        actions = scale.new_ones(self.chunk * self.spec.action_size)
+        for member in self.members:
+            member.rebase(
+                repeated=(scale.repeat(K), shift.repeat(K)),
+                output_scale=actions,
+                output_shift=torch.zeros_like(actions),
+            )
+        self.obs_mean.copy_(scales.obs_mean)
+        self.obs_std.copy_(scales.obs_std)
+
+    def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Conditions (B, C) and actions (B, Y) of each window."""
+        K, k = self.history, self.chunk
+        return self._condition(batch.obs[:, :K]), batch.actions[:, K - 1 : K - 1 + k].flatten(1)
+
+    def _condition(self, frames: Tensor) -> Tensor:
+        """Frames (B, K, D) -> conditions (B, C)."""
+        return ((frames - self.obs_mean) / self.obs_std).flatten(1)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourState:
+    """Memory of an acting policy: what it saw, and what is left to do of the last sampled chunk."""
+
+    obs: Tensor
+    """(B, K, D) newest frames, up to the last decision."""
+    pending: Tensor
+    """(B, n, A) actions to execute before the next chunk is sampled; n may be 0."""
+    seed: int
+    step: int
+
+
+class BehaviourPolicy:
+    """Acts as a learned policy samples: part of a chunk, then part of the next.
+
+    Args:
+        model: what samples the chunks.
+        execute: actions of each chunk that are executed; default: as the model was configured.
+
+    Raises:
+        ValueError: a chunk does not hold that many actions.
+    """
+
+    def __init__(self, model: LearnedPolicy, *, execute: int | None = None) -> None:
+        self.model = model
+        self.execute = model.config.executed if execute is None else execute
+        if not 1 <= self.execute <= model.chunk:
+            raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
+
+    def reset(self, obs: Tensor, *, seed: int) -> BehaviourState:
+        """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
+        B, A = obs.shape[0], self.model.spec.action_size
+        return BehaviourState(
+            obs=obs.unsqueeze(1).expand(B, self.model.history, -1),
+            pending=obs.new_zeros(B, 0, A),
+            seed=seed,
+            step=0,
+        )
+
+    def act(
+        self, obs: Tensor, state: BehaviourState, *, physics: Tensor | None = None
+    ) -> tuple[Tensor, BehaviourState]:
+        """Observations (B, D) -> actions (B, A); samples a chunk where none is pending."""
+        # Frames are rolled at the start of each call; the first call rolls a repeated frame.
+        frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
+        pending = state.pending
+        if pending.shape[1] == 0:
+            pending = self.model.sample(frames, rng=decision_rng(state.seed, state.step))[:, : self.execute]
+        return pending[:, 0], BehaviourState(frames, pending[:, 1:], state.seed, state.step + 1)

@@ -1,0 +1,145 @@
+"""Does this world model tell the truth? `drift-wm diagnose` asks a model about recorded episodes and the simulator."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from drift_wm.build import make_env
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.diagnose_settings import DiagnoseSettings
+from drift_wm.diagnosis.answers import Answers
+from drift_wm.diagnosis.groups import Group, groups_of_env, groups_of_file
+from drift_wm.diagnosis.material import Material, choose_material
+from drift_wm.diagnosis.questions import ask
+from drift_wm.diagnosis.world import World, open_truth, world_of
+from drift_wm.evaluate import name_of, require_spec
+from drift_wm.generators.diffusion import DiffusionGenerator
+from drift_wm.generators.flow import FlowGenerator
+from drift_wm.learned import load_world_model
+from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.world_model import LearnedWorldModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagnosis:
+    """A model, what it was asked about, and what came of it."""
+
+    name: str
+    """What a table calls the model."""
+    checkpoint: Path
+    model_id: str
+    chunk: int
+    """k."""
+    world: World | None
+    file: Path
+    episodes: int
+    note: str
+    """What a reader must know about the episodes."""
+    groups: tuple[Group, ...]
+    """Of the entries of an observation."""
+    particles: int
+    answers: Answers
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; without the returns and samples behind the plots."""
+        answers = self.answers
+        return {
+            "command": "diagnose",
+            "model": self.name,
+            "checkpoint": str(self.checkpoint),
+            "model_id": self.model_id,
+            "chunk": self.chunk,
+            "task": self.world.task if self.world else None,
+            "disturbance": self.world.env.disturbance.name if self.world else None,
+            "data": str(self.file),
+            "episodes": self.episodes,
+            "note": self.note,
+            "particles": self.particles,
+            "situations": answers.situations,
+            "diverged": answers.diverged,
+            "replay_error": answers.replay_error,
+            "open_loop": asdict(answers.open_loop),
+            "actions": {**asdict(answers.actions), "ratio": answers.actions.ratio},
+            "distributions": [asdict(each) for each in answers.distributions],
+            "value": asdict(answers.value) if answers.value else None,
+            "exploitation": asdict(answers.exploitation) if answers.exploitation else None,
+            "uncertainty": asdict(answers.uncertainty) if answers.uncertainty else None,
+            "unmeasured": [asdict(each) for each in answers.unmeasured],
+        }
+
+
+def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.device) -> Diagnosis:
+    """Ask a checkpoint everything that the data allow, and write `results.json`.
+
+    Args:
+        settings: which model, which episodes, and how much of everything.
+        folder: receives the results.
+        device: where to predict.
+
+    Raises:
+        ValueError: the checkpoint is not one of a world model, a file is missing or of another task, or the settings
+            do not fit the model.
+    """
+    path = newest_checkpoint(Path(settings.checkpoint))
+    checkpoint = load_checkpoint(path, device=device)
+    model = load_world_model(checkpoint, device=device)
+    set_sampling_steps(model, settings.sampling_steps)
+    material = choose_material(
+        Path(settings.data),
+        Path(settings.checkpoint),
+        obs_keys=settings.obs_keys,
+        mask=settings.mask,
+        seed=settings.seed,
+    )
+    world = world_of(settings.task, settings.env, material.file, checkpoint)
+    groups = _groups(model, material, world)
+    with open_truth(world, threads=settings.threads) if world else nullcontext() as truth:
+        answers = ask(model, material, groups, truth, settings, members=len(model.members), device=device)
+    diagnosis = Diagnosis(
+        name=name_of(model.config),
+        checkpoint=path,
+        model_id=checkpoint.id,
+        chunk=model.chunk,
+        world=world,
+        file=material.file,
+        episodes=len(material.measured),
+        note=material.note,
+        groups=groups,
+        particles=settings.particles,
+        answers=answers,
+    )
+    folder.write_results(diagnosis.as_dict())
+    return diagnosis
+
+
+def set_sampling_steps(model: LearnedWorldModel, steps: int) -> None:
+    """Let a diffusion or flow model take so many steps a sample; 0 changes nothing.
+
+    Raises:
+        ValueError: the generator takes a fixed number of steps.
+    """
+    if not steps:
+        return
+    for member in model.members:
+        if not isinstance(member, DiffusionGenerator | FlowGenerator):
+            raise ValueError(
+                f"sampling_steps={steps}: expected 0 for a model of generator {model.config.generator.name}, whose "
+                "number of steps is fixed; diffusion and flow take any"
+            )
+        member.steps = steps
+
+
+def _groups(model: LearnedWorldModel, material: Material, world: World | None) -> tuple[Group, ...]:
+    """The task's own names where it is known, else the keys of the file."""
+    if world is None:
+        return groups_of_file(material.file, material.obs_keys, model.spec.observation_size)
+    env = make_env(world.task, world.env)
+    require_spec(model.spec, env.task_spec, world.task)
+    groups = groups_of_env(env)
+    env.close()
+    return groups

@@ -1,0 +1,62 @@
+"""What `drift-wm diagnose` can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drift_wm.diagnosis.distribution import FEWEST_PARTICLES
+from drift_wm.settings import RunSettings
+
+
+@dataclass
+class DiagnoseSettings(RunSettings):
+    """`drift-wm diagnose`: whether a world model tells the truth about recorded episodes."""
+
+    task: str = ""
+    """A `domain-task` of the dm-control suite; empty: the one that the file or else the checkpoint records."""
+    checkpoint: str = ""
+    """A world model's checkpoint, or the run folder that holds it."""
+    data: str = ""
+    """HDF5 file of episodes, best of some that the model was not trained on; of its own file, what it held out."""
+    obs_keys: list[str] | None = None
+    """Observation keys, concatenated; default: those that the model was trained on."""
+    mask: str | None = None
+    """Name of a subset in the file's `mask/` group."""
+    windows: int = 256
+    """W, situations that are drawn from the episodes."""
+    particles: int = 64
+    """P, sampled futures of the model."""
+    true_samples: int = 64
+    """M, outcomes that the simulator samples."""
+    horizon: int = 50
+    """Decisions of open-loop prediction; fewer where the episodes or whole chunks allow no more."""
+    distribution_steps: int = 10
+    """Decisions after which distributions are compared, besides 1."""
+    states: int = 16
+    """Situations in which candidates are ranked and plans are made; they need the simulator."""
+    candidates: int = 64
+    """N, action sequences that are ranked in each of them."""
+    value_horizon: int = 20
+    """Decisions of these sequences and plans, rounded down to whole chunks."""
+    sampling_steps: int = 0
+    """Steps of each sample of a diffusion or flow model; 0: as it was trained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, example in (("checkpoint", "runs/mine"), ("data", "demos.hdf5")):
+            if not getattr(self, name):
+                raise ValueError(f"{name}='': expected a path, for example {name}={example}")
+        least = {
+            "windows": 2,
+            "particles": FEWEST_PARTICLES,
+            "true_samples": 2,
+            "horizon": 1,
+            "distribution_steps": 1,
+            "states": 1,
+            "candidates": 2,
+            "value_horizon": 1,
+            "sampling_steps": 0,
+        }
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least {lowest}")

@@ -1,0 +1,262 @@
+"""The questions in their order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from drift_wm.diagnose_settings import DiagnoseSettings
+from drift_wm.diagnosis.answers import Answers, DistributionAt, Example, Unmeasured
+from drift_wm.diagnosis.distribution import distribution_of
+from drift_wm.diagnosis.groups import Group
+from drift_wm.diagnosis.material import Material
+from drift_wm.diagnosis.open_loop import LinearModel, measure_action_sensitivity, measure_open_loop
+from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
+from drift_wm.diagnosis.uncertainty import measure_uncertainty
+from drift_wm.diagnosis.value import (
+    candidates_around,
+    compare_returns,
+    measure_exploitation,
+    measure_value,
+    small_planner,
+)
+from drift_wm.diagnosis.world import Truth, physics_of, replay_error
+from drift_wm.interfaces import WorldModel
+from drift_wm.progress import track
+
+QUESTIONS = 5
+"""Steps of the progress bar."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What several questions are answered from."""
+
+    model: WorldModel
+    situations: Situations
+    """W, all of them predicted finitely."""
+    diverged: int
+    samples: Tensor
+    """(W, P, H, D) of the model under the recorded actions."""
+    scale: Tensor
+    """(D,) standard deviations over the data."""
+
+
+def ask(
+    model: WorldModel,
+    material: Material,
+    groups: Sequence[Group],
+    truth: Truth | None,
+    settings: DiagnoseSettings,
+    *,
+    members: int,
+    device: torch.device,
+) -> Answers:
+    """Ask a model everything that the material and the true world allow.
+
+    Args:
+        model: learned, or any other that reads situations.
+        material: recorded episodes of its sizes.
+        groups: of the entries of an observation.
+        truth: the world behind the episodes; None where it is not known.
+        settings: how much of everything.
+        members: of an ensemble; 1 for a single model.
+        device: where to predict.
+
+    Raises:
+        ValueError: the episodes are too short for the model, or no prediction is finite.
+    """
+    with track("diagnose", QUESTIONS) as task:
+        evidence = _gather(model, material, settings, device)
+        absent = _why_no_truth(truth, evidence)
+        known = None if absent else truth
+        task.update(1, f"{len(evidence.situations)} situations")
+        answers = _from_data(evidence, material, groups, known, settings)
+        task.update(2)
+        answers = _with_uncertainty(answers, evidence, material, members, settings.seed)
+        task.update(3, "candidates")
+        if known is not None:
+            answers = _with_value(answers, evidence, known, settings)
+            task.update(4, "plans")
+            answers = _with_exploitation(answers, evidence, known, settings)
+        elif absent is not None:
+            answers = _without(answers, absent, "distance to the true distribution", "value", "exploitation")
+        task.update(QUESTIONS)
+    return answers
+
+
+def stream(seed: int, question: int) -> torch.Generator:
+    """The random numbers of one question, so that leaving one out does not change another."""
+    return torch.Generator().manual_seed(seed * 1_009 + question)
+
+
+def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, device: torch.device) -> Evidence:
+    """Draw situations and predict them."""
+    horizon = _horizon(model, material, settings.horizon)
+    drawn = draw_situations(
+        material.measured,
+        history=model.history,
+        horizon=horizon,
+        count=settings.windows,
+        device=device,
+        rng=stream(settings.seed, 0),
+    )
+    samples = sample_model(model, drawn, horizon, particles=settings.particles, rng=stream(settings.seed, 1))
+    finite = samples.isfinite().all(dim=3).all(dim=2).all(dim=1)
+    if int(finite.sum()) < 2:
+        raise ValueError(
+            f"{int((~finite).sum())} of {len(finite)} predictions are not finite; expected at least 2 finite ones: "
+            "choose a smaller horizon=, or an earlier checkpoint"
+        )
+    scale = material.scale.to(device)
+    return Evidence(model, drawn.select(finite), int((~finite).sum()), samples[finite], scale)
+
+
+def _horizon(model: WorldModel, material: Material, asked: int) -> int:
+    """Whole chunks, and short enough for half of the episodes."""
+    lengths = sorted(len(episode) for episode in material.measured)
+    first, k = material.measured[0], model.chunk
+    found = (first.obs.shape[1], first.actions.shape[1])
+    expected = (model.spec.observation_size, model.spec.action_size)
+    if found != expected:
+        raise ValueError(
+            f"{material.file}: episodes have (observation, action) sizes {found}, the model expects {expected}; choose "
+            "a file of its task, or its observation keys by obs_keys="
+        )
+    if lengths[-1] < k:
+        raise ValueError(
+            f"{material.file}: the longest of {len(lengths)} episodes has {lengths[-1]} steps, expected at least the "
+            f"model's chunk of {k}; choose longer episodes"
+        )
+    fitting = max(min(asked, lengths[len(lengths) // 2]), k)
+    return fitting // k * k
+
+
+def _why_no_truth(truth: Truth | None, evidence: Evidence) -> str | None:
+    if truth is None:
+        return "no task is known: neither the file nor the checkpoint records one; name it by task="
+    if evidence.situations.history.physics is None:
+        return "the file does not hold the simulator's states (data/demo_<i>/states) of all episodes"
+    return None
+
+
+def _from_data(
+    evidence: Evidence, material: Material, groups: Sequence[Group], truth: Truth | None, settings: DiagnoseSettings
+) -> Answers:
+    """What the recorded situations tell, with the truth behind them where it is known."""
+    situations, samples, scale = evidence.situations, evidence.samples, evidence.scale
+    steps = min(settings.distribution_steps, situations.horizon)
+    distributions, error = _distributions(evidence, sorted({1, steps}), truth, settings)
+    return Answers(
+        situations=len(situations),
+        diverged=evidence.diverged,
+        open_loop=measure_open_loop(samples, situations, LinearModel.fit(material.fitted), groups, scale),
+        actions=measure_action_sensitivity(
+            evidence.model, samples, situations, steps, scale, rng=stream(settings.seed, 2)
+        ),
+        distributions=distributions,
+        example=_example(evidence, truth, settings),
+        replay_error=error,
+    )
+
+
+def _distributions(
+    evidence: Evidence, at: Sequence[int], truth: Truth | None, settings: DiagnoseSettings
+) -> tuple[tuple[DistributionAt, ...], float | None]:
+    """The measures after each number of steps, and the error of the simulator against the recording after the first."""
+    situations, scale = evidence.situations, evidence.scale
+    rng = stream(settings.seed, 3)
+    possible, ways, error = None, None, None
+    if truth is not None:
+        actions, states = situations.actions[:, : max(at)].clamp(-1, 1), physics_of(situations.history)
+        possible = true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng)
+        error = replay_error(possible[:, :, 0], situations.future[:, 0], scale)
+        ways = truth.ways(states, actions[:, :1])
+    found = []
+    for steps in at:
+        measures = distribution_of(
+            evidence.samples[:, :, steps - 1],
+            situations.future[:, steps - 1],
+            scale=scale,
+            rng=rng,
+            true_samples=None if possible is None else possible[:, :, steps - 1],
+            before=situations.history.obs[:, -1],
+            anchors=ways if steps == 1 else None,
+        )
+        found.append(DistributionAt(steps, measures))
+    return tuple(found), error
+
+
+def _example(evidence: Evidence, truth: Truth | None, settings: DiagnoseSettings) -> Example:
+    one = evidence.situations.select(slice(0, 1))
+    possible = None
+    if truth is not None:
+        states, actions = physics_of(one.history), one.actions.clamp(-1, 1)
+        rng = stream(settings.seed, 4)
+        possible = true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng)[0].cpu()
+    return Example(one.future[0].cpu(), evidence.samples[0].cpu(), possible)
+
+
+def _with_uncertainty(answers: Answers, evidence: Evidence, material: Material, members: int, seed: int) -> Answers:
+    if members < 2:
+        return _without(answers, "the model has a single member, which cannot disagree", "uncertainty")
+    measured = measure_uncertainty(
+        evidence.model,
+        members,
+        evidence.samples,
+        evidence.situations,
+        evidence.scale,
+        material.data_range,
+        rng=stream(seed, 5),
+    )
+    return replace(answers, uncertainty=measured)
+
+
+def _with_value(answers: Answers, evidence: Evidence, truth: Truth, settings: DiagnoseSettings) -> Answers:
+    horizon = _value_horizon(evidence, settings)
+    part = evidence.situations.select(slice(0, settings.states))
+    rng = stream(settings.seed, 6)
+    returns = compare_returns(
+        evidence.model,
+        truth.judge,
+        part.history,
+        candidates_around(part.actions[:, :horizon], settings.candidates, rng=rng),
+        particles=settings.particles,
+        samples=settings.true_samples,
+        rng=rng,
+    )
+    value = measure_value(returns, horizon=horizon)
+    if value is None:
+        return _without(answers, "the simulation of a candidate diverged in every state", "value")
+    return replace(answers, returns=returns, value=value)
+
+
+def _with_exploitation(answers: Answers, evidence: Evidence, truth: Truth, settings: DiagnoseSettings) -> Answers:
+    model = evidence.model
+    part = evidence.situations.select(slice(0, settings.states))
+    measured = measure_exploitation(
+        model,
+        truth.judge,
+        small_planner(_value_horizon(evidence, settings), model.spec.action_size, device=part.actions.device),
+        part,
+        particles=settings.particles,
+        samples=settings.true_samples,
+        rng=stream(settings.seed, 7),
+    )
+    if measured is None:
+        return _without(answers, "the model or the simulation diverges whatever is done", "exploitation")
+    return replace(answers, exploitation=measured)
+
+
+def _value_horizon(evidence: Evidence, settings: DiagnoseSettings) -> int:
+    k = evidence.model.chunk
+    return math.floor(max(min(settings.value_horizon, evidence.situations.horizon), k) / k) * k
+
+
+def _without(answers: Answers, reason: str, *questions: str) -> Answers:
+    more = tuple(Unmeasured(question, reason) for question in questions)
+    return replace(answers, unmeasured=(*answers.unmeasured, *more))

@@ -1,0 +1,210 @@
+"""The answers as tables of text and in sentences, for the terminal and for the page."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from drift_wm.diagnosis.answers import Answers
+from drift_wm.diagnosis.distribution import DistributionMeasures, TwoModes
+from drift_wm.diagnosis.value import ELITE_SHARE, Exploitation, ValueMeasures
+
+TOLERATED_REPLAY_ERROR = 0.01
+"""Standard deviations; a simulator of the recording's own world is closer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+    """How to read it."""
+
+
+def tables(answers: Answers) -> list[Table]:
+    """All measures."""
+    return [_error_table(answers), _distribution_table(answers), _use_table(answers)]
+
+
+def verdict(answers: Answers) -> str:
+    """The answers in two sentences."""
+    loop = answers.open_loop
+    model, persistence = loop.curves[0].overall[-1], loop.curves[1].overall[-1]
+    text = [
+        f"Predicting {count(loop.steps[-1], 'step')} from its own predictions, the model errs by {number(model)} "
+        f"standard deviations ({number(persistence)} if nothing changed)."
+    ]
+    if answers.value is not None:
+        value = answers.value
+        correlation, regret = number(value.model.rank_correlation), number(value.model.regret)
+        text.append(
+            f"Its ranking of action sequences has a correlation of {correlation} with that of their true returns "
+            f"({number(value.attainable.rank_correlation)} attainable), and its favourite costs {regret} of what "
+            "random choice costs."
+        )
+    return " ".join(text)
+
+
+def cautions(answers: Answers) -> list[str]:
+    """What a reader must know before the numbers are believed, and what could not be measured."""
+    found = []
+    if answers.diverged:
+        of = answers.situations + answers.diverged
+        found.append(f"{answers.diverged} of {of} situations are left out: their predictions are not finite.")
+    error = answers.replay_error
+    if error is not None and error > TOLERATED_REPLAY_ERROR:
+        found.append(
+            f"The recorded next observations lie {number(error)} standard deviations from the nearest that the "
+            "simulator samples from the recorded states. Noise of sensors does that; otherwise the task, its action "
+            "repeat or its disturbance is not that of the recording."
+        )
+    found += [
+        f"Not measured: {missing.question}. {missing.reason[:1].upper()}{missing.reason[1:]}."
+        for missing in answers.unmeasured
+    ]
+    return found
+
+
+def number(value: float) -> str:
+    """Three significant digits; never in scientific notation where the value is large."""
+    if math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "infinite"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def count(amount: int, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+
+
+def _error_table(answers: Answers) -> Table:
+    loop = answers.open_loop
+    rows = [(curve.name, *map(number, curve.overall)) for curve in loop.curves]
+    if len(loop.groups) > 1:
+        named = zip(loop.groups, loop.curves[0].by_group, strict=True)
+        rows += [(f"model: {group}", *map(number, errors)) for group, errors in named]
+    return Table(
+        title="Error of open-loop prediction",
+        header=("after steps", *map(str, loop.steps)),
+        rows=tuple(rows),
+        note="Root mean square error of the mean of the samples, in standard deviations of the observations. "
+        "Persistence: nothing changes. Linear: least squares on other episodes.",
+    )
+
+
+def _distribution_table(answers: Answers) -> Table:
+    measured = [at.measures for at in answers.distributions]
+
+    def row(name: str, right: str, value: Callable[[DistributionMeasures], str]) -> tuple[str, ...]:
+        return (name, *map(value, measured), right)
+
+    rows = [row("energy score", "low", lambda m: number(m.energy_score))]
+    if measured[0].energy_distance is not None:
+        rows.append(row("energy distance to the truth", "0", _energy_distance))
+        rows.append(row("... if nothing changed", "", lambda m: _number_or_dash(m.energy_distance_of_persistence)))
+    rows.append(row("spread / error, median entry", "1", lambda m: number(_median(m.spread_skill))))
+    rows += [row(f"inside the {level:.0%} interval", f"{level:.0%}", partial(_covered, level)) for level in (0.5, 0.9)]
+    modes = measured[0].two_modes
+    if modes is not None:
+        right = number(modes.weaker_mass_of_truth)
+        rows.append(row("weaker of a gust's two ways", right, lambda m: _of_modes(m, lambda two: two.weaker_mass)))
+        rows.append(row("between the two ways", "0", lambda m: _of_modes(m, lambda two: two.between)))
+    return Table(
+        title="Predicted distribution",
+        header=("after", *(count(at.steps, "step") for at in answers.distributions), "right"),
+        rows=tuple(rows),
+        note="Spread / error below 1, and too few outcomes inside: the prediction is too narrow. Energy distances are "
+        "to samples of the simulator, ± standard error over situations.",
+    )
+
+
+def _use_table(answers: Answers) -> Table:
+    actions = answers.actions
+    rows = [("error factor under exchanged actions", number(actions.ratio), "> 1", "1")]
+    rows += _value_rows(answers.value) if answers.value else []
+    rows += _exploitation_rows(answers.exploitation) if answers.exploitation else []
+    if (warned := answers.uncertainty) is not None:
+        rows += [
+            ("disagreement warns of large errors, AUROC", number(warned.auroc_of_errors), "1", "0.5"),
+            ("disagreement and error, rank correlation", number(warned.rank_correlation), "1", "0"),
+            ("disagreement tells strange from known, AUROC", number(warned.auroc_of_strange), "1", "0.5"),
+        ]
+    return Table(
+        title="Actions, value and doubt",
+        header=("", "value", "right", "ignorant"),
+        rows=tuple(rows),
+        note=_use_note(answers),
+    )
+
+
+def _use_note(answers: Answers) -> str:
+    text = [
+        "Ignorant: what a model scores that ignores actions, or guesses. Exchanged actions are those of another "
+        f"situation; the error is that after {count(answers.actions.steps, 'step')}."
+    ]
+    if answers.value is not None:
+        value = answers.value
+        left_out = f" ({value.diverged} left out, where the simulation diverged)" if value.diverged else ""
+        text.append(
+            f"Ranked are {value.candidates} sequences of {count(value.horizon, 'step')} in each of "
+            f"{count(value.states, 'state')}{left_out}; regret is the loss by the predicted best, in units of the loss "
+            "by random choice. Right is what the simulator's own samples score."
+        )
+    if answers.exploitation is not None:
+        text.append("A planner that exploits the model's errors predicts more than it realises.")
+    if answers.uncertainty is not None:
+        text.append("Strange: one entry of the observation moved by the whole range of the data.")
+    return " ".join(text)
+
+
+def _value_rows(value: ValueMeasures) -> list[tuple[str, str, str, str]]:
+    chance = number(max(1, value.candidates // ELITE_SHARE) / value.candidates)
+    model, right = value.model, value.attainable
+    return [
+        ("returns: rank correlation", number(model.rank_correlation), number(right.rank_correlation), "0"),
+        ("returns: predicted elites that are elites", number(model.elite_overlap), number(right.elite_overlap), chance),
+        ("returns: regret of the predicted best", number(model.regret), number(right.regret), "1"),
+    ]
+
+
+def _exploitation_rows(found: Exploitation) -> list[tuple[str, str, str, str]]:
+    return [
+        ("plans: predicted less realised return", _with_error(found.excess, found.standard_error), "0", ""),
+        ("plans: realised return", number(statistics.fmean(found.realised)), "high", ""),
+        ("recorded actions: realised return", number(found.realised_by_recorded), "", ""),
+    ]
+
+
+def _energy_distance(measures: DistributionMeasures) -> str:
+    assert measures.energy_distance is not None
+    return _with_error(measures.energy_distance, measures.energy_distance_standard_error)
+
+
+def _covered(level: float, measures: DistributionMeasures) -> str:
+    return f"{measures.mean_coverage[measures.levels.index(level)]:.0%}"
+
+
+def _of_modes(measures: DistributionMeasures, share: Callable[[TwoModes], float]) -> str:
+    return number(share(measures.two_modes)) if measures.two_modes else "-"
+
+
+def _median(values: tuple[float, ...]) -> float:
+    """Of the values that are defined."""
+    defined = [value for value in values if not math.isnan(value)]
+    return statistics.median(defined) if defined else math.nan
+
+
+def _number_or_dash(value: float | None) -> str:
+    return "-" if value is None else number(value)
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return number(value) if error is None else f"{number(value)} ± {error:.2g}"

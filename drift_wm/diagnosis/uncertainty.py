@@ -1,0 +1,92 @@
+"""Whether an ensemble knows what it does not know: whether the disagreement of its members warns of errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from scipy import stats  # type: ignore[import-untyped]
+from torch import Tensor
+
+from drift_wm.diagnosis.situations import Situations, sample_model
+from drift_wm.interfaces import WorldModel
+from drift_wm.rankings import auroc, disagreement
+
+
+@dataclass(frozen=True, slots=True)
+class UncertaintyMeasures:
+    """Of the first chunk of each situation. AUROC: 1 warns perfectly, 0.5 as chance does."""
+
+    members: int
+    situations: int
+    auroc_of_errors: float
+    """Does disagreement single out the quarter of situations with the largest errors?"""
+    rank_correlation: float
+    """Spearman's, of disagreement and error."""
+    auroc_of_strange: float
+    """Does it single out situations beyond the range of the data? See `beyond_range`."""
+
+
+def measure_uncertainty(
+    model: WorldModel,
+    members: int,
+    samples: Tensor,
+    situations: Situations,
+    scale: Tensor,
+    data_range: Tensor,
+    *,
+    rng: torch.Generator,
+) -> UncertaintyMeasures:
+    """Compare the members' means.
+
+    Args:
+        model: an ensemble that shares its particles out among its members in contiguous groups.
+        members: E >= 2.
+        samples: (W, P, H, D), P >= E, of this model in these situations, all finite.
+        situations: W.
+        scale: (D,) standard deviations over the data.
+        data_range: (D,) largest less smallest value over the data.
+        rng: of the strange situations and their prediction.
+    """
+    k = model.chunk
+    P = samples.shape[1]
+    near = member_disagreement(samples[:, :, :k], members, scale)
+    error = ((samples[:, :, :k].mean(dim=1) - situations.future[:, :k]) / scale).square().mean(dim=(1, 2)).sqrt()
+    strange = beyond_range(situations, data_range, rng=rng)
+    far = member_disagreement(sample_model(model, strange, k, particles=P, rng=rng), members, scale)
+    is_strange = torch.arange(len(near) + len(far)) >= len(near)
+    return UncertaintyMeasures(
+        members=members,
+        situations=len(near),
+        auroc_of_errors=auroc(near, error > error.quantile(0.75)),
+        rank_correlation=float(stats.spearmanr(near.cpu(), error.cpu()).statistic),
+        auroc_of_strange=auroc(torch.cat([near, far]), is_strange.to(near.device)),
+    )
+
+
+def member_disagreement(samples: Tensor, members: int, scale: Tensor) -> Tensor:
+    """(W, P, k, D) samples, P in contiguous groups of each member -> (W,) disagreement of the members' means."""
+    groups = (samples / scale).tensor_split(members, dim=1)
+    return disagreement(torch.stack([group.mean(dim=1).flatten(1) for group in groups]))
+
+
+def beyond_range(situations: Situations, data_range: Tensor, *, rng: torch.Generator) -> Situations:
+    """The same situations, one entry of each observation moved by the whole range of that entry, up or down.
+
+    So it lies outside of what the data hold, or on the edge of it. The entry is drawn for each situation among those
+    that vary, and is moved in all K frames alike. The recorded future does not belong to these situations.
+
+    Raises:
+        ValueError: no entry varies.
+    """
+    varying = (data_range > 0).nonzero().flatten().cpu()
+    if not len(varying):
+        raise ValueError("data_range is 0 in all entries; expected one that varies: use other data")
+    W = len(situations)
+    entry = varying[torch.randint(len(varying), (W,), generator=rng)]
+    sign = torch.randint(2, (W,), generator=rng).float() * 2 - 1
+    obs = situations.history.obs.clone()
+    rows = torch.arange(W)
+    moved = (sign * data_range.cpu()[entry]).to(obs)
+    obs[rows, :, entry] += moved.unsqueeze(1)
+    return replace(situations, history=replace(situations.history, obs=obs))

@@ -1,0 +1,58 @@
+"""The environment around a task: its settings, and their record in data files and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from drift_wm.envs.disturbances import DisturbanceConfig
+
+
+@dataclass
+class EnvSettings:
+    """The environment around a task."""
+
+    action_repeat: int = 2
+    """Control steps for which each action is held; frames in all reports count every one of them."""
+    disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
+    render_width: int = 320
+    """Pixels of videos."""
+    render_height: int = 240
+    """Pixels of videos."""
+    render_fast: bool = False
+    """Without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
+
+    def __post_init__(self) -> None:
+        for name in ("action_repeat", "render_width", "render_height"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"env.{name}={getattr(self, name)!r}: expected an integer of at least 1")
+
+
+def env_record(settings: EnvSettings) -> dict[str, Any]:
+    """What decides how the world behaves, and not how it looks, as JSON values."""
+    amounts = {name: value for name, value in asdict(settings.disturbance).items() if value not in (None, "")}
+    return {"action_repeat": settings.action_repeat, "disturbance": amounts}
+
+
+def env_args(task: str, settings: EnvSettings) -> dict[str, Any]:
+    """How data files name a task in its world: robomimic's `env_name` and `env_kwargs`."""
+    return {"env_name": task, "env_kwargs": env_record(settings)}
+
+
+def recorded_env(record: Mapping[str, Any], settings: EnvSettings) -> EnvSettings:
+    """The settings with the world of a record in them; a disturbance in the settings takes precedence.
+
+    Raises:
+        ValueError: the record was not written by `env_record`.
+    """
+    try:
+        recorded = DisturbanceConfig(**record.get("disturbance", {}))  # absent before there were disturbances
+    except TypeError as error:
+        raise ValueError(f"the record of an environment is {dict(record)}: {error}; use one of this version") from error
+    asked = settings.disturbance
+    return replace(
+        settings,
+        action_repeat=record["action_repeat"],
+        disturbance=recorded if asked.name == "none" else asked,
+    )

@@ -1,0 +1,133 @@
+"""What all generators share: the backbone, and a sample that starts from the first layer's sum."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from drift_wm.generators.config import GeneratorConfig
+from drift_wm.interfaces import Generator
+from drift_wm.nets import ConditionalMLP
+
+
+class ConditionalGenerator(nn.Module, ABC):
+    """A learned p(y | c) on the common backbone.
+
+    Subclasses give a loss and `decode`. A sample starts from the condition's share of the first layer, because a
+    planner can put that together from parts that it computes once: see `LearnedWorldModel.rollout`.
+
+    Args:
+        condition_size: C.
+        output_size: Y.
+        config: network and method.
+        rng: source of the initial weights.
+        input_size: what the network reads besides the condition; default: the noise of a one-step sample.
+        network_output_size: of the network; default: Y.
+    """
+
+    stochastic = True
+    """Whether samples of one condition differ."""
+    rebases_output = True
+    """Whether a change of the targets' units can be absorbed by the network; see `rebase`."""
+
+    def __init__(
+        self,
+        condition_size: int,
+        output_size: int,
+        *,
+        config: GeneratorConfig,
+        rng: torch.Generator,
+        input_size: int | None = None,
+        network_output_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.output_size = output_size
+        self.noise_size = config.noise_size
+        """Z, length of the noise that fixes a sample."""
+        self.backbone = ConditionalMLP(
+            condition_size,
+            config.noise_size if input_size is None else input_size,
+            output_size if network_output_size is None else network_output_size,
+            width=config.width,
+            depth=config.depth,
+            rng=rng,
+        )
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        return 1
+
+    @abstractmethod
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+
+    @abstractmethod
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """The condition's share of the first layer (..., width) and noise (..., Z), broadcast together -> (..., Y)."""
+
+    def sample(self, c: Tensor, z: Tensor) -> Tensor:
+        """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""
+        return self.decode(self.backbone.from_condition(c), z)
+
+    def rebase(self, *, repeated: tuple[Tensor, Tensor], output_scale: Tensor, output_shift: Tensor) -> None:
+        """Keep the distribution when conditions and targets are from now on given in other units.
+
+        Args:
+            repeated: scale and shift (R,) of the first R entries of the condition, c = scale * c' + shift.
+            output_scale: (Y,) of y = scale * y' + shift; ones where `rebases_output` is false.
+            output_shift: (Y,); zeros likewise.
+        """
+        for network in self._networks():
+            network.rebase_condition(*repeated)
+        if self.rebases_output:
+            self._rebase_output(output_scale, output_shift)
+
+    def _networks(self) -> list[ConditionalMLP]:
+        """Every network that reads the condition."""
+        return [module for module in self.modules() if isinstance(module, ConditionalMLP)]
+
+    def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
+        self.backbone.rebase_output(scale, shift)
+
+    def set_sampling_steps(self, steps: int) -> None:
+        """Sample in so many network evaluations from now on, where the method leaves the choice; 0 changes nothing.
+
+        Raises:
+            ValueError: the method has no choice.
+        """
+        if steps:
+            raise ValueError(
+                f"sampling_steps={steps}: expected 0, as this generator takes {self.nfe} network evaluation(s) a sample"
+                "; only diffusion and flow leave a choice"
+            )
+
+    def begin_step(self, done: int, steps: int) -> float:
+        """Called before step `done` of a round of `steps`; returns how far the learning rate's schedule has come.
+
+        Methods whose training has phases (consistency, distillation) know by it where they are.
+        """
+        return done / steps
+
+
+@torch.no_grad()
+def sample_scores(
+    generator: Generator, c: Tensor, y: Tensor, *, rng: torch.Generator, samples: int = 8
+) -> dict[str, Tensor]:
+    """What to watch in training, for every generator alike: conditions (B, C) and data (B, Y) -> scalars.
+
+    Losses cannot be compared between methods, and the drifting loss is flat by design. `energy_score` is proper:
+    E|x - y| - E|x - x'|/2, lowest for the true law. `error` is the root mean square distance of the samples' mean
+    to the data. `spread` is the root mean square standard deviation of the samples.
+    """
+    z = torch.randn(c.shape[0], samples, generator.noise_size, generator=rng, device=c.device)
+    x = generator.sample(c.unsqueeze(1), z)
+    to_data = (x - y.unsqueeze(1)).norm(dim=-1).mean()
+    between = torch.cdist(x, x).sum(dim=(1, 2)).mean() / (samples * (samples - 1))
+    return {
+        "energy_score": to_data - between / 2,
+        "error": (x.mean(dim=1) - y).square().mean().sqrt(),
+        "spread": x.var(dim=1).mean().sqrt(),
+    }

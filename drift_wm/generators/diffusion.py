@@ -1,0 +1,83 @@
+"""The multi-step rival: a diffusion model, sampled by DDIM."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from drift_wm.generators.base import ConditionalGenerator
+from drift_wm.generators.config import GeneratorConfig
+from drift_wm.nets import ConditionalMLP, time_features, time_features_size
+
+LAST_TIME = 0.995
+"""Where sampling starts. At 1 nothing is left of the data, and a prediction of the noise says nothing about them."""
+
+
+class DiffusionGenerator(ConditionalGenerator):
+    """p(y | c) by denoising x_t = alpha y + sigma e, with alpha = cos(pi t / 2) and sigma = sin(pi t / 2).
+
+    The network predicts the noise e (Ho et al. 2020) or v = alpha e - sigma y (Salimans & Ho 2022), and reads the
+    condition, x_t and features of t. Samples are DDIM's deterministic ones (Song et al. 2021), so that the noise z
+    (Y,) fixes a sample. The number of steps belongs to sampling alone: a trained model takes any.
+    """
+
+    rebases_output = False
+
+    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
+        super().__init__(
+            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
+        )
+        self.noise_size = output_size
+        self.steps = config.steps
+        """DDIM steps of a sample."""
+        self.draws = config.siblings
+        """Noise levels per positive and step of training: as many rows as the drifting generator has siblings."""
+        self.predicts_noise = config.prediction == "eps"
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        return self.steps
+
+    def set_sampling_steps(self, steps: int) -> None:
+        """See `ConditionalGenerator.set_sampling_steps`."""
+        self.steps = steps or self.steps
+
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+        shape = (y.shape[0], self.draws)
+        t = torch.rand(*shape, 1, generator=rng, device=y.device) * LAST_TIME
+        noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)
+        alpha, sigma = schedule(t)
+        y = y.unsqueeze(1)
+        x = alpha * y + sigma * noise
+        target = noise if self.predicts_noise else alpha * noise - sigma * y
+        predicted: Tensor = self.backbone(c.unsqueeze(1), torch.cat([x, time_features(t)], dim=-1))
+        return (predicted - target).square().sum(dim=-1).mean()
+
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """See `ConditionalGenerator.decode`; the condition's share of the first layer serves every step."""
+        times = torch.linspace(LAST_TIME, 0.0, self.nfe + 1, device=z.device)
+        x = z
+        for now, after in pairwise(times):
+            clean, noise = self.denoise(self.backbone, known, x, now)
+            alpha, sigma = schedule(after)
+            x = alpha * clean + sigma * noise
+        return x
+
+    def denoise(self, network: ConditionalMLP, known: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What a network thinks of x (..., Y) at times t, a scalar or (..., 1): the clean y and the noise in it."""
+        alpha, sigma = schedule(t)
+        features = time_features(t.expand(*x.shape[:-1], 1))
+        predicted = network.complete(known, torch.cat([x, features], dim=-1))
+        if self.predicts_noise:
+            return (x - sigma * predicted) / alpha, predicted
+        return alpha * x - sigma * predicted, sigma * x + alpha * predicted
+
+
+def schedule(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Times in [0, 1] -> (alpha, sigma), whose squares sum to one."""
+    return (0.5 * math.pi * t).cos(), (0.5 * math.pi * t).sin()

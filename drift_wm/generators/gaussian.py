@@ -1,0 +1,52 @@
+"""The Gaussian rival: mean and variance from one network, by maximum likelihood."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from drift_wm.generators.base import ConditionalGenerator
+from drift_wm.generators.config import GeneratorConfig
+
+_BOUND_WEIGHT = 0.01  # of the pull on the learned bounds, as in PETS
+
+
+class GaussianGenerator(ConditionalGenerator):
+    """p(y | c) = N(mean(c), diag std(c)^2), heteroscedastic (Chua et al. 2018, PETS, section 4 and appendix A.1).
+
+    The log variances are kept between learned bounds by soft limits, which keeps them sane far from the data.
+    An ensemble of these with trajectory sampling (`members` of 5, the default of `model=gaussian`) is PETS' model.
+    """
+
+    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
+        super().__init__(condition_size, output_size, config=config, rng=rng, network_output_size=2 * output_size)
+        self.noise_size = output_size
+        self.largest = nn.Parameter(torch.full((output_size,), math.log(2.0)))
+        self.smallest = nn.Parameter(torch.full((output_size,), -10.0))
+
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+        mean, log_variance = self._moments(self.backbone(c))
+        likelihood = (mean - y).square() * (-log_variance).exp() + log_variance
+        return likelihood.sum(dim=-1).mean() + _BOUND_WEIGHT * (self.largest - self.smallest).sum()
+
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """See `ConditionalGenerator.decode`."""
+        mean, log_variance = self._moments(self.backbone.complete(known, None))
+        return mean + (0.5 * log_variance).exp() * z
+
+    @torch.no_grad()
+    def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
+        # Log variances move by twice the logarithm of the scale, and so do their bounds.
+        double = 2 * scale.log()
+        self.backbone.rebase_output(torch.cat([scale, torch.ones_like(scale)]), torch.cat([shift, double]))
+        self.largest.sub_(double)
+        self.smallest.sub_(double)
+
+    def _moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = output.chunk(2, dim=-1)
+        log_variance = self.largest - nn.functional.softplus(self.largest - log_variance)
+        log_variance = self.smallest + nn.functional.softplus(log_variance - self.smallest)
+        return mean, log_variance

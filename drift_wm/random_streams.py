@@ -1,0 +1,10 @@
+"""Random streams that are named by where they are used, so that no generator has to be carried along."""
+
+from __future__ import annotations
+
+import torch
+
+
+def decision_rng(seed: int, step: int) -> torch.Generator:
+    """The stream of one decision of one episode: a policy's memory needs no generator, and resumes anywhere."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)

@@ -1,0 +1,67 @@
+"""Part `cost`: what a training step of each method takes, beside regression's, in one interleaved run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from drift_wm.generators import make_generator
+from drift_wm.training import TrainingConfig
+from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rows import Row
+from drift_wm.truth.settings import TruthSettings
+
+_REPEATS, _STEPS = 15, 10
+SHAPES = {
+    "cartpole, k = 5": (10, 30, 5),
+    "walker, k = 1": (30, 25, 1),
+    "walker, k = 5": (54, 125, 5),
+}
+"""(C, Y, k): sizes of conditions and targets, and steps of a chunk."""
+
+
+def cost_rows(settings: TruthSettings) -> list[Row]:
+    """Median milliseconds of a training step on one thread, and their ratio to regression's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows = []
+    for case, (condition_size, output_size, blocks) in SHAPES.items():
+        steppers = {name: _stepper(name, condition_size, output_size, blocks, settings.width) for name in RIVALS}
+        times: dict[str, list[float]] = {name: [] for name in steppers}
+        for repeat in range(_REPEATS + 1):
+            for name, step in steppers.items():
+                start = time.perf_counter()
+                for _ in range(_STEPS):
+                    step()
+                if repeat:  # the first warms up
+                    times[name].append((time.perf_counter() - start) / _STEPS * 1e3)
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        for name, median in medians.items():
+            ratio = median / medians["regression"]
+            metrics = {"step_ms": median, "ratio": ratio, "least_ms": min(times[name])}
+            rows.append(Row("cost", case, name, 0, 0, metrics))
+    torch.set_num_threads(threads)
+    return rows
+
+
+def _stepper(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
+    """One step of training on a fixed batch, with everything that the loop does."""
+    rng = torch.Generator().manual_seed(0)
+    generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
+    config = TrainingConfig()
+    parameters = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    c = torch.randn(config.batch_size, condition_size, generator=rng)
+    y = torch.randn(config.batch_size, output_size, generator=rng)
+
+    def step() -> None:
+        generator.begin_step(0, 1)
+        optimiser.zero_grad(set_to_none=True)
+        generator.loss(c, y, rng=rng).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimiser.step()
+
+    return step

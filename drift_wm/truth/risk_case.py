@@ -1,0 +1,103 @@
+"""Part `risk`: planning beside an edge in a gusty world, where the best place is the one a gust must not take from you.
+
+A point mass is worth more the closer it comes to an edge, and pays beyond it. Unseen gusts push it left or right. A
+model of the mean stands on the edge and falls half of the time; a model that blurs the two outcomes keeps too far away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from drift_wm.build import make_env
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.diagnosis.world import World
+from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.disturbances import DisturbanceConfig
+from drift_wm.envs.simulator import SimulatorWorldModel
+from drift_wm.episodes import run_episodes
+from drift_wm.interfaces import Prediction
+from drift_wm.planners.cem import CEM, CEMConfig
+from drift_wm.planners.risk import CVaR
+from drift_wm.policies import PlanningPolicy
+from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rows import Row
+from drift_wm.truth.settings import TruthSettings
+from drift_wm.truth.training import train_world_model
+from drift_wm.truth.world_cases import Case, training_file
+from drift_wm.world_model import LearnedWorldModel
+
+CASE = Case(
+    "point mass at the edge",
+    World("point_mass-easy", EnvSettings(action_repeat=20, disturbance=DisturbanceConfig(name="gust", strength=0.03))),
+    chunk=1,
+)
+SIMULATOR = "true simulator"
+PLANNING = ("drifting", "regression", "gaussian", "diffusion", SIMULATOR)
+"""Who plans: the contenders, a multi-step rival, and the ceiling."""
+_EDGE, _SCALE, _PENALTY = 0.15, 0.03, 2.0
+_LEVEL = 0.25  # of CVaR: the mean of the worst quarter of the sampled futures
+_PARTICLES = 16
+_EVALUATION_SEED = 4_000_000_000
+_DIFFUSION_STEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeReward:
+    """exp((x - edge) / 0.03) up to the edge, -2 beyond it, with x the first entry of the observation."""
+
+    def of(self, obs: Tensor) -> Tensor:
+        """(..., D) -> (...)."""
+        beyond = obs[..., 0] - _EDGE
+        return torch.where(beyond > 0, -_PENALTY, (beyond / _SCALE).exp())
+
+    def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
+        """As an objective: (B, N, P)."""
+        return self.of(prediction.obs).sum(dim=-1)
+
+
+def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
+    """Plan by CVaR in one rival's model, and act in the true world: the mean return over episodes."""
+    model = _simulator() if name == SIMULATOR else _learned(name, seed, folder, settings)
+    policy = PlanningPolicy(
+        model,
+        CEM(CEMConfig(horizon=4, candidates=128, iterations=3), model.spec.action_size),
+        EdgeReward(),
+        CVaR(_LEVEL),
+        particles=_PARTICLES,
+    )
+    envs = [make_env(CASE.world.task, CASE.world.env) for _ in range(settings.episodes)]
+    rollouts = run_episodes(
+        policy,
+        envs,
+        seeds=[_EVALUATION_SEED + 1000 * seed + i for i in range(len(envs))],
+        policy_seed=seed,
+        source=name,
+        title=f"plan at the edge, {name}",
+    )
+    reward = EdgeReward()
+    rewards = [reward.of(torch.from_numpy(episode.obs[1:])) for episode in rollouts.episodes]
+    returns = [float(values.sum()) for values in rewards]
+    falls = [float((values < 0).double().mean()) for values in rewards]
+    metrics = {f"return_{i:02d}": value for i, value in enumerate(returns)}
+    metrics |= {"return": sum(returns) / len(returns), "beyond": sum(falls) / len(falls)}
+    nfe = model.generator.nfe if isinstance(model, LearnedWorldModel) else 0
+    return [Row("risk", CASE.name, name, nfe, seed, metrics)]
+
+
+def _simulator() -> SimulatorWorldModel:
+    env = CASE.world.env
+    return SimulatorWorldModel(CASE.world.task, action_repeat=env.action_repeat, threads=1, disturbance=env.disturbance)
+
+
+def _learned(name: str, seed: int, folder: Path, settings: TruthSettings) -> LearnedWorldModel:
+    episodes = read_episodes(str(training_file(CASE, folder)))
+    model = train_world_model(
+        episodes, RIVALS[name], chunk=CASE.chunk, width=settings.width, steps=settings.steps, seed=seed
+    )
+    if name == "diffusion":
+        model.generator.set_sampling_steps(_DIFFUSION_STEPS)
+    return model

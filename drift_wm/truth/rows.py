@@ -1,0 +1,28 @@
+"""One line of the truth's raw results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one trained model showed in one case."""
+
+    part: str
+    case: str
+    generator: str
+    nfe: int
+    """Network evaluations per sample."""
+    seed: int
+    metrics: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The generator, with its steps where there are several to compare."""
+        return f"{self.generator} {self.nfe}" if self.generator in ("diffusion", "flow") else self.generator
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

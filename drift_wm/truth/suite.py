@@ -1,0 +1,169 @@
+"""`drift-wm truth`: the units of the comparison, done by a pool of processes, each kept on disk when it is finished."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.truth.cost import cost_rows
+from drift_wm.truth.law_cases import law_rows
+from drift_wm.truth.risk_case import CASE as RISK_CASE
+from drift_wm.truth.risk_case import PLANNING, SIMULATOR, risk_rows
+from drift_wm.truth.rows import Row
+from drift_wm.truth.settings import TruthSettings
+from drift_wm.truth.tables import markdown, verdicts
+from drift_wm.truth.world_cases import DETERMINISTIC, STOCHASTIC, Case, collect_case, world_rows
+
+TABLES = "tables.md"
+_CASES = {case.name: case for case in (*STOCHASTIC, *DETERMINISTIC, RISK_CASE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The least that is done at once, and done again after a stop: one model of one case, or one case's data."""
+
+    part: str
+    case: str
+    generator: str
+    seed: int
+
+    def file(self, folder: Path) -> Path:
+        """Where its rows are kept."""
+        name = "-".join([self.part, self.case, self.generator, f"seed{self.seed}"])
+        return folder / "units" / f"{name.replace(', ', '-').replace(' ', '_')}.json"
+
+
+def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
+    """Do every unit that the folder does not hold yet, and make the tables of all.
+
+    Args:
+        settings: what to compare.
+        folder: receives data, units, `results.json` with a row per case, generator and seed, and `tables.md`.
+    """
+    (folder.path / "units").mkdir(exist_ok=True)
+    (folder.path / "data").mkdir(exist_ok=True)
+    data, models = _data_units(settings), list(_model_units(settings))
+    total = len(data) + len(models)
+    with track("truth", total) as task:
+        done = 0
+
+        def on_done(unit: Unit) -> None:
+            nonlocal done
+            done += 1
+            task.update(done, f"{unit.part}: {unit.case} {unit.generator} {unit.seed}")
+
+        for units in (data, models):
+            _do(units, settings, folder.path, on_done)
+    if "cost" in settings.parts:
+        _do_one(Unit("cost", "", "", 0), settings, folder.path)  # alone on the machine
+    rows = read_rows(folder.path)
+    folder.write_results(
+        {
+            "command": "truth",
+            "settings": asdict(settings),
+            "environment": describe_environment(),
+            "verdicts": [verdict.as_dict() for verdict in verdicts(rows)],
+            "rows": [row.as_dict() for row in rows],
+        }
+    )
+    (folder.path / TABLES).write_text(markdown(rows))
+    return rows
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """All rows that a folder holds, in the order of their files' names."""
+    rows = []
+    for file in sorted((folder / "units").glob("*.json")):
+        content: list[dict[str, Any]] = json.loads(file.read_text())
+        rows += [Row(**values) for values in content]
+    return rows
+
+
+def _data_units(settings: TruthSettings) -> list[Unit]:
+    """Longest first."""
+    wanted = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "risk": (RISK_CASE,)}
+    return [
+        Unit("data", case.name, "", 0) for part, cases in wanted.items() if part in settings.parts for case in cases
+    ]
+
+
+def _model_units(settings: TruthSettings) -> Iterator[Unit]:
+    """Seed by seed, so that a table with one seed everywhere is there early."""
+    for number, seed in enumerate(settings.law_seeds if "laws" in settings.parts else []):
+        for name in settings.rivals:
+            yield Unit("laws", "", name, seed)
+        del number
+    for seed in settings.seeds:
+        for part, cases in (("stochastic", STOCHASTIC), ("deterministic", DETERMINISTIC)):
+            rivals = settings.rivals if part == "stochastic" else [r for r in settings.rivals if r in _MEAN_RIVALS]
+            for case in cases if part in settings.parts else ():
+                for name in rivals:
+                    yield Unit(part, case.name, name, seed)
+        if "risk" in settings.parts:
+            for name in PLANNING:
+                if name in settings.rivals or name == SIMULATOR:
+                    yield Unit("risk", RISK_CASE.name, name, seed)
+
+
+_MEAN_RIVALS = ("drifting", "regression", "gaussian")
+"""Where the world is deterministic the question is what a distribution costs, not who has the best one."""
+
+
+def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:
+    """Do units in processes of one thread each; an interruption drops those in flight and keeps the rest."""
+    left = []
+    for unit in units:
+        if unit.file(folder).exists():
+            on_done(unit)
+        else:
+            left.append(unit)
+    if not left:
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
+    workers = settings.workers or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(
+        min(workers, len(left)), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        futures: dict[Future[None], Unit] = {pool.submit(_do_one, unit, settings, folder): unit for unit in left}
+        for future in as_completed(futures):
+            future.result()
+            on_done(futures[future])
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _do_one(unit: Unit, settings: TruthSettings, folder: Path) -> None:
+    if unit.file(folder).exists():
+        return
+    rows = _rows_of(unit, settings, folder)
+    write_json(unit.file(folder), [row.as_dict() for row in rows])
+
+
+def _rows_of(unit: Unit, settings: TruthSettings, folder: Path) -> list[Row]:
+    match unit.part:
+        case "data":
+            collect_case(_CASES[unit.case], folder, settings)
+            return []
+        case "laws":
+            return law_rows(unit.generator, unit.seed, settings)
+        case "risk":
+            return risk_rows(unit.generator, unit.seed, folder, settings)
+        case "cost":
+            return cost_rows(settings)
+    case_of: Case = _CASES[unit.case]
+    return world_rows(case_of, unit.generator, unit.seed, folder, settings)

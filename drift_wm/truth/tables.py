@@ -1,0 +1,236 @@
+"""The truth's rows as tables for people, and what they say of the claims."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from drift_wm.rankings import bootstrap_interval
+from drift_wm.results import standard_error
+from drift_wm.truth.laws import MAJOR_SHARE
+from drift_wm.truth.rows import Row
+
+COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
+    "laws": (
+        ("energy distance", "energy_distance"),
+        ("std ratio", "std_ratio"),
+        ("major mode", "major_mass"),
+        ("between modes", "between"),
+        ("training s", "train_seconds"),
+    ),
+    "stochastic": (
+        ("energy distance", "energy_distance"),
+        ("after 10", "energy_distance_10"),
+        ("coverage 90 %", "coverage_90"),
+        ("spread/skill", "spread_skill"),
+        ("weaker mode", "weaker_mode"),
+        ("between modes", "between"),
+        ("error 1", "error_1"),
+        ("error 20", "error_20"),
+        ("training s", "train_seconds"),
+    ),
+    "deterministic": (
+        ("error 1", "error_1"),
+        ("error 20", "error_20"),
+        ("spread 1", "spread_1"),
+        ("spread 20", "spread_20"),
+        ("training s", "train_seconds"),
+    ),
+    "risk": (("return", "return"), ("share beyond the edge", "beyond")),
+    "cost": (("ms a training step", "step_ms"), ("times regression", "ratio")),
+}
+"""(heading, metric) of each part's table."""
+
+_TITLES = {
+    "laws": "Known laws, one outcome per condition",
+    "stochastic": "Stochastic worlds, against the simulator's Monte-Carlo",
+    "deterministic": "Deterministic worlds",
+    "risk": "Planning beside an edge in gusts, CVaR",
+    "cost": "A training step, one thread",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim, and whether the rows bear it out."""
+
+    claim: str
+    found: str
+    holds: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Table:
+    """Mean values of rows by part, case and generator."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+        for row in rows:
+            self.rows[row.part, row.case, row.label].append(row)
+
+    def cases(self, part: str) -> list[str]:
+        """In the order met."""
+        return list(dict.fromkeys(case for found, case, _ in self.rows if found == part))
+
+    def labels(self, part: str, case: str) -> list[str]:
+        """Generators of a case, in the order met."""
+        return [label for found, other, label in self.rows if (found, other) == (part, case)]
+
+    def values(self, part: str, case: str, label: str, metric: str) -> list[float]:
+        """Of each seed; empty where it was not measured."""
+        found = self.rows.get((part, case, label), [])
+        return [row.metrics[metric] for row in found if row.metrics.get(metric) is not None]
+
+    def mean(self, part: str, case: str, label: str, metric: str) -> float:
+        """Over seeds; nan where it was not measured."""
+        values = self.values(part, case, label, metric)
+        return float(np.mean(values)) if values else float("nan")
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Every part's table, mean and standard error over seeds, and the verdicts."""
+    table = Table(rows)
+    parts = [_part(table, part) for part in COLUMNS if table.cases(part)]
+    lines = [f"* {'holds' if v.holds else 'FAILS'}: {v.claim}. Found: {v.found}" for v in verdicts(rows)]
+    return "\n\n".join([*parts, "### Claims\n\n" + "\n".join(lines)]) + "\n"
+
+
+def _part(table: Table, part: str) -> str:
+    columns = COLUMNS[part]
+    header = ["case", "generator", *(heading for heading, _ in columns), "seeds"]
+    lines = [f"### {_TITLES[part]}", "", _line(header), _line(["---"] * len(header))]
+    for case in table.cases(part):
+        for label in table.labels(part, case):
+            cells = [_cell(table.values(part, case, label, metric)) for _, metric in columns]
+            lines.append(_line([case, label, *cells, str(len(table.rows[part, case, label]))]))
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    error = standard_error(values)
+    digits = 1 if abs(np.mean(values)) >= 10 else 3
+    shown = f"{np.mean(values):.{digits}f}"
+    return shown if error is None else f"{shown} ± {error:.{digits}f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """The claims that the rows at hand can judge."""
+    table = Table(rows)
+    found: list[Verdict] = []
+    judges: tuple[tuple[str, Callable[[Table], list[Verdict]]], ...] = (
+        ("laws", _laws),
+        ("stochastic", _stochastic),
+        ("deterministic", _deterministic),
+        ("risk", _risk),
+        ("cost", _cost),
+    )
+    for part, judge in judges:
+        if any("drifting" in table.labels(part, case) for case in table.cases(part)):
+            found += judge(table)
+    return found
+
+
+def _laws(table: Table) -> list[Verdict]:
+    ratios = table.values("laws", "gaussian", "drifting", "std_ratio")
+    masses = table.values("laws", "two modes 80/20", "drifting", "major_mass")
+    own, other = (
+        sum(table.mean("laws", case, label, "energy_distance") for case in table.cases("laws"))
+        for label in ("drifting", "diffusion 50")
+    )
+    return [
+        _verdict("std ratio on the Gaussian within 0.95-1.05, every seed", _span(ratios), _within(ratios, 0.95, 1.05)),
+        _verdict(
+            "mass of the major mode 0.80 ± 0.02, every seed",
+            _span(masses),
+            _within(masses, MAJOR_SHARE - 0.02, MAJOR_SHARE + 0.02),
+        ),
+        _verdict(
+            "energy distance, mean over laws, at most 1.5 times diffusion's with 50 steps",
+            f"{own / other:.2f} times",
+            own <= 1.5 * other,
+        ),
+    ]
+
+
+def _stochastic(table: Table) -> list[Verdict]:
+    found = []
+    for case in table.cases("stochastic"):
+        distance = {
+            label: table.mean("stochastic", case, label, "energy_distance")
+            for label in table.labels("stochastic", case)
+        }
+        own = distance["drifting"]
+        for rival in ("regression", "gaussian"):
+            if rival in distance:
+                shown = f"{own:.3f} against {distance[rival]:.3f}"
+                found.append(_verdict(f"{case}: energy distance below that of {rival}", shown, own < distance[rival]))
+        multi = [distance[label] for label in ("diffusion 5", "diffusion 20", "diffusion 100") if label in distance]
+        if multi:
+            shown = f"{own / min(multi):.2f} times"
+            claim = f"{case}: energy distance at most 1.1 times that of the best diffusion"
+            found.append(_verdict(claim, shown, own <= 1.1 * min(multi)))
+        for metric, low, high in (("coverage_90", 0.85, 0.95), ("spread_skill", 0.9, 1.1)):
+            values = table.values("stochastic", case, "drifting", metric)
+            claim = f"{case}: {metric.replace('_', ' ')} within {low}-{high}, every seed"
+            found.append(_verdict(claim, _span(values), _within(values, low, high)))
+    return found
+
+
+def _deterministic(table: Table) -> list[Verdict]:
+    found = []
+    for case in table.cases("deterministic"):
+        for metric, most in (("error_1", 1.05), ("error_20", 1.0)):
+            own, other = (table.mean("deterministic", case, name, metric) for name in ("drifting", "regression"))
+            claim = f"{case}: {metric.replace('_', ' ')} of the mean at most {most} times regression's"
+            found.append(_verdict(claim, f"{own / other:.3f} times", own <= most * other))
+    return found
+
+
+def _risk(table: Table) -> list[Verdict]:
+    found = []
+    for case in table.cases("risk"):
+        intervals = {label: _episode_interval(table, case, label) for label in table.labels("risk", case)}
+        for rival in ("regression", "gaussian"):
+            if rival in intervals:
+                (low, high), (_, other) = intervals["drifting"], intervals[rival]
+                shown = f"95 % intervals {low:.2f} to {high:.2f} against {intervals[rival][0]:.2f} to {other:.2f}"
+                claim = f"{case}: return above that of {rival}, intervals apart"
+                found.append(_verdict(claim, shown, low > other))
+    return found
+
+
+def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float]:
+    rows = table.rows["risk", case, label]
+    return bootstrap_interval(
+        [value for row in rows for name, value in row.metrics.items() if name.startswith("return_")]
+    )
+
+
+def _cost(table: Table) -> list[Verdict]:
+    ratios = [table.mean("cost", case, "drifting", "ratio") for case in table.cases("cost")]
+    return [_verdict("a training step takes at most 2 times regression's", _span(ratios), max(ratios) <= 2.0)]
+
+
+def _verdict(claim: str, found: str, holds: bool) -> Verdict:
+    return Verdict(claim, found, bool(holds))
+
+
+def _within(values: Sequence[float], low: float, high: float) -> bool:
+    return bool(values) and min(values) >= low and max(values) <= high
+
+
+def _span(values: Sequence[float]) -> str:
+    return f"{min(values):.3f} to {max(values):.3f}" if values else "not measured"

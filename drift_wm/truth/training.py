@@ -1,0 +1,60 @@
+"""Short training of models for comparison, without a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.generators import AnyGenerator
+from drift_wm.interfaces import Spec
+from drift_wm.train import scales_of
+from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.truth.rivals import Rival
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
+"""(size, rng) -> conditions (B, C) and one outcome each (B, Y)."""
+
+
+def train_generator(
+    generator: AnyGenerator, draw: Draw, config: TrainingConfig, *, steps: int, seed: int
+) -> AnyGenerator:
+    """Train a bare generator through one round, as `Trainer` trains a model; returns the averaged one."""
+    averaged = AveragedModel(
+        generator,
+        multi_avg_fn=get_ema_multi_avg_fn(config.decay(steps)),  # type: ignore[no-untyped-call]
+    )
+    parameters = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+    rng = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        rate = config.rate(step, generator.begin_step(step, steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        c, y = draw(config.batch_size, rng)
+        optimiser.zero_grad(set_to_none=True)
+        generator.loss(c, y, rng=rng).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimiser.step()
+        averaged.update_parameters(generator)
+    trained = averaged.module
+    assert isinstance(trained, AnyGenerator)
+    return trained.eval()
+
+
+def train_world_model(
+    episodes: Sequence[Episode], rival: Rival, *, chunk: int, width: int, steps: int, seed: int
+) -> LearnedWorldModel:
+    """A rival's world model of a data set."""
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
+    config = WorldModelConfig(chunk=chunk, generator=rival.of_width(width))
+    trainer = Trainer(spec, config, TrainingConfig(learning_rate=rival.learning_rate, log_every=steps), seed=seed)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
+    trainer.train_round(Windows(episodes, history=1, chunk=chunk), steps)
+    return trainer.world_model.eval()

@@ -1,0 +1,213 @@
+"""Parts `stochastic` and `deterministic`: generators against the simulator's own Monte-Carlo on recorded actions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from drift_wm.build import make_env
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.replay import Replay
+from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
+from drift_wm.diagnosis.world import World, open_truth, physics_of
+from drift_wm.env_settings import EnvSettings, env_args
+from drift_wm.envs.disturbances import DisturbanceConfig
+from drift_wm.episodes import run_episodes
+from drift_wm.measures import between_modes, coverage, energy_distance, mode_mass, spread_skill
+from drift_wm.policies import PinkNoisePolicy
+from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rows import Row
+from drift_wm.truth.settings import TruthSettings
+from drift_wm.truth.training import train_world_model
+from drift_wm.world_model import LearnedWorldModel
+
+_SEED = 5_000  # of the training data; held-out episodes follow at _HELD_OUT_SEED
+_HELD_OUT_SEED = 900_000
+_HELD_OUT_EPISODES = 10
+_AT_ONCE = 10  # environments acted in together
+_FARTHEST = 100.0  # standard deviations
+NEAR, FAR = 10, 20
+"""Decisions ahead, besides one, at which distributions and errors are measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A world to predict."""
+
+    name: str
+    world: World
+    chunk: int
+    """Of the models: 1 where the law of a single step is the question, else the default."""
+
+
+def _case(name: str, task: str, disturbance: str, chunk: int) -> Case:
+    return Case(name, World(task, EnvSettings(disturbance=DisturbanceConfig(name=disturbance))), chunk)
+
+
+STOCHASTIC = (
+    _case("cartpole, gust", "cartpole-swingup", "gust", 1),
+    _case("walker, gust", "walker-walk", "gust", 1),
+    _case("cheetah, slip", "cheetah-run", "slip", 1),
+)
+DETERMINISTIC = (
+    _case("cartpole", "cartpole-swingup", "none", 5),
+    _case("cheetah", "cheetah-run", "none", 5),
+    _case("walker", "walker-walk", "none", 5),
+    _case("reacher", "reacher-easy", "none", 5),
+)
+
+
+def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
+    """Record the episodes of a case, and true samples of its held-out situations where it is stochastic."""
+    env = make_env(case.world.task, case.world.env)
+    count = -(-settings.transitions // env.decisions_per_episode)
+    env.close()
+    _record(case, training_file(case, folder), count, _SEED)
+    _record(case, _held_out_file(case, folder), _HELD_OUT_EPISODES, _HELD_OUT_SEED)
+    if case in STOCHASTIC:
+        situations = _situations(case, folder, settings)
+        states = physics_of(situations.history)
+        rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
+        with open_truth(case.world, threads=1) as truth:
+            samples = true_samples(
+                truth.observer, states, situations.actions[:, :NEAR], samples=settings.samples, rng=rng
+            )
+            ways = truth.ways(states, situations.actions[:, :1])
+        torch.save({"samples": samples, "ways": ways}, _truth_file(case, folder))
+
+
+def world_rows(case: Case, name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
+    """Train one rival on a case's recorded episodes and measure it; a row for each number of sampling steps."""
+    rival, episodes = RIVALS[name], read_episodes(str(training_file(case, folder)))
+    start = time.perf_counter()
+    model = train_world_model(episodes, rival, chunk=case.chunk, width=settings.width, steps=settings.steps, seed=seed)
+    seconds = time.perf_counter() - start
+    situations, statistics = _situations(case, folder, settings), compute_statistics(episodes, chunk=1)
+    rows = []
+    for steps in rival.sampling_steps:
+        model.generator.set_sampling_steps(steps)
+        metrics = _errors(model, situations, statistics, settings) | {"train_seconds": seconds}
+        if case in STOCHASTIC:
+            truth = torch.load(_truth_file(case, folder), weights_only=True)
+            metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
+        part = "stochastic" if case in STOCHASTIC else "deterministic"
+        rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
+    return rows
+
+
+def _errors(
+    model: LearnedWorldModel, situations: Situations, statistics: Statistics, settings: TruthSettings
+) -> dict[str, float]:
+    """Errors of the mean, in deviations of one-step changes and of observations; spread where the world has none."""
+    rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
+    samples = sample_model(model, situations, FAR, particles=settings.samples, rng=rng)
+    diverged = float((~samples.isfinite()).any(dim=-1).double().mean())
+    samples = _bounded(samples, statistics)
+    difference = samples.mean(dim=1) - situations.future[:, :FAR]
+    spread = samples.std(dim=1)
+    change, obs = statistics.changes.std[0], statistics.obs.std
+    return {
+        "error_1": _rms(difference[:, 0] / change),
+        "error_20": _rms(difference[:, FAR - 1] / obs),
+        "spread_1": _rms(spread[:, 0] / change),
+        "spread_20": _rms(spread[:, FAR - 1] / obs),
+        "diverged": diverged,
+    }
+
+
+def _distribution(
+    model: LearnedWorldModel, situations: Situations, statistics: Statistics, truth: Tensor, ways: Tensor | None
+) -> dict[str, float]:
+    """Against M true samples (W, M, NEAR, D): of one step in deviations of its changes, and of ten in those of states.
+
+    Calibration is that of all entries together: each entry of each situation counts as one forecast.
+    """
+    rng = torch.Generator().manual_seed(_HELD_OUT_SEED + 1)
+    samples = _bounded(sample_model(model, situations, NEAR, particles=truth.shape[1], rng=rng), statistics)
+    now, change, obs = situations.history.obs[:, -1:], statistics.changes.std[0], statistics.obs.std
+    x, y = (samples[:, :, 0] - now) / change, (truth[:, :, 0] - now) / change
+    metrics = {
+        "energy_distance": float(energy_distance(x, y).mean()),
+        "energy_distance_10": float(energy_distance(samples[:, :, -1] / obs, truth[:, :, -1] / obs).mean()),
+    }
+    if model.generator.stochastic:
+        entries, outcomes = _entries(x), _entries(y)
+        metrics |= {
+            "spread_skill": float(spread_skill(entries, outcomes)[0]),
+            "coverage_90": float(coverage(entries, outcomes, 0.9)[0]),
+        }
+    if ways is not None:
+        places = (ways - now) / change
+        metrics |= {
+            "weaker_mode": float(mode_mass(x, places).amin(dim=1).mean()),
+            "weaker_mode_of_truth": float(mode_mass(y, places).amin(dim=1).mean()),
+            "between": float(between_modes(x, places).nanmean()),
+        }
+    return metrics
+
+
+def _bounded(samples: Tensor, statistics: Statistics) -> Tensor:
+    """Samples that ran away, some beyond all numbers, are held at 100 standard deviations: wrong, and countable."""
+    low, high = (statistics.obs.mean + side * _FARTHEST * statistics.obs.std for side in (-1, 1))
+    return samples.nan_to_num(torch.inf).clamp(low, high)
+
+
+def _entries(samples: Tensor) -> Tensor:
+    """(W, P, D) -> (W * D, P, 1): every entry a forecast of its own."""
+    return samples.transpose(1, 2).flatten(0, 1).unsqueeze(-1)
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())
+
+
+def _record(case: Case, file: Path, count: int, seed: int) -> None:
+    """Episodes of pink noise, each with the simulator's states; those already in the file are kept."""
+    envs = [make_env(case.world.task, case.world.env) for _ in range(_AT_ONCE)]
+    policy = PinkNoisePolicy(envs[0].task_spec.action_size, envs[0].decisions_per_episode)
+    kept = Replay.open(file, env_args=env_args(case.world.task, case.world.env), spec=envs[0].task_spec)
+    while (done := len(kept)) < count:
+        seeds = [seed + done + i for i in range(min(_AT_ONCE, count - done))]
+        title = f"{case.name}: {done} of {count} episodes"
+        rollouts = run_episodes(
+            policy, envs[: len(seeds)], seeds=seeds, policy_seed=seed + done, source="noise", title=title
+        )
+        for episode in rollouts.episodes:
+            kept.append(episode)
+    for env in envs:
+        env.close()
+
+
+def _situations(case: Case, folder: Path, settings: TruthSettings) -> Situations:
+    episodes: list[Episode] = read_episodes(str(_held_out_file(case, folder)))
+    return draw_situations(
+        episodes,
+        history=1,
+        horizon=FAR,
+        count=settings.states,
+        device=torch.device("cpu"),
+        rng=torch.Generator().manual_seed(_HELD_OUT_SEED),
+    )
+
+
+def training_file(case: Case, folder: Path) -> Path:
+    """Where the training episodes of a case lie."""
+    return folder / "data" / f"{_slug(case)}.hdf5"
+
+
+def _held_out_file(case: Case, folder: Path) -> Path:
+    return folder / "data" / f"{_slug(case)}-held-out.hdf5"
+
+
+def _truth_file(case: Case, folder: Path) -> Path:
+    return folder / "data" / f"{_slug(case)}-true-samples.pt"
+
+
+def _slug(case: Case) -> str:
+    return case.name.replace(", ", "-")

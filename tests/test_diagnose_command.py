@@ -1,0 +1,226 @@
+"""`drift-wm diagnose` as a person meets it: the run folder, what cannot be measured, and mistakes."""
+
+import json
+import re
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.cli import main
+from drift_wm.datasets.replay import Replay
+from drift_wm.diagnose import set_sampling_steps
+from drift_wm.diagnose_settings import DiagnoseSettings
+from drift_wm.diagnosis.groups import groups_of_file
+from drift_wm.diagnosis.material import choose_material, run_of
+from drift_wm.diagnosis.world import World, world_of
+from drift_wm.env_settings import EnvSettings
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Spec
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+SMALL = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8", "training.warmup=2"]
+QUICK = [
+    "windows=20",
+    "particles=20",
+    "true_samples=5",
+    "horizon=5",
+    "distribution_steps=3",
+    "states=2",
+    "candidates=6",
+    "value_horizon=4",
+]
+PLOTS = {"open_loop.png", "calibration.png", "ranks.png", "example.png"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, linear_episodes) -> Path:
+    """Data with a task and states and its ensemble; data with neither, its model and its policy."""
+    folder = tmp_path_factory.mktemp("files")
+    gust = ["task=cartpole-swingup", "env.action_repeat=20", "env.disturbance.name=gust"]
+    assert main(["collect", *gust, "episodes=3", f"run_dir={folder}/data"]) == 0
+    data = f"data={folder}/data/episodes.hdf5"
+    assert main(["train", data, *SMALL, "model.generator.members=2", f"run_dir={folder}/ensemble"]) == 0
+    logs = Replay.open(folder / "logs.hdf5", env_args={"env_name": "linear"})
+    for episode in linear_episodes:
+        logs.append(episode)
+    assert main(["train", f"data={folder}/logs.hdf5", *SMALL, f"run_dir={folder}/linear"]) == 0
+    policy = ["kind=policy", *SMALL[1:], f"run_dir={folder}/policy"]
+    assert main(["train", f"data={folder}/logs.hdf5", *policy]) == 0
+    return folder
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_all_is_measured_where_task_and_states_are_known(files, tmp_path, capsys):
+    arguments = [f"checkpoint={files}/ensemble", f"data={files}/data/episodes.hdf5", *QUICK, f"run_dir={tmp_path}/run"]
+    assert main(["diagnose", *arguments]) == 0
+    out = capsys.readouterr().out
+    for text in ("persistence", "model: velocity", "energy distance", "held out", "disturbed by gust", "AUROC"):
+        assert text in out
+    assert out.splitlines()[-1] == f"{tmp_path}/run"
+    found = results(tmp_path / "run")
+    assert (found["task"], found["disturbance"], found["episodes"]) == ("cartpole-swingup", "gust", 1)
+    assert found["unmeasured"] == []
+    assert found["replay_error"] < 1e-4
+    assert found["open_loop"]["steps"] == [1, 2, 4]
+    assert [at["steps"] for at in found["distributions"]] == [1, 3]
+    assert found["uncertainty"]["members"] == 2
+    assert found["value"]["candidates"] == 6
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == PLOTS | {"returns.png"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "weaker of a gust" in page
+
+
+def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
+    arguments = [f"checkpoint={files}/linear", f"data={files}/logs.hdf5", *QUICK, f"run_dir={tmp_path}/run"]
+    assert main(["diagnose", *arguments]) == 0
+    assert "Not measured: value. No task is known" in capsys.readouterr().out.replace("\n", " ")
+    found = results(tmp_path / "run")
+    assert found["task"] is None
+    assert {missing["question"] for missing in found["unmeasured"]} == {
+        "uncertainty",
+        "distance to the true distribution",
+        "value",
+        "exploitation",
+    }
+    assert found["open_loop"]["groups"] == ["obs[0]", "obs[1]", "obs[2]"]
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == PLOTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (["checkpoint=/nowhere"], "no checkpoint at /nowhere"),
+        (["checkpoint={files}/policy"], "expected a checkpoint of a world model.*actor=policy"),
+        (["data=/nowhere.hdf5"], "data='/nowhere.hdf5': no such file"),
+        (["data={files}/data/episodes.hdf5"], "the checkpoint was trained for 3 observations"),
+        (["mask=valid"], "no mask/valid"),
+        (["obs_keys=[pose]"], "no array 'pose'"),
+        (["task=cartpole-swingup"], "the checkpoint was trained for 3 observations"),
+        (["task=carpole"], "the nearest are"),
+        (["sampling_steps=4"], "sampling_steps=4: expected 0.*drifting"),
+        (["particles=5"], "particles=5: expected an integer of at least 19"),
+        (["partcles=50"], "Did you mean particles"),
+        (["data="], "data='': expected a path"),
+    ],
+)
+def test_mistakes_exit_with_2_and_leave_nothing(files, tmp_path, capsys, changes, match):
+    given = {"checkpoint": f"{files}/linear", "data": f"{files}/logs.hdf5", "run_dir": f"{tmp_path}/run"}
+    given |= dict(change.format(files=files).split("=", 1) for change in changes)
+    assert main(["diagnose", *QUICK[1:], *(f"{name}={value}" for name, value in given.items())]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("drift-wm: ")
+    assert re.search(match, error)
+    assert not (tmp_path / "run").exists()
+
+
+def choose(files, checkpoint, file="logs.hdf5", **changes):
+    return choose_material(files / file, files / checkpoint, **{"obs_keys": None, "mask": None, "seed": 1, **changes})
+
+
+def test_episodes_of_training_are_kept_apart(files, tmp_path):
+    own = choose(files, "linear")
+    assert (len(own.fitted), len(own.measured)) == (5, 1)
+    assert own.note.startswith("held out")
+    other = choose(files, "ensemble", obs_keys=["state"])
+    assert (len(other.fitted), len(other.measured)) == (3, 3)
+    assert "does not say" in other.note
+    by_file = choose(files, "linear/checkpoints/round_0000.pt")
+    assert by_file.note == own.note
+
+
+def test_training_episodes_are_named_where_nothing_was_held_out(files, tmp_path):
+    config = json.loads((files / "linear/config.json").read_text())
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/config.json").write_text(json.dumps({**config, "held_out_fraction": 0.0}))
+    material = choose(files, tmp_path / "all")
+    assert "TRAINED ON ALL" in material.note
+    assert len(material.fitted) == len(material.measured) == 6
+
+
+def test_a_subset_of_the_training_file_is_named(files, tmp_path, linear_episodes):
+    logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
+    for episode in linear_episodes:
+        logs.append(episode)
+    logs.set_mask("some", [0, 1])
+    (tmp_path / "config.json").write_text(
+        json.dumps({"command": "train", "data": str(tmp_path / "logs.hdf5"), "mask": None, "obs_keys": None})
+    )
+    material = choose(tmp_path, ".", mask="some")
+    assert "another subset" in material.note
+    assert (len(material.fitted), len(material.measured)) == (1, 1)
+
+
+def test_the_replay_of_an_online_run_is_named(tmp_path, linear_episodes):
+    replay = Replay.open(tmp_path / "replay.hdf5", env_args={"env_name": "linear"})
+    replay.append(linear_episodes[0])
+    (tmp_path / "config.json").write_text(json.dumps({"command": "online"}))
+    material = choose(tmp_path, ".", "replay.hdf5")
+    assert "TRAINED ON THESE" in material.note
+    assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20], "the only episode is halved"
+
+
+def test_an_episode_of_one_step_serves_for_both(tmp_path, linear_episodes):
+    whole = linear_episodes[0]
+    short = type(whole)(whole.obs[:2], whole.actions[:1], whole.rewards[:1], terminated=False)
+    Replay.open(tmp_path / "one.hdf5", env_args={"env_name": "linear"}).append(short)
+    material = choose(tmp_path, ".", "one.hdf5")
+    assert material.fitted == material.measured
+
+
+def test_the_run_of_a_checkpoint():
+    assert run_of(Path("/nowhere/run")) == Path("/nowhere/run")
+
+
+def test_a_checkpoint_alone_lies_in_no_run(tmp_path):
+    (tmp_path / "model.pt").touch()
+    assert run_of(tmp_path / "model.pt") == tmp_path
+
+
+def test_the_world_is_that_of_the_file_then_of_the_checkpoint(files):
+    ensemble = load_checkpoint(files / "ensemble/checkpoints/round_0000.pt")
+    recorded = world_of("", EnvSettings(), files / "data/episodes.hdf5", ensemble)
+    assert (recorded.task, recorded.env.action_repeat) == ("cartpole-swingup", 20)
+    assert recorded.env.disturbance.name == "gust"
+    assert world_of("", EnvSettings(), files / "logs.hdf5", ensemble) == recorded
+    linear = load_checkpoint(files / "linear/checkpoints/round_0000.pt")
+    assert world_of("", EnvSettings(), files / "logs.hdf5", linear) is None
+    assert world_of("acrobot-swingup", EnvSettings(), files / "logs.hdf5", linear) == World(
+        "acrobot-swingup", EnvSettings()
+    )
+
+
+def test_groups_are_the_keys_of_a_file(tmp_path):
+    with h5py.File(tmp_path / "demos.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["actions"] = torch.zeros(3, 2).numpy()
+        demo["obs/pose"], demo["obs/gripper"] = torch.zeros(3, 4).numpy(), torch.zeros(3).numpy()
+        demo["obs/camera"] = torch.zeros(3, 8, 8, 3).numpy()
+    path = tmp_path / "demos.hdf5"
+    named = [(group.name, group.start, group.stop) for group in groups_of_file(path, None, 5)]
+    assert named == [("gripper", 0, 1), ("pose", 1, 5)]
+    assert [group.name for group in groups_of_file(path, ["pose", "gripper"], 5)] == ["pose", "gripper"]
+    assert len(groups_of_file(path, ["pose"], 4)) == 4, "one key alone says no more than its entries"
+    assert len(groups_of_file(path, None, 7)) == 7, "keys of another size are not those of the model"
+
+
+@pytest.mark.parametrize("name", ["diffusion", "flow"])
+def test_sampling_steps_replace_those_of_training(name):
+    config = WorldModelConfig(generator=GeneratorConfig(name=name, width=16, members=2, steps=8))
+    model = LearnedWorldModel(Spec(3, 2, 0.0), config, rng=torch.Generator().manual_seed(0))
+    set_sampling_steps(model, 0)
+    assert [member.nfe for member in model.members] == [8, 8]
+    set_sampling_steps(model, 3)
+    assert [member.nfe for member in model.members] == [3, 3]
+
+
+@pytest.mark.parametrize("name", ["windows", "particles", "true_samples", "candidates", "states", "sampling_steps"])
+def test_amounts_that_cannot_be_meant_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=-1: expected an integer of at least"):
+        DiagnoseSettings(checkpoint="x", data="x", **{name: -1})

@@ -1,0 +1,370 @@
+"""What a diagnosis finds in models of known faults, dressed up from the true simulator itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drift_wm.build import make_env
+from drift_wm.datasets.episodes import Episode
+from drift_wm.diagnose_settings import DiagnoseSettings
+from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
+from drift_wm.diagnosis.material import Material
+from drift_wm.diagnosis.open_loop import LinearModel, doubling_steps
+from drift_wm.diagnosis.questions import ask
+from drift_wm.diagnosis.situations import draw_situations, sample_model, true_samples
+from drift_wm.diagnosis.summary import cautions, number, tables, verdict
+from drift_wm.diagnosis.uncertainty import beyond_range, member_disagreement
+from drift_wm.diagnosis.value import Returns, measure_value
+from drift_wm.diagnosis.world import Truth, World, open_truth
+from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.disturbances import DisturbanceConfig
+from drift_wm.interfaces import Prediction, Spec
+from drift_wm.plots_diagnose import example_figure, returns_figure
+
+CPU = torch.device("cpu")
+SETTINGS = {
+    "checkpoint": "x",
+    "data": "x",
+    "windows": 64,
+    "particles": 39,
+    "true_samples": 39,
+    "horizon": 6,
+    "distribution_steps": 3,
+    "states": 4,
+    "candidates": 12,
+    "value_horizon": 4,
+    "threads": 1,
+}
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def world(name="none", **amounts):
+    return World("cartpole-swingup", EnvSettings(action_repeat=5, disturbance=DisturbanceConfig(name, **amounts)))
+
+
+def record(world, episodes=3):
+    """Episodes of uniform actions, with the states."""
+    env = make_env(world.task, world.env)
+    recorded = []
+    for seed in range(episodes):
+        generator = np.random.default_rng(seed)
+        obs, states, rewards = [env.reset(seed=seed)[0]], [env.physics_state()], []
+        actions = generator.uniform(-1, 1, (60, 1)).astype(np.float32)
+        for action in actions:
+            after, reward, *_ = env.step(action)
+            obs.append(after)
+            states.append(env.physics_state())
+            rewards.append(reward)
+        recorded.append(
+            Episode(np.stack(obs), actions, np.asarray(rewards, np.float32), terminated=False, states=np.stack(states))
+        )
+    groups = groups_of_env(env)
+    env.close()
+    return Material(Path("x"), None, tuple(recorded[:1]), tuple(recorded[1:]), "for tests"), groups
+
+
+class Dressed:
+    """The simulator as if it were learned, with a fault: functions of actions, and of the prediction."""
+
+    history, chunk = 1, 2
+
+    def __init__(self, simulator, *, acting=lambda actions: actions, predicting=lambda prediction: prediction):
+        self.simulator, self.acting, self.predicting = simulator, acting, predicting
+        self.spec = simulator.spec
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        acted = self.acting(actions)
+        return self.predicting(
+            self.simulator.rollout(history, acted, particles=particles, rng=rng, independent=independent)
+        )
+
+
+def diagnose(name="none", changes=(), **fault):
+    the_world = world(name)
+    material, groups = record(the_world)
+    with open_truth(the_world, threads=1) as truth:
+        model = Dressed(truth.observer, **fault)
+        settings = DiagnoseSettings(**{**SETTINGS, **dict(changes)})
+        return ask(model, material, groups, truth, settings, members=1, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def perfect():
+    return diagnose()
+
+
+@pytest.fixture(scope="module")
+def perfect_in_gusts():
+    return diagnose("gust")
+
+
+def curve(answers, name):
+    return {curve.name: curve for curve in answers.open_loop.curves}[name].overall
+
+
+def test_a_perfect_model_of_a_deterministic_world_is_perfect(perfect):
+    assert perfect.replay_error == pytest.approx(0, abs=1e-5)
+    assert max(curve(perfect, "model")) < 1e-5
+    assert min(curve(perfect, "persistence")) > 0.05
+    for at in perfect.distributions:
+        assert at.measures.energy_distance == pytest.approx(0, abs=1e-6)
+        assert at.measures.energy_distance_of_persistence > 0.1
+    assert perfect.value.model.rank_correlation == pytest.approx(1)
+    assert perfect.value.model.elite_overlap == pytest.approx(1)
+    assert perfect.value.model.regret == 0
+    assert perfect.value.model == perfect.value.attainable
+    assert perfect.exploitation.excess == 0
+    assert np.mean(perfect.exploitation.realised) > perfect.exploitation.realised_by_recorded
+    assert perfect.actions.ratio > 1000
+    assert [missing.question for missing in perfect.unmeasured] == ["uncertainty"]
+
+
+def test_a_perfect_model_of_a_stochastic_world_is_calibrated(perfect_in_gusts):
+    for at in perfect_in_gusts.distributions:
+        measures = at.measures
+        assert abs(measures.energy_distance) < 4 * measures.energy_distance_standard_error
+        assert measures.mean_coverage == pytest.approx(measures.levels, abs=0.1)
+        assert measures.spread_skill == pytest.approx([1] * 5, abs=0.2)
+        counts = np.asarray(measures.rank_histogram)
+        assert counts.sum(axis=1).tolist() == [64] * 5
+    first, later = (at.measures for at in perfect_in_gusts.distributions)
+    assert later.two_modes is None
+    assert first.two_modes.weaker_mass == pytest.approx(first.two_modes.weaker_mass_of_truth, abs=0.03)
+    assert first.two_modes.between == 0
+    value = perfect_in_gusts.value
+    assert value.model.rank_correlation > 0.7
+    assert value.model.rank_correlation == pytest.approx(value.attainable.rank_correlation, abs=0.1)
+    assert perfect_in_gusts.value.model.regret < 0.1
+    found = perfect_in_gusts.exploitation
+    assert abs(found.excess) < 0.1 * np.mean(found.realised)
+
+
+def test_diagnoses_repeat():
+    few = {"windows": 5, "particles": 19, "true_samples": 3, "states": 1, "candidates": 4}
+    first, again = diagnose("gust", few), diagnose("gust", few)
+    assert first.distributions == again.distributions
+    assert (first.value, first.exploitation) == (again.value, again.exploitation)
+    assert diagnose("gust", {**few, "seed": 2}).exploitation != first.exploitation
+
+
+def narrowed(prediction):
+    middle = prediction.obs.mean(dim=2, keepdim=True)
+    return Prediction(middle + 0.2 * (prediction.obs - middle), prediction.reward)
+
+
+def test_a_narrow_model_is_found_out(perfect_in_gusts):
+    narrow = diagnose("gust", {"states": 1, "candidates": 2}, predicting=narrowed)
+    for at, honest in zip(narrow.distributions, perfect_in_gusts.distributions, strict=True):
+        assert max(at.measures.spread_skill) < 0.4
+        assert at.measures.mean_coverage[-1] < 0.6
+        assert at.measures.energy_distance > 4 * at.measures.energy_distance_standard_error
+        assert at.measures.energy_score > honest.measures.energy_score
+    assert narrow.distributions[0].measures.two_modes.between > 0.9
+    assert curve(narrow, "model") == pytest.approx(curve(perfect_in_gusts, "model"), rel=0.15)
+
+
+def test_a_model_that_ignores_actions_is_found_out():
+    deaf = diagnose(acting=torch.zeros_like)
+    assert deaf.actions.ratio == pytest.approx(1, abs=1e-6)
+    assert deaf.value.model.regret > 0.2
+    assert np.isnan(deaf.value.model.rank_correlation), "all its predictions of one state are equal"
+
+
+def test_a_model_that_wants_the_opposite_is_found_out(perfect):
+    liar = diagnose(predicting=lambda prediction: Prediction(prediction.obs, -prediction.reward))
+    assert liar.value.model.rank_correlation == pytest.approx(-1)
+    assert liar.value.model.elite_overlap == 0
+    assert liar.value.model.regret > 1
+    assert np.mean(liar.exploitation.realised) < np.mean(perfect.exploitation.realised)
+
+
+def test_a_boaster_is_exploited():
+    boaster = diagnose(predicting=lambda prediction: Prediction(prediction.obs, prediction.reward + 1))
+    assert boaster.exploitation.excess == pytest.approx(4)  # 1 for each of the steps of a plan
+    assert boaster.value.model.rank_correlation == pytest.approx(1)
+
+
+def test_situations_of_which_the_prediction_diverges_are_left_out_and_counted():
+    def diverging(prediction):
+        far = prediction.obs[..., :1].abs() > prediction.obs[..., :1].abs().median()
+        return Prediction(torch.where(far, torch.inf, prediction.obs), prediction.reward)
+
+    answers = diagnose(predicting=diverging)
+    assert answers.diverged > 0
+    assert answers.situations + answers.diverged == 64
+    assert any("left out" in line for line in cautions(answers))
+
+
+def test_nothing_finite_is_refused():
+    with pytest.raises(ValueError, match="64 of 64 predictions are not finite"):
+        diagnose(predicting=lambda p: Prediction(p.obs * torch.nan, p.reward))
+
+
+def test_returns_that_are_never_finite_say_so():
+    answers = diagnose(predicting=lambda p: Prediction(p.obs, p.reward * torch.nan))
+    assert answers.exploitation is None
+    assert ("exploitation", "the model or the simulation diverges whatever is done") in [
+        (missing.question, missing.reason) for missing in answers.unmeasured
+    ]
+    assert returns_figure(answers)
+
+
+def test_a_wrong_world_is_noticed():
+    material, groups = record(world("gust"))
+    with open_truth(world(), threads=1) as truth:
+        settings = DiagnoseSettings(**SETTINGS)
+        answers = ask(Dressed(truth.observer), material, groups, truth, settings, members=1, device=CPU)
+    assert answers.replay_error > 0.05
+    assert any("not that of the recording" in line for line in cautions(answers))
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("payload", "payload"), ("sensor", "sensors"), ("gust", None)])
+def test_what_the_simulator_knows_and_no_observation_shows_is_said(name, hidden):
+    found = world(name).hidden
+    assert (found is None) if hidden is None else (hidden in found)
+
+
+class Toy:
+    """o' = o + a on the first entries; P particles in groups of members that differ by how far out o is."""
+
+    history, chunk, spec = 1, 1, Spec(3, 2, 0.0)
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        moved = actions.cumsum(dim=2).unsqueeze(2).expand(-1, -1, particles, -1, -1)
+        start = history.obs[:, -1, None, None, None]
+        obs = start + torch.nn.functional.pad(moved, (0, 1))
+        sign = torch.where(torch.arange(particles) < particles // 2, 1.0, -1.0).view(-1, 1, 1)
+        return Prediction(obs + sign * start.abs(), obs[..., 0])
+
+
+@pytest.fixture
+def toy_material(linear_episodes):
+    return Material(Path("toy.hdf5"), None, tuple(linear_episodes[:2]), tuple(linear_episodes[2:]), "for tests")
+
+
+def test_disagreement_that_grows_with_strangeness_tells_it(toy_material):
+    settings = DiagnoseSettings(**{**SETTINGS, "windows": 40, "particles": 20, "horizon": 2})
+    answers = ask(Toy(), toy_material, single_entries(3), None, settings, members=2, device=CPU)
+    assert answers.uncertainty.auroc_of_strange > 0.9
+    assert answers.uncertainty.members == 2
+    assert {missing.question for missing in answers.unmeasured} == {
+        "distance to the true distribution",
+        "value",
+        "exploitation",
+    }
+    assert "no task is known" in answers.unmeasured[0].reason
+    assert answers.distributions[0].measures.energy_distance is None
+    assert "warns" in " ".join(cell for table in tables(answers) for row in table.rows for cell in row)
+    assert "standard deviations" in verdict(answers)
+    assert returns_figure(answers), "also with nothing to show"
+    assert len(example_figure(answers.example, ["a", "b", "c"]).axes) == 3
+
+
+def test_equal_members_do_not_disagree():
+    samples = torch.randn(4, 1, 2, 3, generator=rng()).expand(-1, 6, -1, -1)
+    assert member_disagreement(samples, 3, torch.ones(3)).tolist() == [0.0] * 4
+
+
+def test_strange_situations_lie_beyond_the_data(toy_material):
+    situations = draw_situations(toy_material.measured, history=2, horizon=3, count=20, device=CPU, rng=rng())
+    data_range = torch.tensor([7.0, 0.0, 9.0])
+    moved = beyond_range(situations, data_range, rng=rng()).history.obs - situations.history.obs
+    assert (moved[:, 0] - moved[:, 1]).abs().max() < 1e-5, "both frames alike"
+    assert moved[:, :, 1].abs().max() == 0, "what never varies stays"
+    assert sorted(set(moved[:, 0].abs().sum(dim=1).round().tolist())) == [7.0, 9.0]
+    with pytest.raises(ValueError, match="data_range is 0"):
+        beyond_range(situations, torch.zeros(3), rng=rng())
+
+
+def test_the_linear_model_is_exact_in_a_linear_world(toy_material):
+    linear = LinearModel.fit(toy_material.fitted)
+    episode = toy_material.measured[0]
+    predicted = linear.rollout(torch.from_numpy(episode.obs[:1]), torch.from_numpy(episode.actions[None]))
+    assert torch.allclose(predicted[0].float(), torch.from_numpy(episode.obs[1:]), atol=1e-3)
+
+
+def test_sampling_in_slices_and_true_samples_agree(monkeypatch):
+    material, _ = record(world())
+    situations = draw_situations(material.measured, history=1, horizon=4, count=5, device=CPU, rng=rng())
+    with open_truth(world(), threads=1) as truth:
+        whole = sample_model(truth.observer, situations, 3, particles=2, rng=rng())
+        monkeypatch.setattr("drift_wm.diagnosis.situations.MAX_ROWS", 4)
+        states, actions = situations.history.physics, situations.actions[:, :3]
+        assert torch.equal(whole, true_samples(truth.observer, states, actions, samples=2, rng=rng()))
+        with pytest.raises(ValueError, match=r"steps is 5.*at most 4"):
+            sample_model(Dressed(truth.observer), situations, 5, particles=2, rng=rng())
+    assert torch.allclose(whole[:, 0], situations.future[:, :3], atol=1e-4)
+
+
+def test_states_that_some_episodes_lack_are_not_used():
+    material, groups = record(world())
+    first, second = material.measured
+    without = Episode(second.obs, second.actions, second.rewards, terminated=False)
+    mixed = Material(material.file, None, material.fitted, (first, without), "")
+    settings = DiagnoseSettings(**SETTINGS)
+    with open_truth(world(), threads=1) as truth:
+        model = Toy()
+        model.spec, model.history = truth.observer.spec, 1
+        model.rollout = lambda history, actions, *, particles, rng, independent=False: Prediction(
+            history.obs[:, :, None, None].expand(-1, actions.shape[1], particles, actions.shape[2], -1),
+            torch.zeros(*actions.shape[:2], particles, actions.shape[2]),
+        )
+        answers = ask(model, mixed, groups, truth, settings, members=1, device=CPU)
+    assert "does not hold the simulator's states" in answers.unmeasured[-1].reason
+    assert curve(answers, "model") == pytest.approx(curve(answers, "persistence"), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "chunk", "match"),
+    [(Spec(4, 2, 0.0), 2, r"sizes \(3, 2\), the model expects \(4, 2\)"), (Spec(3, 2, 0.0), 41, "chunk of 41")],
+)
+def test_material_that_does_not_fit_the_model_is_refused(toy_material, spec, chunk, match):
+    model = Toy()
+    model.spec, model.chunk = spec, chunk
+    with pytest.raises(ValueError, match=match):
+        ask(model, toy_material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+
+
+def test_groups_name_the_entries():
+    groups = (Group("position", 0, 3), Group("height", 3, 4))
+    assert entry_names(groups) == ("position[0]", "position[1]", "position[2]", "height")
+    assert entry_names(single_entries(2)) == ("obs[0]", "obs[1]")
+
+
+@given(st.integers(1, 500))
+def test_steps_double_up_to_the_horizon(horizon):
+    steps = doubling_steps(horizon)
+    assert steps[0] == 1
+    assert steps[-1] == horizon
+    assert list(steps) == sorted(set(steps))
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_numbers_are_short_words(value):
+    assert number(value) in ("undefined", "infinite") or "e+" not in number(value)
+
+
+def test_plans_that_diverge_in_the_simulator_are_left_out():
+    material, groups = record(world())
+    with open_truth(world(), threads=1) as truth:
+        broken = Dressed(truth.judge, predicting=lambda p: Prediction(p.obs, p.reward * torch.nan))
+        evil = Truth(truth.observer, broken, gust=0.0)
+        settings = DiagnoseSettings(**SETTINGS)
+        answers = ask(Dressed(truth.observer), material, groups, evil, settings, members=1, device=CPU)
+    assert answers.value is None
+    assert answers.exploitation is None
+    assert {missing.question for missing in answers.unmeasured} == {"uncertainty", "value", "exploitation"}
+
+
+def test_states_in_which_the_simulation_diverges_are_counted():
+    true = torch.tensor([[1.0, 2.0, 3.0], [1.0, torch.nan, 3.0]])
+    measured = measure_value(Returns(true.nan_to_num(), true, true), horizon=5)
+    assert (measured.states, measured.diverged) == (1, 1)
+    assert measured.model == measured.attainable

@@ -1,0 +1,76 @@
+"""Ensembles: who makes which sample, and that nothing else changes."""
+
+import pytest
+import torch
+
+from drift_wm.generators import Ensemble, GeneratorConfig, make_generator, sample_scores
+
+
+def make(name: str = "drifting", members: int = 3, **kwargs) -> Ensemble:
+    config = GeneratorConfig(name=name, width=16, depth=2, noise_size=2, members=members, **kwargs)
+    generator = make_generator(config, 3, 2, blocks=1, rng=torch.Generator().manual_seed(0))
+    assert isinstance(generator, Ensemble)
+    return generator
+
+
+def test_members_differ_and_one_alone_is_no_ensemble():
+    first, second, third = (member.state_dict() for member in make().each())
+    name = "backbone.output.weight"
+    assert not torch.equal(first[name], second[name])
+    assert not torch.equal(second[name], third[name])
+    config = GeneratorConfig(width=16, depth=2, noise_size=2)
+    alone = make_generator(config, 3, 2, blocks=1, rng=torch.Generator().manual_seed(0))
+    assert not isinstance(alone, Ensemble)
+    assert torch.equal(alone.state_dict()[name], first[name])
+
+
+@pytest.mark.parametrize(("particles", "groups"), [(6, (2, 2, 2)), (7, (3, 2, 2)), (2, (1, 1, 0)), (1, (1, 0, 0))])
+def test_samples_come_from_members_in_contiguous_groups(particles, groups):
+    ensemble = make()
+    c, z = torch.randn(5, 1, 3), torch.randn(1, particles, 2)
+    found = ensemble.sample(c, z)
+    assert found.shape == (5, particles, 2)
+    parts = zip(ensemble.each(), z.split(groups, dim=1), strict=True)
+    torch.testing.assert_close(found, torch.cat([member.sample(c, part) for member, part in parts], dim=1))
+    own = torch.randn(5, particles, 3)  # a condition for each particle
+    parts = zip(ensemble.each(), own.split(groups, dim=1), z.split(groups, dim=1), strict=True)
+    expected = torch.cat([member.sample(known, part) for member, known, part in parts], dim=1)
+    torch.testing.assert_close(ensemble.sample(own, z), expected)
+
+
+def test_an_ensemble_of_point_masses_is_stochastic():
+    ensemble = make("regression")
+    y = ensemble.sample(torch.randn(1, 1, 3), torch.zeros(1, 6, 2))
+    assert ensemble.stochastic
+    assert torch.equal(y[:, 0], y[:, 1])
+    assert not torch.allclose(y[:, 0], y[:, 2])
+
+
+def test_the_loss_is_the_mean_of_the_members():
+    ensemble = make("gaussian")
+    c, y, rng = torch.randn(8, 3), torch.randn(8, 2), torch.Generator()
+    expected = sum(member.loss(c, y, rng=rng) for member in ensemble.each()) / 3
+    torch.testing.assert_close(ensemble.loss(c, y, rng=rng), expected)
+
+
+def test_members_of_a_drifting_ensemble_meet_noise_of_their_own():
+    ensemble = make()
+    first, second, _ = ensemble.each()
+    second.load_state_dict(first.state_dict())
+    ensemble.loss(torch.randn(8, 3), torch.randn(8, 2), rng=torch.Generator().manual_seed(0)).backward()
+    assert not torch.equal(first.backbone.output.weight.grad, second.backbone.output.weight.grad)
+
+
+def test_phases_and_steps_are_those_of_the_members():
+    ensemble = make("distilled", steps=4)
+    assert (ensemble.nfe, ensemble.rebases_output, ensemble.noise_size) == (4, False, 2)
+    assert ensemble.begin_step(11, 12) > 0
+    assert ensemble.nfe == 1
+    flow = make("flow", steps=4)
+    flow.set_sampling_steps(7)
+    assert [member.nfe for member in flow.each()] == [7, 7, 7]
+
+
+def test_scores_take_an_ensemble():
+    measured = sample_scores(make("regression"), torch.randn(8, 3), torch.randn(8, 2), rng=torch.Generator(), samples=6)
+    assert float(measured["spread"]) > 0
