@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -59,8 +61,11 @@ def make_field(config: GeneratorConfig, blocks: int = 1) -> Field:
     """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole."""
     match config.field:
         case "energy":
-            return lambda x, positives: energy_field(
-                x, positives, exponent=config.exponent, smoothing=config.smoothing, blocks=blocks
+            return partial(
+                energy_field,
+                exponent=config.exponent,
+                smoothing=config.smoothing,
+                blocks=blocks,
             )
         case "kernel":
             return blockwise(kernel_field, blocks)

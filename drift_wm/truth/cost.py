@@ -25,11 +25,12 @@ SHAPES = {
 
 def cost_rows(settings: TruthSettings) -> list[Row]:
     """Median milliseconds of a training step on one thread, and their ratio to regression's."""
+    names = [name for name in RIVALS if name in settings.rivals or name == "regression"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = []
     for case, (condition_size, output_size, blocks) in SHAPES.items():
-        steppers = {name: _stepper(name, condition_size, output_size, blocks, settings.width) for name in RIVALS}
+        steppers = {name: _stepper(name, condition_size, output_size, blocks, settings.width) for name in names}
         times: dict[str, list[float]] = {name: [] for name in steppers}
         for repeat in range(_REPEATS + 1):
             for name, step in steppers.items():
@@ -48,7 +49,7 @@ def cost_rows(settings: TruthSettings) -> list[Row]:
 
 
 def _stepper(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
-    """One step of training on a fixed batch, with everything that the loop does."""
+    """One step of training on a fixed batch: loss, gradient, clipping, update."""
     rng = torch.Generator().manual_seed(0)
     generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()

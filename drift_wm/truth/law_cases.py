@@ -22,12 +22,12 @@ from drift_wm.truth.laws import (
     draw_conditions,
     draw_outcomes,
 )
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rivals import LEARNING_RATE, RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_generator
 
-_POSITIONS, _SAMPLES = 128, 512
+_POSITIONS, _SAMPLES = 64, 256
 _MEASURING_SEED = 1_000_000  # apart from the training seeds
 _STDS = (DETERMINISTIC_STD, GAUSSIAN_STD)
 
@@ -43,11 +43,11 @@ def law_rows(name: str, seed: int, settings: TruthSettings) -> list[Row]:
         rng=torch.Generator().manual_seed(seed),
     )
     start = time.perf_counter()
-    config = TrainingConfig(learning_rate=rival.learning_rate)
-    generator = train_generator(generator, _draw, config, steps=settings.steps, seed=seed)
+    config = TrainingConfig(learning_rate=LEARNING_RATE)
+    generator = train_generator(generator, _draw, config, steps=2 * settings.steps, seed=seed)
     seconds = time.perf_counter() - start
     rows = []
-    for steps in rival.sampling_steps:
+    for steps in rival.law_sampling_steps:
         generator.set_sampling_steps(steps)
         for law, case in enumerate(LAWS):
             metrics = {**_measure(generator, law, seed), "train_seconds": seconds}

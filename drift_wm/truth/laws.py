@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 LAWS = ("near-deterministic", "gaussian", "two modes 50/50", "two modes 80/20")
 SHARES = (0.7, 0.1, 0.1, 0.1)
 """How often each law is met in training: most of a robot's world is almost deterministic."""

@@ -21,7 +21,8 @@ class Row:
     @property
     def label(self) -> str:
         """The generator, with its steps where there are several to compare."""
-        return f"{self.generator} {self.nfe}" if self.generator in ("diffusion", "flow") else self.generator
+        several = self.generator in ("diffusion", "flow") and self.nfe > 0  # 0: a row that is not about samples
+        return f"{self.generator} {self.nfe}" if several else self.generator
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

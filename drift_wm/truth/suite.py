@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -19,13 +20,14 @@ from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
 from drift_wm.truth.risk_case import PLANNING, SIMULATOR, risk_rows
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts
-from drift_wm.truth.world_cases import DETERMINISTIC, STOCHASTIC, Case, collect_case, world_rows
+from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
 
 TABLES = "tables.md"
-_CASES = {case.name: case for case in (*STOCHASTIC, *DETERMINISTIC, RISK_CASE)}
+_CASES = {case.name: case for case in (*STOCHASTIC, *DETERMINISTIC, *CHUNKS, RISK_CASE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +92,39 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _data_units(settings: TruthSettings) -> list[Unit]:
-    """Longest first."""
-    wanted = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "risk": (RISK_CASE,)}
-    return [
-        Unit("data", case.name, "", 0) for part, cases in wanted.items() if part in settings.parts for case in cases
-    ]
+    """One for each world, which several cases may share."""
+    wanted = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
+    cases = {
+        training_file(case, Path()): case for part, cases in wanted.items() if part in settings.parts for case in cases
+    }
+    return [Unit("data", case.name, "", 0) for case in cases.values()]
 
 
 def _model_units(settings: TruthSettings) -> Iterator[Unit]:
     """Seed by seed, so that a table with one seed everywhere is there early."""
-    for number, seed in enumerate(settings.law_seeds if "laws" in settings.parts else []):
-        for name in settings.rivals:
-            yield Unit("laws", "", name, seed)
-        del number
     for seed in settings.seeds:
-        for part, cases in (("stochastic", STOCHASTIC), ("deterministic", DETERMINISTIC)):
-            rivals = settings.rivals if part == "stochastic" else [r for r in settings.rivals if r in _MEAN_RIVALS]
+        first = seed == settings.seeds[0]
+        in_worlds = [name for name in _trained(settings, first) if not RIVALS[name].only_laws]
+        for part, cases, names in (
+            ("stochastic", STOCHASTIC, in_worlds),
+            ("deterministic", DETERMINISTIC, [name for name in in_worlds if name in _MEAN_RIVALS]),
+            ("chunks", CHUNKS, ["drifting"] * first),
+            ("risk", (RISK_CASE,), [name for name in PLANNING if name in settings.rivals] + [SIMULATOR] * first),
+        ):
             for case in cases if part in settings.parts else ():
-                for name in rivals:
-                    yield Unit(part, case.name, name, seed)
-        if "risk" in settings.parts:
-            for name in PLANNING:
-                if name in settings.rivals or name == SIMULATOR:
-                    yield Unit("risk", RISK_CASE.name, name, seed)
+                yield from (Unit(part, case.name, name, seed) for name in names)
+    for seed in settings.law_seeds if "laws" in settings.parts else ():
+        names = settings.rivals if seed == settings.law_seeds[0] else [n for n in settings.rivals if n in _LAW_RIVALS]
+        yield from (Unit("laws", "", name, seed) for name in names)
 
 
-_MEAN_RIVALS = ("drifting", "regression", "gaussian")
+def _trained(settings: TruthSettings, first_seed: bool) -> list[str]:
+    return [name for name in settings.rivals if first_seed or RIVALS[name].every_seed]
+
+
+_LAW_RIVALS = ("drifting", "diffusion")
+"""Trained with every seed on the known laws, where the claim is about these two."""
+_MEAN_RIVALS = ("drifting", "regression")
 """Where the world is deterministic the question is what a distribution costs, not who has the best one."""
 
 
@@ -131,9 +140,7 @@ def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: C
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
     workers = settings.workers or os.cpu_count() or 1
-    pool = ProcessPoolExecutor(
-        min(workers, len(left)), mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    )
+    pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context, initializer=_start_worker)
     try:
         futures: dict[Future[None], Unit] = {pool.submit(_do_one, unit, settings, folder): unit for unit in left}
         for future in as_completed(futures):
@@ -145,6 +152,12 @@ def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: C
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def _start_worker() -> None:
+    """One thread, and no progress bars beside the parent's; errors travel with their futures."""
+    torch.set_num_threads(1)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
 
 
 def _do_one(unit: Unit, settings: TruthSettings, folder: Path) -> None:
@@ -165,5 +178,4 @@ def _rows_of(unit: Unit, settings: TruthSettings, folder: Path) -> list[Row]:
             return risk_rows(unit.generator, unit.seed, folder, settings)
         case "cost":
             return cost_rows(settings)
-    case_of: Case = _CASES[unit.case]
-    return world_rows(case_of, unit.generator, unit.seed, folder, settings)
+    return world_rows(unit.part, _CASES[unit.case], unit.generator, unit.seed, folder, settings)

@@ -15,7 +15,7 @@ from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
 from drift_wm.train import scales_of
 from drift_wm.training import Trainer, TrainingConfig
-from drift_wm.truth.rivals import Rival
+from drift_wm.truth.rivals import LEARNING_RATE, Rival
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
@@ -54,7 +54,7 @@ def train_world_model(
     """A rival's world model of a data set."""
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
     config = WorldModelConfig(chunk=chunk, generator=rival.of_width(width))
-    trainer = Trainer(spec, config, TrainingConfig(learning_rate=rival.learning_rate, log_every=steps), seed=seed)
+    trainer = Trainer(spec, config, TrainingConfig(learning_rate=LEARNING_RATE, log_every=steps), seed=seed)
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
     trainer.train_round(Windows(episodes, history=1, chunk=chunk), steps)
     return trainer.world_model.eval()

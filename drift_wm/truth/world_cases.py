@@ -32,6 +32,7 @@ _HELD_OUT_SEED = 900_000
 _HELD_OUT_EPISODES = 10
 _AT_ONCE = 10  # environments acted in together
 _FARTHEST = 100.0  # standard deviations
+_MEAN_OF = 32  # samples that make a predicted mean
 NEAR, FAR = 10, 20
 """Decisions ahead, besides one, at which distributions and errors are measured."""
 
@@ -63,6 +64,14 @@ DETERMINISTIC = (
 )
 
 
+CHUNKS = tuple(
+    _case(f"{name}, k = {k}", task, "none", k)
+    for name, task in (("cartpole", "cartpole-swingup"), ("walker", "walker-walk"))
+    for k in (1, 5, 10)
+)
+"""How many steps one evaluation should predict."""
+
+
 def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
     """Record the episodes of a case, and true samples of its held-out situations where it is stochastic."""
     env = make_env(case.world.task, case.world.env)
@@ -82,7 +91,7 @@ def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
         torch.save({"samples": samples, "ways": ways}, _truth_file(case, folder))
 
 
-def world_rows(case: Case, name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
+def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
     """Train one rival on a case's recorded episodes and measure it; a row for each number of sampling steps."""
     rival, episodes = RIVALS[name], read_episodes(str(training_file(case, folder)))
     start = time.perf_counter()
@@ -92,21 +101,18 @@ def world_rows(case: Case, name: str, seed: int, folder: Path, settings: TruthSe
     rows = []
     for steps in rival.sampling_steps:
         model.generator.set_sampling_steps(steps)
-        metrics = _errors(model, situations, statistics, settings) | {"train_seconds": seconds}
+        metrics = _errors(model, situations, statistics) | {"train_seconds": seconds}
         if case in STOCHASTIC:
             truth = torch.load(_truth_file(case, folder), weights_only=True)
             metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
-        part = "stochastic" if case in STOCHASTIC else "deterministic"
         rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
     return rows
 
 
-def _errors(
-    model: LearnedWorldModel, situations: Situations, statistics: Statistics, settings: TruthSettings
-) -> dict[str, float]:
+def _errors(model: LearnedWorldModel, situations: Situations, statistics: Statistics) -> dict[str, float]:
     """Errors of the mean, in deviations of one-step changes and of observations; spread where the world has none."""
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
-    samples = sample_model(model, situations, FAR, particles=settings.samples, rng=rng)
+    samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
     diverged = float((~samples.isfinite()).any(dim=-1).double().mean())
     samples = _bounded(samples, statistics)
     difference = samples.mean(dim=1) - situations.future[:, :FAR]
@@ -132,16 +138,13 @@ def _distribution(
     samples = _bounded(sample_model(model, situations, NEAR, particles=truth.shape[1], rng=rng), statistics)
     now, change, obs = situations.history.obs[:, -1:], statistics.changes.std[0], statistics.obs.std
     x, y = (samples[:, :, 0] - now) / change, (truth[:, :, 0] - now) / change
-    metrics = {
-        "energy_distance": float(energy_distance(x, y).mean()),
-        "energy_distance_10": float(energy_distance(samples[:, :, -1] / obs, truth[:, :, -1] / obs).mean()),
-    }
-    if model.generator.stochastic:
-        entries, outcomes = _entries(x), _entries(y)
-        metrics |= {
-            "spread_skill": float(spread_skill(entries, outcomes)[0]),
-            "coverage_90": float(coverage(entries, outcomes, 0.9)[0]),
-        }
+    metrics: dict[str, float] = {}
+    for suffix, predicted, true in (("", x, y), ("_10", samples[:, :, -1] / obs, truth[:, :, -1] / obs)):
+        metrics[f"energy_distance{suffix}"] = float(energy_distance(predicted, true).mean())
+        if model.generator.stochastic:
+            entries, outcomes = _entries(predicted), _entries(true)
+            metrics[f"spread_skill{suffix}"] = float(spread_skill(entries, outcomes)[0])
+            metrics[f"coverage_90{suffix}"] = float(coverage(entries, outcomes, 0.9)[0])
     if ways is not None:
         places = (ways - now) / change
         metrics |= {
@@ -210,4 +213,5 @@ def _truth_file(case: Case, folder: Path) -> Path:
 
 
 def _slug(case: Case) -> str:
-    return case.name.replace(", ", "-")
+    """Cases of one world share its data."""
+    return f"{case.world.task}-{case.world.env.disturbance.name}"

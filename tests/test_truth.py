@@ -1,0 +1,241 @@
+"""`drift-wm truth` as a whole: what is asked, which units that makes, and how a stopped comparison goes on."""
+
+import json
+from concurrent.futures import Future
+
+import pytest
+
+from drift_wm.cli import main
+from drift_wm.run_folder import RunFolder
+from drift_wm.truth import suite
+from drift_wm.truth.risk_case import PLANNING, SIMULATOR
+from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rows import Row
+from drift_wm.truth.settings import PARTS, TruthSettings
+from drift_wm.truth.suite import Unit, read_rows, truth
+from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
+
+VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"parts": ["law"]}, r"parts=\['law'\]: expected some of 'laws', 'stochastic'"),
+        ({"parts": []}, "parts="),
+        ({"rivals": ["drift"]}, r"rivals=\['drift'\]: expected some of 'drifting', 'regression'"),
+        ({"rivals": []}, "rivals="),
+        ({"steps": 0}, "steps=0: expected an integer of at least 1"),
+        ({"width": 0}, "width=0"),
+        ({"episodes": 0}, "episodes=0"),
+        ({"states": -1}, "states=-1"),
+        ({"samples": 18}, "samples=18: expected at least 19"),
+        ({"transitions": 4999}, "transitions=4999: expected at least 5000"),
+        ({"workers": -1}, "workers=-1"),
+        ({"seeds": []}, r"seeds=\[\]: expected at least one"),
+        ({"law_seeds": []}, r"law_seeds=\[\]"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        TruthSettings(**asked)
+
+
+def test_smallest_settings_are_taken():
+    settings = TruthSettings(steps=1, width=1, states=1, samples=19, transitions=5000, episodes=1, seeds=[0])
+    assert settings.parts == list(PARTS)
+    assert settings.rivals == list(RIVALS)
+
+
+def units(**asked):
+    return list(suite._model_units(TruthSettings(**asked)))
+
+
+def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
+    found = units(parts=["stochastic"], seeds=[3, 1])
+    assert {unit.case for unit in found} == {case.name for case in STOCHASTIC}
+    by_seed = {seed: {unit.generator for unit in found if unit.seed == seed} for seed in (3, 1)}
+    assert by_seed[3] == set(RIVALS) - set(VARIANTS)
+    assert by_seed[1] == {"drifting", "regression", "gaussian", "diffusion"}
+    assert [unit.seed for unit in found] == [3] * 8 * 3 + [1] * 4 * 3, "seed by seed"
+
+
+def test_variants_of_drifting_are_compared_on_known_laws_alone():
+    found = units(parts=["laws"], law_seeds=[5, 6])
+    first, second = ([unit.generator for unit in found if unit.seed == seed] for seed in (5, 6))
+    assert first == list(RIVALS)
+    assert second[0] == "drifting"
+    assert "diffusion" in second
+    assert not set(VARIANTS) & set(second)
+    everywhere = [unit for unit in units() if unit.generator in VARIANTS]
+    assert {unit.part for unit in everywhere} == {"laws"}
+
+
+def test_other_parts_ask_what_they_are_about():
+    found = units(seeds=[1, 2])
+    deterministic = [unit for unit in found if unit.part == "deterministic"]
+    assert {unit.generator for unit in deterministic} == {"drifting", "regression"}
+    assert len(deterministic) == 2 * 2 * len(DETERMINISTIC)
+    chunks = [unit for unit in found if unit.part == "chunks"]
+    assert {(unit.generator, unit.seed) for unit in chunks} == {("drifting", 1)}
+    assert [unit.case for unit in chunks] == [case.name for case in CHUNKS]
+    risk = [(unit.generator, unit.seed) for unit in found if unit.part == "risk"]
+    assert risk == [*((name, 1) for name in PLANNING), (SIMULATOR, 1), *((name, 2) for name in PLANNING)]
+
+
+def test_only_rivals_that_were_asked_for_are_trained():
+    found = units(parts=["laws", "stochastic", "risk"], rivals=["flow", "regression"], seeds=[1], law_seeds=[1])
+    assert {unit.generator for unit in found} == {"flow", "regression", SIMULATOR}
+
+
+def test_data_are_collected_once_for_each_world():
+    collected = suite._data_units(TruthSettings())
+    worlds = {
+        (suite._CASES[unit.case].world.task, suite._CASES[unit.case].world.env.disturbance.name) for unit in collected
+    }
+    assert len(collected) == len(worlds) == len(STOCHASTIC) + len(DETERMINISTIC) + 1
+    assert suite._data_units(TruthSettings(parts=["laws", "cost"])) == []
+    assert [unit.case for unit in suite._data_units(TruthSettings(parts=["risk"]))] == ["point mass at the edge"]
+
+
+def test_every_unit_has_a_file_of_its_own(tmp_path):
+    everything = [*units(), *suite._data_units(TruthSettings()), Unit("cost", "", "", 0)]
+    files = {unit.file(tmp_path).name for unit in everything}
+    assert len(files) == len(everything)
+    assert not any(character in name for name in files for character in " ,/")
+
+
+def test_every_unit_is_done_by_its_part(tmp_path, monkeypatch):
+    settings, asked = TruthSettings(), []
+    for name in ("collect_case", "law_rows", "risk_rows", "cost_rows", "world_rows"):
+        monkeypatch.setattr(suite, name, lambda *given, name=name: asked.append((name, *given)) or [])
+    for unit in (
+        Unit("data", "cartpole", "", 0),
+        Unit("laws", "", "flow", 2),
+        Unit("risk", "point mass at the edge", "gaussian", 3),
+        Unit("cost", "", "", 0),
+        Unit("chunks", "walker, k = 5", "drifting", 1),
+    ):
+        assert suite._rows_of(unit, settings, tmp_path) == []
+    assert asked == [
+        ("collect_case", suite._CASES["cartpole"], tmp_path, settings),
+        ("law_rows", "flow", 2, settings),
+        ("risk_rows", "gaussian", 3, tmp_path, settings),
+        ("cost_rows", settings),
+        ("world_rows", "chunks", suite._CASES["walker, k = 5"], "drifting", 1, tmp_path, settings),
+    ]
+
+
+class Process:
+    """A worker that can only be ended."""
+
+    terminated = False
+
+    def terminate(self):
+        self.terminated = True
+
+
+class Inline:
+    """A pool of processes that works in the caller's, one unit after the other."""
+
+    def __init__(self, workers, **_):
+        self.workers, self._processes, self.closed = workers, {1: Process()}, []
+        Inline.last = self
+
+    def submit(self, function, *given):
+        future = Future()
+        try:
+            future.set_result(function(*given))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **how):
+        self.closed.append(how)
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """The units that are done, in the caller's process, each with a row of its generator."""
+    done = []
+
+    def rows_of(unit, settings, folder):
+        done.append(unit)
+        if unit.generator == "regression" and settings.steps == 13:
+            raise RuntimeError("no luck")
+        return [] if unit.part == "data" else [Row(unit.part, "case", unit.generator, 1, unit.seed, {"ratio": 1.0})]
+
+    monkeypatch.setattr(suite, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(suite, "_rows_of", rows_of)
+    return done
+
+
+def test_units_are_done_once_and_kept(done, tmp_path):
+    settings = TruthSettings(parts=["chunks", "cost"], rivals=["drifting"], seeds=[1], workers=3)
+    rows = truth(settings, RunFolder(tmp_path))
+    assert [unit.part for unit in done] == ["data"] * 2 + ["chunks"] * len(CHUNKS) + ["cost"]
+    assert rows == read_rows(tmp_path)
+    assert Inline.last.workers == 3
+    assert Inline.last.closed == [{}]
+    first = list(done)
+    assert truth(settings, RunFolder(tmp_path)) == rows
+    assert done == first, "what is there is not done again"
+    next((tmp_path / "units").glob("chunks-walker*k_=_5-*")).unlink()
+    truth(settings, RunFolder(tmp_path))
+    assert [unit.case for unit in done[len(first) :]] == ["walker, k = 5"]
+    assert Inline.last.workers == 1, "no more processes than units"
+
+
+def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, tmp_path):
+    asked = {"parts": ["laws"], "rivals": ["drifting", "regression"], "law_seeds": [1]}
+    with pytest.raises(RuntimeError, match="no luck"):
+        truth(TruthSettings(**asked, steps=13), RunFolder(tmp_path))
+    assert Inline.last._processes[1].terminated
+    assert Inline.last.closed == [{"wait": False, "cancel_futures": True}]
+    assert not (tmp_path / "results.json").exists()
+    assert [row.generator for row in read_rows(tmp_path)] == ["drifting"]
+    done.clear()
+    truth(TruthSettings(**asked), RunFolder(tmp_path))
+    assert [unit.generator for unit in done] == ["regression"]
+
+
+def test_results_hold_settings_verdicts_and_rows(done, tmp_path):
+    settings = TruthSettings(parts=["cost"])
+    rows = truth(settings, RunFolder(tmp_path))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["command"] == "truth"
+    assert results["settings"]["parts"] == ["cost"]
+    assert results["rows"] == [row.as_dict() for row in rows]
+    assert results["verdicts"] == []
+    assert "### A training step" in (tmp_path / "tables.md").read_text()
+
+
+def test_from_the_command_line_with_processes_and_again(tmp_path, capsys, monkeypatch):
+    small = ["parts=[laws]", "steps=5", "width=8", "law_seeds=[1]", "rivals=[drifting]", "workers=1"]
+    arguments = ["truth", *small, f"run_dir={tmp_path}/run"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "std ratio" in out
+    assert out.splitlines()[-1] == f"{tmp_path}/run"
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["rows"][0]["case"] == "near-deterministic"
+    assert len(results["verdicts"]) == 2, "of the claims that drifting alone can bear out"
+    assert (tmp_path / "run" / "tables.md").read_text().startswith("### Known laws")
+    monkeypatch.setattr(suite, "ProcessPoolExecutor", None)
+    assert main(arguments) == 0, "nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [("rivals=[drift]", "'published field'"), ("parts=[law]", "'deterministic'"), ("sedes=[1]", "Did you mean seeds")],
+)
+def test_mistakes_are_named_before_anything_is_done(asked, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["truth", asked]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_with_a_comma_can_be_asked_for(capsys):
+    assert main(["truth", "--show", 'rivals=["drifting, exponent 1"]']) == 0
+    assert "- drifting, exponent 1\n" in capsys.readouterr().out
