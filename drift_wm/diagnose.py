@@ -18,8 +18,6 @@ from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.world import World, open_truth, world_of
 from drift_wm.evaluate import name_of, require_spec
-from drift_wm.generators.diffusion import DiffusionGenerator
-from drift_wm.generators.flow import FlowGenerator
 from drift_wm.learned import load_world_model
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.world_model import LearnedWorldModel
@@ -88,7 +86,7 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
     path = newest_checkpoint(Path(settings.checkpoint))
     checkpoint = load_checkpoint(path, device=device)
     model = load_world_model(checkpoint, device=device)
-    set_sampling_steps(model, settings.sampling_steps)
+    model.generator.set_sampling_steps(settings.sampling_steps)
     material = choose_material(
         Path(settings.data),
         Path(settings.checkpoint),
@@ -115,23 +113,6 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
     )
     folder.write_results(diagnosis.as_dict())
     return diagnosis
-
-
-def set_sampling_steps(model: LearnedWorldModel, steps: int) -> None:
-    """Let a diffusion or flow model take so many steps a sample; 0 changes nothing.
-
-    Raises:
-        ValueError: the generator takes a fixed number of steps.
-    """
-    if not steps:
-        return
-    for member in model.members:
-        if not isinstance(member, DiffusionGenerator | FlowGenerator):
-            raise ValueError(
-                f"sampling_steps={steps}: expected 0 for a model of generator {model.config.generator.name}, whose "
-                "number of steps is fixed; diffusion and flow take any"
-            )
-        member.steps = steps
 
 
 def _groups(model: LearnedWorldModel, material: Material, world: World | None) -> tuple[Group, ...]:

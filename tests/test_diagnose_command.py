@@ -11,7 +11,6 @@ import torch
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay
-from drift_wm.diagnose import set_sampling_steps
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.diagnosis.material import choose_material, run_of
@@ -104,7 +103,7 @@ def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
         (["obs_keys=[pose]"], "no array 'pose'"),
         (["task=cartpole-swingup"], "the checkpoint was trained for 3 observations"),
         (["task=carpole"], "the nearest are"),
-        (["sampling_steps=4"], "sampling_steps=4: expected 0.*drifting"),
+        (["sampling_steps=4"], "sampling_steps=4: expected 0.*only diffusion and flow"),
         (["particles=5"], "particles=5: expected an integer of at least 19"),
         (["partcles=50"], "Did you mean particles"),
         (["data="], "data='': expected a path"),
@@ -214,9 +213,9 @@ def test_groups_are_the_keys_of_a_file(tmp_path):
 def test_sampling_steps_replace_those_of_training(name):
     config = WorldModelConfig(generator=GeneratorConfig(name=name, width=16, members=2, steps=8))
     model = LearnedWorldModel(Spec(3, 2, 0.0), config, rng=torch.Generator().manual_seed(0))
-    set_sampling_steps(model, 0)
+    model.generator.set_sampling_steps(0)
     assert [member.nfe for member in model.members] == [8, 8]
-    set_sampling_steps(model, 3)
+    model.generator.set_sampling_steps(3)
     assert [member.nfe for member in model.members] == [3, 3]
 
 

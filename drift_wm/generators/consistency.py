@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import time_features, time_features_size
+from drift_wm.generators.denoising import DenoisingGenerator
+from drift_wm.nets import time_features
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 20.0
 """Noise levels, in standard deviations of the targets, which are standardised."""
@@ -18,21 +18,15 @@ _FEWEST, _MOST = 10, 320  # levels at the begin and end of a round, doubling in 
 _LOG_MEAN, _LOG_STD = -1.1, 2.0  # of the levels trained on
 
 
-class ConsistencyGenerator(ConditionalGenerator):
+class ConsistencyGenerator(DenoisingGenerator):
     """f(x + sigma e, sigma | c) = y at every noise level (Song & Dhariwal 2024, improved consistency training).
 
     Neighbouring levels with the same noise must agree; the lower one is the stopped target. A sample is f at the
     highest level, one network evaluation. Skip connections as in Song et al. 2023, appendix C, for unit variance.
     """
 
-    rebases_output = False
-
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
-        super().__init__(
-            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
-        )
-        self.noise_size = output_size
-        self.draws = config.siblings
+        super().__init__(condition_size, output_size, config=config, rng=rng)
         self.levels = _FEWEST
 
     def begin_step(self, done: int, steps: int) -> float:

@@ -8,43 +8,25 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import ConditionalMLP, time_features, time_features_size
+from drift_wm.generators.denoising import MultiStepGenerator
+from drift_wm.nets import ConditionalMLP, time_features
 
 LAST_TIME = 0.995
 """Where sampling starts. At 1 nothing is left of the data, and a prediction of the noise says nothing about them."""
 
 
-class DiffusionGenerator(ConditionalGenerator):
+class DiffusionGenerator(MultiStepGenerator):
     """p(y | c) by denoising x_t = alpha y + sigma e, with alpha = cos(pi t / 2) and sigma = sin(pi t / 2).
 
     The network predicts the noise e (Ho et al. 2020) or v = alpha e - sigma y (Salimans & Ho 2022), and reads the
     condition, x_t and features of t. Samples are DDIM's deterministic ones (Song et al. 2021), so that the noise z
-    (Y,) fixes a sample. The number of steps belongs to sampling alone: a trained model takes any.
+    (Y,) fixes a sample.
     """
 
-    rebases_output = False
-
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
-        super().__init__(
-            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
-        )
-        self.noise_size = output_size
-        self.steps = config.steps
-        """DDIM steps of a sample."""
-        self.draws = config.siblings
-        """Noise levels per positive and step of training: as many rows as the drifting generator has siblings."""
+        super().__init__(condition_size, output_size, config=config, rng=rng)
         self.predicts_noise = config.prediction == "eps"
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sample."""
-        return self.steps
-
-    def set_sampling_steps(self, steps: int) -> None:
-        """See `ConditionalGenerator.set_sampling_steps`."""
-        self.steps = steps or self.steps
 
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         """Conditions (B, C) with one positive each (B, Y) -> scalar."""

@@ -5,37 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from drift_wm.generators.base import ConditionalGenerator
-from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import time_features, time_features_size
+from drift_wm.generators.denoising import MultiStepGenerator
+from drift_wm.nets import time_features
 
 
-class FlowGenerator(ConditionalGenerator):
+class FlowGenerator(MultiStepGenerator):
     """p(y | c) by a velocity field along x_t = (1 - t) e + t y (Lipman et al. 2023, optimal-transport path).
 
-    The network predicts y - e from the condition, x_t and features of t. The noise z (Y,) is where the flow starts.
+    The network predicts y - e from the condition, x_t and features of t; a sample takes Euler steps.
     """
-
-    rebases_output = False
-
-    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
-        super().__init__(
-            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
-        )
-        self.noise_size = output_size
-        self.steps = config.steps
-        """Euler steps of a sample."""
-        self.draws = config.siblings
-        """Times per positive and step of training: as many rows as the drifting generator has siblings."""
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations per sample."""
-        return self.steps
-
-    def set_sampling_steps(self, steps: int) -> None:
-        """See `ConditionalGenerator.set_sampling_steps`."""
-        self.steps = steps or self.steps
 
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         """Conditions (B, C) with one positive each (B, Y) -> scalar."""

@@ -34,6 +34,7 @@ CASE = Case(
     "point mass at the edge",
     World("point_mass-easy", EnvSettings(action_repeat=20, disturbance=DisturbanceConfig(name="gust", strength=0.03))),
     chunk=1,
+    data_share=0.2,
 )
 SIMULATOR = "true simulator"
 PLANNING = ("drifting", "regression", "gaussian")

@@ -8,8 +8,8 @@ from typing import Any
 from drift_wm.generators import GeneratorConfig
 
 LEARNING_RATE = 8e-3
-"""For all. On gusty cartpole, 2,000 steps, drifting, regression, gaussian and diffusion were each better at 8e-3 than at
-4e-3; at 1.6e-2 three of them gained a little more, but on gusty walker drifting lost after ten steps."""
+"""For all. On gusty cartpole, 2,000 steps, drifting, regression, gaussian and diffusion were each better at 8e-3 than
+at 4e-3; at 1.6e-2 three of them gained a little more, but on gusty walker drifting lost after ten steps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ class Case:
     world: World
     chunk: int
     """Of the models: 1 where the law of a single step is the question, else the default."""
+    data_share: float = 1.0
+    """Of the settings' transitions: a small world needs fewer."""
 
 
 def _case(name: str, task: str, disturbance: str, chunk: int) -> Case:
@@ -75,7 +78,7 @@ CHUNKS = tuple(
 def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
     """Record the episodes of a case, and true samples of its held-out situations where it is stochastic."""
     env = make_env(case.world.task, case.world.env)
-    count = -(-settings.transitions // env.decisions_per_episode)
+    count = math.ceil(case.data_share * settings.transitions / env.decisions_per_episode)
     env.close()
     _record(case, training_file(case, folder), count, _SEED)
     _record(case, _held_out_file(case, folder), _HELD_OUT_EPISODES, _HELD_OUT_SEED)

@@ -1,0 +1,43 @@
+"""What the rivals share whose network reads a noised target and how noisy it is."""
+
+from __future__ import annotations
+
+import torch
+
+from drift_wm.generators.base import ConditionalGenerator
+from drift_wm.generators.config import GeneratorConfig
+from drift_wm.nets import time_features_size
+
+
+class DenoisingGenerator(ConditionalGenerator):
+    """A generator on a network of the condition, a noised y and features of the time or noise level.
+
+    Arguments as `ConditionalGenerator`. The noise z (Y,) is where a sample starts.
+    """
+
+    rebases_output = False
+
+    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
+        super().__init__(
+            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
+        )
+        self.noise_size = output_size
+        self.draws = config.siblings
+        """Noise levels per positive and step of training: as many rows as the drifting generator has siblings."""
+
+
+class MultiStepGenerator(DenoisingGenerator):
+    """One whose samples take steps. Their number belongs to sampling alone: a trained model takes any."""
+
+    def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
+        super().__init__(condition_size, output_size, config=config, rng=rng)
+        self.steps = config.steps
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        return self.steps
+
+    def set_sampling_steps(self, steps: int) -> None:
+        """See `ConditionalGenerator.set_sampling_steps`."""
+        self.steps = steps or self.steps
