@@ -23,6 +23,8 @@ class Rival:
     """The same on known laws."""
     every_seed: bool = True
     """False: trained with the first seed only, for orientation."""
+    laws: bool = True
+    """Compared on known laws."""
     only_laws: bool = False
     """Compared on known laws only: a variant of drifting, to show what a setting gives."""
 
@@ -38,7 +40,8 @@ def _variant(**settings: Any) -> Rival:
 RIVALS: dict[str, Rival] = {
     "drifting": Rival(GeneratorConfig("drifting")),
     "regression": Rival(GeneratorConfig("regression")),
-    "gaussian": Rival(GeneratorConfig("gaussian", members=5)),
+    "gaussian": Rival(GeneratorConfig("gaussian", members=5)),  # five times the parameters of the others but the next
+    "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), laws=False),
     "diffusion": Rival(GeneratorConfig("diffusion"), (5, 20, 100), (1, 50)),
     "flow": Rival(GeneratorConfig("flow"), (5, 20), (1, 20), every_seed=False),
     "consistency": Rival(GeneratorConfig("consistency"), every_seed=False),

@@ -114,7 +114,8 @@ def _model_units(settings: TruthSettings) -> Iterator[Unit]:
             for case in cases if part in settings.parts else ():
                 yield from (Unit(part, case.name, name, seed) for name in names)
     for seed in settings.law_seeds if "laws" in settings.parts else ():
-        names = settings.rivals if seed == settings.law_seeds[0] else [n for n in settings.rivals if n in _LAW_RIVALS]
+        first = seed == settings.law_seeds[0]
+        names = [name for name in settings.rivals if RIVALS[name].laws and (first or name in _LAW_RIVALS)]
         yield from (Unit("laws", "", name, seed) for name in names)
 
 
