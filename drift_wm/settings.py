@@ -86,7 +86,7 @@ class PlanningSettings(RunSettings):
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 1
-    """P, sampled futures of each candidate."""
+    """P, sampled futures of each candidate; 1: the one at the centre of the model's noise."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions executed while collecting."""
 

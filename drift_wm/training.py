@@ -36,7 +36,7 @@ class TrainingConfig:
 
     batch_size: int = 256
     """Windows per step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Peak of each round: AdamW rises over `warmup` steps, then falls by a cosine to `final_fraction` of it."""
     final_fraction: float = 0.01
     """The energy field has nearly constant length, so a model trained at a constant rate never settles."""

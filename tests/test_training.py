@@ -120,7 +120,8 @@ def test_lineage_names_each_parent(tmp_path, linear_episodes, small_model):
 
 
 def test_learning_rate_rises_then_falls_in_each_round(linear_episodes, small_model):
-    trainer, windows = make(small_model, linear_episodes, TrainingConfig(batch_size=4, warmup=4, log_every=1))
+    config = TrainingConfig(batch_size=4, warmup=4, log_every=1, learning_rate=1e-3)
+    trainer, windows = make(small_model, linear_episodes, config)
     for _ in range(2):
         rates = []
         trainer.train_round(windows, 20, on_step=lambda done, total, m, r=rates: r.append(m["learning_rate"]))
@@ -132,7 +133,8 @@ def test_learning_rate_rises_then_falls_in_each_round(linear_episodes, small_mod
 
 def test_the_learning_rate_falls_to_the_end_of_each_phase(linear_episodes):
     shape = WorldModelConfig(chunk=2, generator=GeneratorConfig(name="distilled", width=16, depth=2, steps=2))
-    trainer, windows = make(shape, linear_episodes, TrainingConfig(batch_size=4, warmup=0, log_every=1))
+    config = TrainingConfig(batch_size=4, warmup=0, log_every=1, learning_rate=1e-3)
+    trainer, windows = make(shape, linear_episodes, config)
     rates = []
     trainer.train_round(windows, 20, on_step=lambda done, total, m: rates.append(m["learning_rate"]))
     phase = [1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * i / 10))) for i in range(10)]

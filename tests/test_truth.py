@@ -56,14 +56,14 @@ def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
     assert {unit.case for unit in found} == {case.name for case in STOCHASTIC}
     by_seed = {seed: {unit.generator for unit in found if unit.seed == seed} for seed in (3, 1)}
     assert by_seed[3] == set(RIVALS) - set(VARIANTS)
-    assert by_seed[1] == {"drifting", "regression", "gaussian", "diffusion"}
-    assert [unit.seed for unit in found] == [3] * 8 * 3 + [1] * 4 * 3, "seed by seed"
+    assert by_seed[1] == {"drifting", "regression", "gaussian", "drifting ensemble", "diffusion"}
+    assert [unit.seed for unit in found] == [3] * 9 * 3 + [1] * 5 * 3, "seed by seed"
 
 
 def test_variants_of_drifting_are_compared_on_known_laws_alone():
     found = units(parts=["laws"], law_seeds=[5, 6])
     first, second = ([unit.generator for unit in found if unit.seed == seed] for seed in (5, 6))
-    assert first == list(RIVALS)
+    assert first == [name for name, rival in RIVALS.items() if rival.laws]
     assert second[0] == "drifting"
     assert "diffusion" in second
     assert not set(VARIANTS) & set(second)

@@ -167,7 +167,7 @@ def test_tables_stand_in_the_order_of_the_parts_and_claims_come_last():
     text = markdown([*stochastic(own=5.0), *laws()])
     places = [text.index(words) for words in ("### Known laws", "### Stochastic worlds", "### Claims", "* holds: std")]
     assert places == sorted(places)
-    assert "* FAILS: gust: energy distance below that of regression. Found: 5.000 against 2.000" in text
+    assert "* FAILS: gust: energy distance of drifting below that of regression. Found: 5.000 against 2.000" in text
     assert text.endswith("\n")
 
 

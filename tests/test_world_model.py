@@ -97,7 +97,7 @@ def test_rollout_of_an_ensemble_is_the_rollouts_of_its_members(name, members, pa
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
     found = model.rollout(past, actions, particles=particles, rng=rng(4))
     assert found.obs.shape == (2, 5, particles, 4, 3)
-    noise = torch.randn(2, 1, 1, particles, model.generator.noise_size, generator=rng(4))
+    noise = torch.randn(2, 1, 1, particles, model.generator.noise_size, generator=rng(4)) * (particles > 1)
     alone = make(history=2, name=name, precision="float32")
     futures = []
     for member, part in zip(model.generator.each(), noise.tensor_split(members, dim=3), strict=True):
@@ -107,6 +107,17 @@ def test_rollout_of_an_ensemble_is_the_rollouts_of_its_members(name, members, pa
                 futures.append(alone._futures(alone.generator, past, actions, part))
     torch.testing.assert_close(found.obs, torch.cat(futures, dim=2)[..., :3])
     torch.testing.assert_close(found.reward, torch.cat(futures, dim=2)[..., 3])
+
+
+@pytest.mark.parametrize("name", ["drifting", "gaussian", "diffusion"])
+def test_a_single_particle_is_the_future_at_the_centre_of_the_noise(name):
+    model = make(history=2, name=name, precision="float32")
+    past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
+    first, second = (model.rollout(past, actions, particles=1, rng=rng(seed)).obs for seed in (4, 5))
+    assert torch.equal(first, second), "it is no draw"
+    with torch.inference_mode():
+        centre = model._futures(model.members[0], past, actions, torch.zeros(2, 1, 1, 1, model.generator.noise_size))
+    torch.testing.assert_close(first, centre[..., :3])
 
 
 def test_noise_of_each_environment_where_it_is_asked_for():
