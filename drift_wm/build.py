@@ -15,6 +15,7 @@ from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalD
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
 from drift_wm.settings import LineageSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
+from drift_wm.world_model import CentralFuture, LearnedWorldModel
 
 
 def prepare_machine(settings: RunSettings | LineageSettings) -> torch.device:
@@ -66,12 +67,14 @@ def make_policy(
     model: WorldModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
 ) -> PlanningPolicy:
     """Model-predictive control in a world model."""
+    if settings.particles == 0 and isinstance(model, LearnedWorldModel):
+        model = CentralFuture(model)
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),
         make_objective(settings.objective),
         make_risk(settings.risk),
-        particles=settings.particles,
+        particles=max(1, settings.particles),
         exploration_std=exploration_std,
     )
 

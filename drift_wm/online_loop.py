@@ -59,7 +59,12 @@ class OnlineRun:
         )
         # Built before any work, so that a horizon the chunk does not divide fails now.
         self.policy = make_policy(self.trainer.world_model, settings, device=device)
-        exploring = replace(settings, planner=replace(settings.planner, execute=settings.exploration_execute))
+        # Exploration plans on a draw: what the model is unsure of, it then tries.
+        exploring = replace(
+            settings,
+            planner=replace(settings.planner, execute=settings.exploration_execute),
+            particles=max(1, settings.particles),
+        )
         self.explorer = make_policy(
             self.trainer.world_model, exploring, device=device, exploration_std=settings.exploration_std
         )

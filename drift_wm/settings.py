@@ -85,14 +85,14 @@ class PlanningSettings(RunSettings):
     planner: PlannerConfig = field(default_factory=ICEMConfig)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
-    particles: int = 1
-    """P, sampled futures of each candidate; 1: the one at the centre of the model's noise."""
+    particles: int = 0
+    """P, sampled futures of each candidate; 0: a single one, at the centre of the model's noise."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions executed while collecting."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.particles >= 1, "particles", self.particles, "an integer of at least 1")
+        _require(self.particles >= 0, "particles", self.particles, "an integer of at least 0")
         _require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
 
 

@@ -134,17 +134,16 @@ class LearnedWorldModel(nn.Module):
         rng: torch.Generator,
         independent: bool = False,
     ) -> Prediction:
-        """See `WorldModel.rollout`: H / k samples of all B * N * P futures together, each of `nfe` evaluations.
-
-        A single particle is no draw but the future at the centre of the noise, z = 0: whoever plans on one future would
-        otherwise plan on the chance of one draw. On cartpole-swingup that raised a model's return from 680 to 818.
-        """
+        """See `WorldModel.rollout`: H / k samples of all B * N * P futures together, each of `nfe` evaluations."""
         self._check(history, actions)
         P = particles if self.generator.stochastic else 1
         shape = (actions.shape[2] // self.chunk, actions.shape[0] if independent else 1, 1, P)
         noise = torch.randn(*shape, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
-        if P == 1:
-            noise.zero_()
+        return self._predict(history, actions, noise, particles)
+
+    def _predict(self, history: History, actions: Tensor, noise: Tensor, particles: int) -> Prediction:
+        """Futures from noise (H / k, B or 1, 1, P, Z), shared out among the members; one stands for all particles."""
+        P = noise.shape[3]
         members = self.members[:P]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._use_bfloat16()):
             futures = [
@@ -223,6 +222,37 @@ class LearnedWorldModel(nn.Module):
         if self.config.precision == "auto":
             return multiplies_bfloat16(self.device)
         return self.config.precision == "bfloat16"
+
+
+class CentralFuture:
+    """A learned world model of which only the future at the centre of its noise, z = 0, is seen.
+
+    For planning on a single future: a draw would add its chance to every score of a decision. On cartpole-swingup the
+    same trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a world may go several ways,
+    plan on several particles instead.
+
+    Args:
+        model: predicts.
+    """
+
+    def __init__(self, model: LearnedWorldModel) -> None:
+        self.model = model
+        self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
+
+    @torch.inference_mode()
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
+        """See `WorldModel.rollout`; all particles are the same, and `rng` is not read."""
+        self.model._check(history, actions)
+        centre = actions.new_zeros(actions.shape[2] // self.chunk, 1, 1, 1, self.model.generator.noise_size)
+        return self.model._predict(history, actions, centre, particles)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -122,7 +122,7 @@ def test_help_lists_every_setting_with_its_meaning():
     ("make", "match"),
     [
         (lambda: RunSettings(threads=-1), "threads=-1"),
-        (lambda: PlanningSettings(particles=0), "particles=0"),
+        (lambda: PlanningSettings(particles=-1), "particles=-1"),
         (lambda: PlanningSettings(exploration_std=-1), "exploration_std=-1"),
         (lambda: ObjectiveSettings(name="glory"), "glory"),
         (lambda: ObjectiveSettings(name="goal"), r"objective\.goal"),

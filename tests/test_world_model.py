@@ -7,7 +7,7 @@ from drift_wm.generators import GeneratorConfig, sample_scores
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec
 from drift_wm.train import scales_of
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig, multiplies_bfloat16
+from drift_wm.world_model import CentralFuture, LearnedWorldModel, WorldModelConfig, multiplies_bfloat16
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 
@@ -97,7 +97,7 @@ def test_rollout_of_an_ensemble_is_the_rollouts_of_its_members(name, members, pa
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
     found = model.rollout(past, actions, particles=particles, rng=rng(4))
     assert found.obs.shape == (2, 5, particles, 4, 3)
-    noise = torch.randn(2, 1, 1, particles, model.generator.noise_size, generator=rng(4)) * (particles > 1)
+    noise = torch.randn(2, 1, 1, particles, model.generator.noise_size, generator=rng(4))
     alone = make(history=2, name=name, precision="float32")
     futures = []
     for member, part in zip(model.generator.each(), noise.tensor_split(members, dim=3), strict=True):
@@ -110,14 +110,19 @@ def test_rollout_of_an_ensemble_is_the_rollouts_of_its_members(name, members, pa
 
 
 @pytest.mark.parametrize("name", ["drifting", "gaussian", "diffusion"])
-def test_a_single_particle_is_the_future_at_the_centre_of_the_noise(name):
+def test_the_central_future_is_no_draw(name):
     model = make(history=2, name=name, precision="float32")
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
-    first, second = (model.rollout(past, actions, particles=1, rng=rng(seed)).obs for seed in (4, 5))
-    assert torch.equal(first, second), "it is no draw"
+    first, second = (CentralFuture(model).rollout(past, actions, particles=2, rng=rng(seed)) for seed in (4, 5))
+    assert first.obs.shape == (2, 5, 2, 4, 3)
+    assert torch.equal(first.obs, second.obs)
+    assert torch.equal(first.obs[:, :, 0], first.obs[:, :, 1])
     with torch.inference_mode():
         centre = model._futures(model.members[0], past, actions, torch.zeros(2, 1, 1, 1, model.generator.noise_size))
-    torch.testing.assert_close(first, centre[..., :3])
+    torch.testing.assert_close(first.obs[:, :, :1], centre[..., :3])
+    torch.testing.assert_close(first.reward[:, :, :1], centre[..., 3])
+    with pytest.raises(ValueError, match="horizon 3 is not a multiple"):
+        CentralFuture(model).rollout(past, actions[:, :, :3], particles=1, rng=rng())
 
 
 def test_noise_of_each_environment_where_it_is_asked_for():
