@@ -214,6 +214,8 @@ class EvaluateSettings(PlanningSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_actor(self.actor, self.checkpoint)
+        for_policy = self.execute is None or self.actor == "policy"
+        _require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
         for name in ("episodes", "batch"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
 
