@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from drift_wm.generators import ConditionalGenerator, Ensemble, GeneratorConfig, make_generator, sample_scores
+from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.normalisation import Scales
 from drift_wm.random_streams import decision_rng
@@ -83,7 +83,7 @@ class LearnedPolicy(nn.Module):
     @property
     def members(self) -> list[ConditionalGenerator]:
         """The generators of an ensemble; of a single one, itself."""
-        return self.generator.each() if isinstance(self.generator, Ensemble) else [self.generator]
+        return self.generator.each()
 
     @property
     def training_steps(self) -> int:

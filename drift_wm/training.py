@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
@@ -77,6 +77,22 @@ class TrainingConfig:
         return 1 - 1 / max(1.0, self.averaging * steps)
 
 
+def make_optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """The optimiser of everything that is trained here."""
+    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def descend(loss: Tensor, module: nn.Module, optimiser: torch.optim.AdamW, *, clip: float, rate: float) -> Tensor:
+    """One step down a loss at a learning rate; returns the gradient's norm before it was clipped."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    return norm
+
+
 class TrainingData(Protocol):
     """A source of random training windows."""
 
@@ -117,9 +133,7 @@ class Trainer:
         self.task = task
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged = AveragedModel(self.model)  # the average to take is set by each round
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimiser = make_optimiser(self.model, config)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished
         self.round_step = 0  # of the round in progress
@@ -244,12 +258,7 @@ class Trainer:
         loss = self.model.loss(batch, rng=self.rng)
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
+        norm = descend(loss, self.model, self.optimiser, clip=self.config.clip, rate=rate)
         self.averaged.update_parameters(self.model)
         self.steps += 1
         self.round_step += 1

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from drift_wm.generators import (
     ConditionalGenerator,
     DriftingGenerator,
-    Ensemble,
     GeneratorConfig,
     RegressionGenerator,
     make_generator,
@@ -77,7 +76,7 @@ class LearnedWorldModel(nn.Module):
     @property
     def members(self) -> list[ConditionalGenerator]:
         """The generators of an ensemble; of a single one, itself."""
-        return self.generator.each() if isinstance(self.generator, Ensemble) else [self.generator]
+        return self.generator.each()
 
     @property
     def training_steps(self) -> int:

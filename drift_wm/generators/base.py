@@ -60,6 +60,10 @@ class ConditionalGenerator(nn.Module, ABC):
         """Network evaluations per sample."""
         return 1
 
+    def each(self) -> list[ConditionalGenerator]:
+        """The members of an ensemble; of a generator alone, itself."""
+        return [self]
+
     @abstractmethod
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         """Conditions (B, C) with one positive each (B, Y) -> scalar."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from drift_wm.generators import make_generator
-from drift_wm.training import TrainingConfig
+from drift_wm.training import TrainingConfig, descend, make_optimiser
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -53,16 +53,13 @@ def _stepper(name: str, condition_size: int, output_size: int, blocks: int, widt
     rng = torch.Generator().manual_seed(0)
     generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
-    parameters = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimiser = make_optimiser(generator, config)
     c = torch.randn(config.batch_size, condition_size, generator=rng)
     y = torch.randn(config.batch_size, output_size, generator=rng)
 
     def step() -> None:
         generator.begin_step(0, 1)
-        optimiser.zero_grad(set_to_none=True)
-        generator.loss(c, y, rng=rng).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
+        loss = generator.loss(c, y, rng=rng)
+        descend(loss, generator, optimiser, clip=config.clip, rate=config.learning_rate)
 
     return step

@@ -14,7 +14,7 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer, TrainingConfig, descend, make_optimiser
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
@@ -30,18 +30,12 @@ def train_generator(
         generator,
         multi_avg_fn=get_ema_multi_avg_fn(config.decay(steps)),  # type: ignore[no-untyped-call]
     )
-    parameters = [parameter for parameter in generator.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, weight_decay=config.weight_decay, fused=True)
+    optimiser = make_optimiser(generator, config)
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rate = config.rate(step, generator.begin_step(step, steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         c, y = draw(config.batch_size, rng)
-        optimiser.zero_grad(set_to_none=True)
-        generator.loss(c, y, rng=rng).backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
+        descend(generator.loss(c, y, rng=rng), generator, optimiser, clip=config.clip, rate=rate)
         averaged.update_parameters(generator)
     trained = averaged.module
     assert isinstance(trained, AnyGenerator)

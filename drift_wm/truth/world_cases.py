@@ -101,12 +101,12 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
     model = train_world_model(episodes, rival, chunk=case.chunk, width=settings.width, steps=settings.steps, seed=seed)
     seconds = time.perf_counter() - start
     situations, statistics = _situations(case, folder, settings), compute_statistics(episodes, chunk=1)
+    truth = torch.load(_truth_file(case, folder), weights_only=True) if case in STOCHASTIC else None
     rows = []
     for steps in rival.sampling_steps:
         model.generator.set_sampling_steps(steps)
         metrics = _errors(model, situations, statistics) | {"train_seconds": seconds}
-        if case in STOCHASTIC:
-            truth = torch.load(_truth_file(case, folder), weights_only=True)
+        if truth is not None:
             metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
         rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
     return rows
