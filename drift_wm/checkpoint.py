@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 2
-"""Of what this version writes and reads; 2 since the backbone scales its last features by the noise."""
+FORMAT = 3
+"""Of what this version writes and reads; 3 since the drifting generator has a layer for its mean."""
 
 
 @dataclass(frozen=True, slots=True)

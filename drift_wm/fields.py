@@ -65,18 +65,24 @@ def energy_field(
     Raises:
         ValueError: fewer than two siblings and no negatives.
     """
-
-    def force(difference: Tensor) -> Tensor:
-        return _forces(difference, exponent, smoothing, blocks)
-
-    attraction = force(positives.unsqueeze(1) - x.unsqueeze(2)).mean(dim=2)
+    B, G, Y = x.shape
+    to_data = (positives.unsqueeze(1) - x.unsqueeze(2)).flatten(1, 2)
     if negatives is not None:
-        return attraction - force(negatives.unsqueeze(1) - x.unsqueeze(2)).mean(dim=2)
-    siblings = _require_siblings(x)
-    # Each pair once: what pushes one sample one way pushes the other the other way.
-    first, second = torch.triu_indices(siblings, siblings, offset=1, device=x.device)
-    apart = force(x[:, second] - x[:, first]) / (siblings - 1)
-    return attraction.index_add_(1, first, apart, alpha=-1).index_add_(1, second, apart)
+        to_others = [(negatives.unsqueeze(1) - x.unsqueeze(2)).flatten(1, 2)]
+    else:
+        _require_siblings(x)
+        to_others = [x[:, i + 1 :] - x[:, i : i + 1] for i in range(G - 1)]  # each pair once
+    differences = [to_data, *to_others]
+    forces = _forces(torch.cat(differences, dim=1), exponent, smoothing, blocks)  # of all in one go
+    attraction, *repulsion = torch.split(forces, [difference.shape[1] for difference in differences], dim=1)
+    V: Tensor = attraction.view(B, G, -1, Y).mean(dim=2)
+    if negatives is not None:
+        return V.sub_(repulsion[0].view(B, G, -1, Y).mean(dim=2))
+    for i, force in enumerate(repulsion):  # what pushes one sample one way pushes the other the other way
+        apart = force / (G - 1)
+        V[:, i + 1 :] += apart
+        V[:, i] -= apart.sum(dim=1)
+    return V
 
 
 def kernel_field(

@@ -59,15 +59,23 @@ class ConditionalMLP(nn.Module):
 
         Overwrites `known` when there is neither noise nor a gradient.
         """
+        return self.read_out(self.features(known, z), z)
+
+    def features(self, known: Tensor, z: Tensor | None) -> Tensor:
+        """The last hidden features, before noise scales them: arguments as `complete` -> (..., width)."""
         in_place = not torch.is_grad_enabled()
         x = known if z is None else known + self.from_noise(z)
         x = nn.functional.silu(x, inplace=in_place)
         for layer in self.hidden:
             x = nn.functional.silu(layer(x), inplace=in_place)
+        return x
+
+    def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
+        """Last hidden features (..., width), overwritten where there is no gradient, and noise (..., Z) -> (..., Y)."""
         if z is not None:
-            gain = 1 + self.gain(z)
-            x = x.mul_(gain) if in_place else x * gain
-        y: Tensor = self.output(x)
+            gain = nn.functional.linear(z, self.gain.weight, z.new_ones(features.shape[-1]))  # 1 + gain z
+            features = features * gain if torch.is_grad_enabled() else features.mul_(gain)
+        y: Tensor = self.output(features)
         return y
 
     @torch.no_grad()
@@ -84,14 +92,8 @@ class ConditionalMLP(nn.Module):
 
     @torch.no_grad()
     def rebase_output(self, scale: Tensor, shift: Tensor) -> None:
-        """Keep the function when its output is from now on read as y' with y = scale * y' + shift.
-
-        Args:
-            scale: (Y,).
-            shift: (Y,).
-        """
-        self.output.weight.div_(scale.unsqueeze(-1))
-        self.output.bias.copy_((self.output.bias - shift) / scale)
+        """See the function of that name."""
+        rebase_output(self.output, scale, shift)
 
     @torch.no_grad()
     def _initialise(self, rng: torch.Generator) -> None:
@@ -106,6 +108,19 @@ class ConditionalMLP(nn.Module):
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
+
+
+@torch.no_grad()
+def rebase_output(layer: nn.Linear, scale: Tensor, shift: Tensor) -> None:
+    """Keep a linear layer's function when its output is from now on read as y' with y = scale * y' + shift.
+
+    Args:
+        layer: of Y outputs.
+        scale: (Y,).
+        shift: (Y,).
+    """
+    layer.weight.div_(scale.unsqueeze(-1))
+    layer.bias.copy_((layer.bias - shift) / scale)
 
 
 _FREQUENCIES = 6

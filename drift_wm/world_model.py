@@ -105,23 +105,32 @@ class LearnedWorldModel(nn.Module):
         """Score chunks in a row as one trajectory, each predicted from the model's own samples of the one before.
 
         The recorded trajectory is one sample of the joint law given all actions, so the same field applies to it.
-        Samples and data are measured from the recorded start of each chunk.
+        Samples and data are measured from the recorded start of each chunk. A mean is learned of the first chunk alone:
+        what comes after depends on the sample before it.
         """
         assert isinstance(member, DriftingGenerator | RegressionGenerator), "settings allow no other"
         K, k, D, scales = self.history, self.chunk, self.spec.observation_size, self.normaliser
         B, G = batch.obs.shape[0], member.siblings
         obs = batch.obs[:, None, :K].expand(B, G, K, D)
-        samples, data = [], []
+        samples, data, first = [], [], None
         for start in range(0, self.training_steps, k):
             recorded, future = batch.obs[:, start + K - 1], batch.obs[:, start + K : start + K + k]
             data.append(scales.target(recorded, future, batch.reward[:, start : start + k]).flatten(1))
             acted = batch.actions[:, None, start : start + K - 1 + k].expand(B, G, -1, -1)
             z = torch.randn(B, G, member.noise_size, generator=rng, device=obs.device)
-            target = member.sample(self._condition(obs, acted), z).view(B, G, k, D + 1)
+            c = self._condition(obs, acted)
+            first = first or (c, z)
+            target = member.sample(c, z).view(B, G, k, D + 1)
             predicted, reward = scales.prediction(obs[..., -1, :], target)
             samples.append(scales.target(recorded.unsqueeze(1), predicted, reward).flatten(2))
             obs = torch.cat([obs, predicted], dim=2)[:, :, -K:]
-        return member.loss_of(torch.cat(samples, dim=2), torch.cat(data, dim=1), blocks=self.training_steps)
+        loss = member.loss_of(torch.cat(samples, dim=2), torch.cat(data, dim=1), blocks=self.training_steps)
+        if isinstance(member, DriftingGenerator):
+            assert first is not None
+            c, z = first
+            features = member.backbone.features(member.backbone.from_condition(c), z)
+            loss = loss + member.mean_loss(features, data[0], drift=loss)
+        return loss
 
     @torch.inference_mode()
     def rollout(
@@ -140,21 +149,23 @@ class LearnedWorldModel(nn.Module):
         noise = torch.randn(*shape, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
         return self._predict(history, actions, noise, particles)
 
-    def _predict(self, history: History, actions: Tensor, noise: Tensor, particles: int) -> Prediction:
-        """Futures from noise (H / k, B or 1, 1, P, Z), shared out among the members; one stands for all particles."""
-        P = noise.shape[3]
-        members = self.members[:P]
+    def _predict(self, history: History, actions: Tensor, noise: Tensor | None, particles: int) -> Prediction:
+        """Futures from noise (H / k, B or 1, 1, P, Z), shared out among the members; one stands for all particles.
+
+        Without noise, the centre of the first member's.
+        """
+        members = self.members[: 1 if noise is None else noise.shape[3]]
+        parts = [noise] if noise is None else noise.tensor_split(len(members), dim=3)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._use_bfloat16()):
             futures = [
-                self._futures(member, history, actions, part)
-                for member, part in zip(members, noise.tensor_split(len(members), dim=3), strict=True)
+                self._futures(member, history, actions, part) for member, part in zip(members, parts, strict=True)
             ]
         future = futures[0] if len(futures) == 1 else torch.cat(futures, dim=2)
         future = future.expand(*actions.shape[:2], particles, *future.shape[3:])
         return Prediction(obs=future[..., :-1], reward=future[..., -1])
 
-    def _futures(self, member: ConditionalGenerator, history: History, actions: Tensor, noise: Tensor) -> Tensor:
-        """Futures (B, N, P, H, D + 1) that one member samples from noise (H / k, B or 1, 1, P, Z)."""
+    def _futures(self, member: ConditionalGenerator, history: History, actions: Tensor, noise: Tensor | None) -> Tensor:
+        """Futures (B, N, P, H, D + 1) that one member samples from noise (H / k, B or 1, 1, P, Z); or its centre."""
         B, N, H, A = actions.shape
         K, k, D, net = self.history, self.chunk, self.spec.observation_size, member.backbone
         # The first layer is a sum: the share of all actions is known before anything is predicted, and is equal for
@@ -163,10 +174,11 @@ class LearnedWorldModel(nn.Module):
         chunks = acted.unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
         from_actions = net.first_layer_of(slice(K * D, None), chunks) + net.from_condition.bias
         obs = history.obs[:, None, None]
-        future = actions.new_empty(B, N, noise.shape[3], H, D + 1)
-        for i, (from_action, z) in enumerate(zip(from_actions.unsqueeze(3).unbind(2), noise, strict=True)):
+        future = actions.new_empty(B, N, 1 if noise is None else noise.shape[3], H, D + 1)
+        for i, from_action in enumerate(from_actions.unsqueeze(3).unbind(2)):
             known = from_action + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
-            target = member.decode(known, z).float().view(B, N, -1, k, D + 1)
+            decoded = member.centre(known) if noise is None else member.decode(known, noise[i])
+            target = decoded.float().view(B, N, -1, k, D + 1)
             change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
             change[..., :D] += obs[..., -1:, :]
             future[..., i * k : (i + 1) * k, :] = change
@@ -224,7 +236,7 @@ class LearnedWorldModel(nn.Module):
 
 
 class CentralFuture:
-    """A learned world model of which only the future at the centre of its noise, z = 0, is seen.
+    """A learned world model of which only the central future is seen: the mean, or the sample from noise of zero.
 
     For planning on a single future: a draw would add its chance to every score of a decision. On cartpole-swingup the
     same trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a world may go several ways,
@@ -250,8 +262,7 @@ class CentralFuture:
     ) -> Prediction:
         """See `WorldModel.rollout`; all particles are the same, and `rng` is not read."""
         self.model._check(history, actions)
-        centre = actions.new_zeros(actions.shape[2] // self.chunk, 1, 1, 1, self.model.generator.noise_size)
-        return self.model._predict(history, actions, centre, particles)
+        return self.model._predict(history, actions, None, particles)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

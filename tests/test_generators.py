@@ -132,7 +132,7 @@ def test_energy_score_prefers_the_true_law():
 
 
 def test_gradient_is_that_of_regression_on_the_moved_samples():
-    generator = make("drifting", siblings=4, exponent=1.0, smoothing=0.0)
+    generator = make("drifting", siblings=4, exponent=1.0, smoothing=0.0, mean_weight=0.0)
     c = torch.rand(8, 1, generator=torch.Generator().manual_seed(2))
     y = gaussian_law(c, torch.Generator().manual_seed(3))
     loss = generator.loss(c, y, rng=torch.Generator().manual_seed(4))
@@ -143,8 +143,47 @@ def test_gradient_is_that_of_regression_on_the_moved_samples():
     torch.testing.assert_close(loss.detach(), V.square().sum(dim=-1).mean())
 
 
+def test_the_mean_is_pulled_by_its_share_of_the_drift():
+    generator = make("drifting", siblings=4, mean_weight=0.3)
+    c = torch.rand(8, 1, generator=torch.Generator().manual_seed(2))
+    y = gaussian_law(c, torch.Generator().manual_seed(3))
+    (found,) = torch.autograd.grad(
+        generator.loss(c, y, rng=torch.Generator().manual_seed(4)), generator.mean_output.bias
+    )
+    z = torch.randn(8, 4, 4, generator=torch.Generator().manual_seed(4))
+    features = generator.backbone.features(generator.backbone.from_condition(c.unsqueeze(1)), z)
+    V = make_field(generator.config)(generator.backbone.read_out(features, z).detach(), y.unsqueeze(1))
+    error = generator.mean_output(features.mean(dim=1)) - y
+    drift, size = (values.square().sum(dim=-1).mean().sqrt() for values in (V, error))
+    torch.testing.assert_close(found, 2 * 0.3 * drift * (error / size).mean(dim=0))
+
+
+def test_the_centre_of_drifting_learns_the_mean():
+    generator = fitted("drifting", two_modes)
+    c = torch.tensor([[-0.5], [0.0], [0.5]])
+    with torch.no_grad():
+        mean = generator.centre(generator.backbone.from_condition(c))
+    assert float((mean - (c + 0.6)).abs().max()) < 0.15, "0.8 - 0.2 above the middle, where there are no data"
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_the_centre_is_one_answer_and_survives_a_change_of_units(name):
+    generator = make(name, steps=4)
+    known = generator.backbone.from_condition(torch.tensor([[0.3], [0.7]]))
+    centre = generator.centre(known)
+    assert centre.shape == (2, 1)
+    if name != "drifting":
+        torch.testing.assert_close(centre, generator.decode(known, torch.zeros(1, generator.noise_size)))
+    if generator.rebases_output:
+        unit = torch.ones(0), torch.zeros(0)
+        generator.rebase(repeated=unit, output_scale=torch.tensor([2.0]), output_shift=torch.tensor([1.0]))
+        torch.testing.assert_close(2 * generator.centre(known) + 1, centre)
+
+
 def test_rivals_share_parameters_and_initial_weights():
-    drifting, regression = make("drifting"), make("regression")
+    drifting, regression = make("drifting", mean_weight=0.0), make("regression")
+    extra = dict(make("drifting").named_parameters()).keys() - dict(drifting.named_parameters()).keys()
+    assert extra == {"mean_output.weight", "mean_output.bias"}
     assert isinstance(drifting, DriftingGenerator)
     assert isinstance(regression, RegressionGenerator)
     for (name, a), (other, b) in zip(drifting.named_parameters(), regression.named_parameters(), strict=True):

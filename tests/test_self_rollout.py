@@ -17,8 +17,12 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make(name: str, *, history: int = 1, chunk: int = 2, chunks: int = 2, members: int = 1) -> LearnedWorldModel:
-    generator = GeneratorConfig(name=name, width=16, depth=2, noise_size=2, siblings=3, members=members)
+def make(
+    name: str, *, history: int = 1, chunk: int = 2, chunks: int = 2, members: int = 1, mean: float = 0.0
+) -> LearnedWorldModel:
+    generator = GeneratorConfig(
+        name=name, width=16, depth=2, noise_size=2, siblings=3, members=members, mean_weight=mean
+    )
     config = WorldModelConfig(history=history, chunk=chunk, self_rollout=chunks, generator=generator)
     return LearnedWorldModel(SPEC, config, rng=rng())
 
@@ -104,6 +108,20 @@ def test_one_chunk_alone_is_the_generators_own_loss():
     c = torch.cat([batch.obs[:, 0], batch.actions.flatten(1)], dim=1)
     y = torch.cat([batch.obs[:, 1:] - batch.obs[:, :1], batch.reward.unsqueeze(-1)], dim=-1).flatten(1)
     torch.testing.assert_close(model.loss(batch, rng=rng(5)), model.generator.loss(c, y, rng=rng(5)))
+
+
+def test_a_mean_is_learned_of_the_first_chunk_alone():
+    model = make("drifting", mean=0.3)
+    batch, (member,) = batch_of(model), model.members
+    model.loss(batch, rng=rng(5)).backward()
+    bare = make("drifting")
+    bare.load_state_dict(model.state_dict(), strict=False)
+    drift = bare.loss(batch, rng=rng(5))
+    c = torch.cat([batch.obs[:, 0], batch.actions[:, :2].flatten(1)], dim=1).unsqueeze(1)
+    y = torch.cat([batch.obs[:, 1:3] - batch.obs[:, :1], batch.reward[:, :2].unsqueeze(-1)], dim=-1).flatten(1)
+    features = member.backbone.features(member.backbone.from_condition(c), torch.randn(4, 3, 2, generator=rng(5)))
+    expected = torch.autograd.grad(member.mean_loss(features, y, drift=drift), member.mean_output.bias)[0]
+    torch.testing.assert_close(member.mean_output.bias.grad, expected)
 
 
 def test_members_of_an_ensemble_each_follow_their_own_rollouts():

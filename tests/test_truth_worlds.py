@@ -15,8 +15,8 @@ from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import Rollouts, run_episodes
 from drift_wm.interfaces import Prediction
 from drift_wm.truth import cost, risk_case, world_cases
-from drift_wm.truth.risk_case import SIMULATOR, EdgeReward, risk_rows
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.risk_case import EdgeReward, risk_rows
+from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.world_cases import Case, collect_case, training_file, world_rows
 
@@ -156,8 +156,17 @@ def test_the_true_world_is_measured_as_calibrated_where_it_is_stochastic(folder)
     assert metrics["spread_skill"] == pytest.approx(1, abs=0.05)
     assert metrics["coverage_90_10"] == pytest.approx(0.9, abs=0.06)
     assert metrics["spread_skill_10"] == pytest.approx(1, abs=0.12)
-    assert metrics["weaker_mode"] == pytest.approx(metrics["weaker_mode_of_truth"], abs=0.1)
+    (ceiling,) = world_rows("stochastic", GUST, SIMULATOR, 1, folder, tiny_settings())
+    assert metrics["weaker_mode"] == pytest.approx(ceiling.metrics["weaker_mode"], abs=0.1)
     assert metrics["between"] == 0
+
+
+def test_the_simulator_is_its_own_ceiling(folder):
+    (row,) = world_rows("stochastic", GUST, SIMULATOR, 1, folder, tiny_settings())
+    assert (row.label, row.nfe) == (SIMULATOR, 0)
+    assert row.metrics["energy_distance"] == pytest.approx(0, abs=0.1)
+    assert row.metrics["between"] == 0
+    assert 0.85 < row.metrics["coverage_90"] <= 1
 
 
 def test_the_average_outcome_is_far_from_the_truth_between_modes_and_has_no_calibration(folder):

@@ -117,10 +117,12 @@ def test_the_central_future_is_no_draw(name):
     assert first.obs.shape == (2, 5, 2, 4, 3)
     assert torch.equal(first.obs, second.obs)
     assert torch.equal(first.obs[:, :, 0], first.obs[:, :, 1])
+    (member,) = model.members
+    c = torch.cat([past.obs.flatten(1), past.actions.flatten(1), actions[:, 0, :2].flatten(1)], dim=1)
     with torch.inference_mode():
-        centre = model._futures(model.members[0], past, actions, torch.zeros(2, 1, 1, 1, model.generator.noise_size))
-    torch.testing.assert_close(first.obs[:, :, :1], centre[..., :3])
-    torch.testing.assert_close(first.reward[:, :, :1], centre[..., 3])
+        change = member.centre(member.backbone.from_condition(c)).view(2, 2, 4)
+    torch.testing.assert_close(first.obs[:, 0, 0, :2], past.obs[:, -1:] + change[..., :3])
+    torch.testing.assert_close(first.reward[:, 0, 0, :2], change[..., 3])
     with pytest.raises(ValueError, match="horizon 3 is not a multiple"):
         CentralFuture(model).rollout(past, actions[:, :, :3], particles=1, rng=rng())
 

@@ -72,6 +72,10 @@ class ConditionalGenerator(nn.Module, ABC):
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """The condition's share of the first layer (..., width) and noise (..., Z), broadcast together -> (..., Y)."""
 
+    def centre(self, known: Tensor) -> Tensor:
+        """A single future that stands for all: (..., width) -> (..., Y). Here, the sample from noise of zero."""
+        return self.decode(known, known.new_zeros(self.noise_size))
+
     def sample(self, c: Tensor, z: Tensor) -> Tensor:
         """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""
         return self.decode(self.backbone.from_condition(c), z)

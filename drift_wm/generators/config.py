@@ -34,6 +34,8 @@ class GeneratorConfig:
     faster."""
     smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
+    mean_weight: float = 0.15
+    """Drifting only: pull of a second output layer towards the mean, as a share of the drift; 0 leaves it out."""
     per_step: bool = True
     """Drifting only: score each step of a chunk besides the chunk as a whole."""
     steps: int = 20
@@ -53,6 +55,7 @@ class GeneratorConfig:
         distillable = self.name != "distilled" or self.prediction == "v"
         _require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
         _require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
+        _require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
         _require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         for name in ("width", "depth", "noise_size", "members"):
             _require(

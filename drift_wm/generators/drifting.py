@@ -5,15 +5,23 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from drift_wm.fields import Field, attraction_field, blockwise, energy_field, kernel_field
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
+from drift_wm.nets import rebase_output
+
+_TINY = 1e-24  # squared: keeps the root's gradient at an error of zero at zero
 
 
 class DriftingGenerator(ConditionalGenerator):
     """p(y | c) by drifting (arXiv 2602.04770): x = f(c, z), loss |x - sg(x + V(x))|^2.
+
+    A second output layer reads E[y | c] off the siblings' mean last features, by squared error, at the cost of no
+    further row of the network. Fields pull errors of all sizes about alike, so means are fitted less well than by
+    regression; the features that the squared error asks for put the samples, too, where they belong.
+    docs/truth/attempts.md has the measurements.
 
     Args:
         condition_size: C.
@@ -36,6 +44,12 @@ class DriftingGenerator(ConditionalGenerator):
         self.config = config
         self.siblings = config.siblings
         self.blocks = blocks
+        self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
+        if self.mean_output is not None:
+            bound = 0.1 * config.width**-0.5  # starts near zero, as the samples do
+            with torch.no_grad():
+                self.mean_output.weight.uniform_(-bound, bound, generator=rng)
+                self.mean_output.bias.zero_()
 
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         """Conditions (B, C) with one positive each (B, Y) -> scalar.
@@ -43,7 +57,9 @@ class DriftingGenerator(ConditionalGenerator):
         The loss is flat by design: its value is |V|^2, and the energy field has nearly constant length.
         """
         z = torch.randn(c.shape[0], self.siblings, self.noise_size, generator=rng, device=c.device)
-        return self.loss_of(self.backbone(c.unsqueeze(1), z), y, blocks=self.blocks)
+        features = self.backbone.features(self.backbone.from_condition(c.unsqueeze(1)), z)
+        loss = self.loss_of(self.backbone.read_out(features, z), y, blocks=self.blocks)
+        return loss + self.mean_loss(features, y, drift=loss)
 
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
         """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
@@ -52,9 +68,33 @@ class DriftingGenerator(ConditionalGenerator):
             moved = x + V
         return (x - moved).square().sum(dim=-1).mean()
 
+    def mean_loss(self, features: Tensor, y: Tensor, *, drift: Tensor) -> Tensor:
+        """The siblings' last features (B, G, width), data (B, Y) and the field's loss -> scalar.
+
+        Pulls means by `mean_weight` times the root mean square length of the drift, in any units of y.
+        """
+        if self.mean_output is None:
+            return drift.new_zeros(())
+        mean: Tensor = self.mean_output(features.mean(dim=1))
+        error = (mean - y).square().sum(dim=-1).mean()
+        return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
+
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
         return self.backbone.complete(known, z)
+
+    def centre(self, known: Tensor) -> Tensor:
+        """The mean, where its layer exists; see `ConditionalGenerator.centre`."""
+        if self.mean_output is None:
+            return super().centre(known)
+        mean: Tensor = self.mean_output(self.backbone.features(known, None))
+        return mean
+
+    @torch.no_grad()
+    def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
+        super()._rebase_output(scale, shift)
+        if self.mean_output is not None:
+            rebase_output(self.mean_output, scale, shift)
 
 
 def make_field(config: GeneratorConfig, blocks: int = 1) -> Field:

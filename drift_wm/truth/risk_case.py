@@ -23,7 +23,7 @@ from drift_wm.interfaces import Prediction
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.risk import CVaR
 from drift_wm.policies import PlanningPolicy
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_world_model
@@ -36,14 +36,11 @@ CASE = Case(
     chunk=1,
     data_share=0.2,
 )
-SIMULATOR = "true simulator"
-PLANNING = ("drifting", "regression", "gaussian")
-"""Whose models are planned in. The true simulator, the ceiling, takes many times as long and plays fewer episodes."""
 _EDGE, _SCALE, _PENALTY = 0.15, 0.03, 2.0
 _LEVEL = 0.25  # of CVaR: the mean of the worst quarter of the sampled futures
 _PARTICLES = 16
 _EVALUATION_SEED = 4_000_000_000
-_SIMULATOR_SHARE = 5  # one episode of so many
+_SIMULATOR_SHARE = 5  # one episode of so many: planning in it takes many times as long
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from drift_wm.generators import GeneratorConfig
 
@@ -12,42 +11,58 @@ LEARNING_RATE = 8e-3
 at 4e-3; at 1.6e-2 three of them gained a little more, but on gusty walker drifting lost after ten steps."""
 
 
+SIMULATOR = "true simulator"
+"""The ceiling, beside the rivals where its samples or its plans can be judged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A generator to compare, and how it is trained and sampled."""
+    """A generator to compare, where, and how it is sampled."""
 
     generator: GeneratorConfig
+    every_seed: tuple[str, ...] = ()
+    """Parts for which it is trained with every seed, as a claim is about it."""
+    first_seed: tuple[str, ...] = ()
+    """Parts for which it is trained once, for orientation."""
     sampling_steps: tuple[int, ...] = (0,)
     """Each makes a row of its own from the same trained model; 0: as configured."""
     law_sampling_steps: tuple[int, ...] = (0,)
     """The same on known laws."""
-    every_seed: bool = True
-    """False: trained with the first seed only, for orientation."""
-    laws: bool = True
-    """Compared on known laws."""
-    only_laws: bool = False
-    """Compared on known laws only: a variant of drifting, to show what a setting gives."""
+
+    def parts(self, *, first: bool) -> tuple[str, ...]:
+        """Where it is compared with the first seed, or with any other."""
+        return self.every_seed + self.first_seed * first
 
     def of_width(self, width: int) -> GeneratorConfig:
         """Its configuration with the common width."""
         return replace(self.generator, width=width)
 
 
-def _variant(**settings: Any) -> Rival:
-    return Rival(GeneratorConfig("drifting", **settings), every_seed=False, only_laws=True)
-
+_DISTRIBUTIONS = ("laws", "stochastic")
 
 RIVALS: dict[str, Rival] = {
-    "drifting": Rival(GeneratorConfig("drifting")),
-    "regression": Rival(GeneratorConfig("regression")),
-    "gaussian": Rival(GeneratorConfig("gaussian", members=5)),  # five times the parameters of the others but the next
-    "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), laws=False),
-    "diffusion": Rival(GeneratorConfig("diffusion"), (5, 20, 100), (1, 50)),
-    "flow": Rival(GeneratorConfig("flow"), (5, 20), (1, 20), every_seed=False),
-    "consistency": Rival(GeneratorConfig("consistency"), every_seed=False),
-    "distilled": Rival(GeneratorConfig("distilled", steps=16), every_seed=False),
-    "published field": Rival(GeneratorConfig("drifting", field="kernel", siblings=4), every_seed=False),
-    "drifting, exponent 1": _variant(exponent=1.0, smoothing=0.0),
-    "drifting, 4 siblings": _variant(siblings=4),
-    "attraction only": _variant(field="attraction"),
+    "drifting": Rival(
+        GeneratorConfig("drifting"), ("laws", "stochastic", "deterministic", "risk"), first_seed=("chunks",)
+    ),
+    "regression": Rival(GeneratorConfig("regression"), ("stochastic", "deterministic", "risk"), first_seed=("laws",)),
+    # Five times the parameters of the others, but for the next.
+    "gaussian": Rival(GeneratorConfig("gaussian", members=5), ("stochastic", "risk"), first_seed=("laws",)),
+    "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), ("stochastic",)),
+    "diffusion": Rival(
+        GeneratorConfig("diffusion"), _DISTRIBUTIONS, sampling_steps=(5, 20, 100), law_sampling_steps=(1, 50)
+    ),
+    "flow": Rival(
+        GeneratorConfig("flow"), first_seed=_DISTRIBUTIONS, sampling_steps=(5, 20), law_sampling_steps=(1, 20)
+    ),
+    "consistency": Rival(GeneratorConfig("consistency"), first_seed=_DISTRIBUTIONS),
+    "distilled": Rival(GeneratorConfig("distilled", steps=16), first_seed=_DISTRIBUTIONS),
+    "published field": Rival(
+        GeneratorConfig("drifting", field="kernel", siblings=4, mean_weight=0.0), first_seed=_DISTRIBUTIONS
+    ),
+    "drifting, no mean": Rival(
+        GeneratorConfig("drifting", mean_weight=0.0), first_seed=(*_DISTRIBUTIONS, "deterministic")
+    ),
+    "drifting, exponent 1": Rival(GeneratorConfig("drifting", exponent=1.0, smoothing=0.0), first_seed=("laws",)),
+    "drifting, 4 siblings": Rival(GeneratorConfig("drifting", siblings=4), first_seed=("laws",)),
+    "attraction only": Rival(GeneratorConfig("drifting", field="attraction"), first_seed=("laws",)),
 }

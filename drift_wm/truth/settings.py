@@ -47,8 +47,8 @@ class TruthSettings:
         for name in ("steps", "width", "episodes", "states"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least 1")
-        if self.samples < 19:
-            raise ValueError(f"samples={self.samples}: expected at least 19, which the 90 % interval needs")
+        if self.samples < 38:
+            raise ValueError(f"samples={self.samples}: expected at least 38: a 90 % interval needs 19, in each half")
         if self.transitions < 5000:
             raise ValueError(f"transitions={self.transitions}: expected at least 5000, 10 episodes")
         if self.workers < 0:

@@ -19,15 +19,18 @@ from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
-from drift_wm.truth.risk_case import PLANNING, SIMULATOR, risk_rows
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.risk_case import risk_rows
+from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
 
 TABLES = "tables.md"
-_CASES = {case.name: case for case in (*STOCHASTIC, *DETERMINISTIC, *CHUNKS, RISK_CASE)}
+_MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
+"""Parts in which a world is modelled from recorded data."""
+_CASES = {case.name: case for cases in _MODELLED.values() for case in cases}
+_WITH_CEILING = ("stochastic", "risk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,11 @@ def read_rows(folder: Path) -> list[Row]:
 
 def _data_units(settings: TruthSettings) -> list[Unit]:
     """One for each world, which several cases may share."""
-    wanted = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
     cases = {
-        training_file(case, Path()): case for part, cases in wanted.items() if part in settings.parts for case in cases
+        training_file(case, Path()): case
+        for part, cases in _MODELLED.items()
+        if part in settings.parts
+        for case in cases
     }
     return [Unit("data", case.name, "", 0) for case in cases.values()]
 
@@ -104,29 +109,18 @@ def _model_units(settings: TruthSettings) -> Iterator[Unit]:
     """Seed by seed, so that a table with one seed everywhere is there early."""
     for seed in settings.seeds:
         first = seed == settings.seeds[0]
-        in_worlds = [name for name in _trained(settings, first) if not RIVALS[name].only_laws]
-        for part, cases, names in (
-            ("stochastic", STOCHASTIC, in_worlds),
-            ("deterministic", DETERMINISTIC, [name for name in in_worlds if name in _MEAN_RIVALS]),
-            ("chunks", CHUNKS, ["drifting"] * first),
-            ("risk", (RISK_CASE,), [name for name in PLANNING if name in settings.rivals] + [SIMULATOR] * first),
-        ):
-            for case in cases if part in settings.parts else ():
-                yield from (Unit(part, case.name, name, seed) for name in names)
+        for part, cases in _MODELLED.items():
+            if part not in settings.parts:
+                continue
+            names = _compared(settings, part, first) + [SIMULATOR] * (first and part in _WITH_CEILING)
+            yield from (Unit(part, case.name, name, seed) for case in cases for name in names)
     for seed in settings.law_seeds if "laws" in settings.parts else ():
-        first = seed == settings.law_seeds[0]
-        names = [name for name in settings.rivals if RIVALS[name].laws and (first or name in _LAW_RIVALS)]
+        names = _compared(settings, "laws", seed == settings.law_seeds[0])
         yield from (Unit("laws", "", name, seed) for name in names)
 
 
-def _trained(settings: TruthSettings, first_seed: bool) -> list[str]:
-    return [name for name in settings.rivals if first_seed or RIVALS[name].every_seed]
-
-
-_LAW_RIVALS = ("drifting", "diffusion")
-"""Trained with every seed on the known laws, where the claim is about these two."""
-_MEAN_RIVALS = ("drifting", "regression")
-"""Where the world is deterministic the question is what a distribution costs, not who has the best one."""
+def _compared(settings: TruthSettings, part: str, first: bool) -> list[str]:
+    return [name for name in settings.rivals if part in RIVALS[name].parts(first=first)]
 
 
 def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:

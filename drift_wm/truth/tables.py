@@ -13,6 +13,7 @@ import numpy as np
 from drift_wm.rankings import bootstrap_interval
 from drift_wm.results import standard_error
 from drift_wm.truth.laws import MAJOR_SHARE
+from drift_wm.truth.rivals import SIMULATOR
 from drift_wm.truth.rows import Row
 
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -196,7 +197,9 @@ def _stochastic(table: Table) -> list[Verdict]:
             for steps, suffix in (("one step", ""), ("ten steps", "_10")):
                 values = table.values("stochastic", case, "drifting", metric + suffix)
                 claim = f"{case}: {metric.replace('_', ' ')} of {steps} within {low}-{high}, every seed"
-                found.append(_verdict(claim, _span(values), _within(values, low, high)))
+                ceiling = table.mean("stochastic", case, SIMULATOR, metric + suffix)
+                shown = _span(values) + ("" if math.isnan(ceiling) else f"; the simulator itself: {ceiling:.3f}")
+                found.append(_verdict(claim, shown, _within(values, low, high)))
     return found
 
 

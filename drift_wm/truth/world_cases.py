@@ -22,7 +22,7 @@ from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import run_episodes
 from drift_wm.measures import between_modes, coverage, energy_distance, mode_mass, spread_skill
 from drift_wm.policies import PinkNoisePolicy
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_world_model
@@ -96,6 +96,8 @@ def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
 
 def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
     """Train one rival on a case's recorded episodes and measure it; a row for each number of sampling steps."""
+    if name == SIMULATOR:
+        return [Row(part, case.name, name, 0, seed, _ceiling(case, folder, settings))]
     rival, episodes = RIVALS[name], read_episodes(str(training_file(case, folder)))
     start = time.perf_counter()
     model = train_world_model(episodes, rival, chunk=case.chunk, width=settings.width, steps=settings.steps, seed=seed)
@@ -139,12 +141,34 @@ def _distribution(
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED + 1)
     samples = _bounded(sample_model(model, situations, NEAR, particles=truth.shape[1], rng=rng), statistics)
+    return _compared(samples, truth, situations, statistics, ways, calibrated=model.generator.stochastic)
+
+
+def _ceiling(case: Case, folder: Path, settings: TruthSettings) -> dict[str, float]:
+    """Half of the true samples as if they were a model's, against the other half: what perfection would show."""
+    statistics = compute_statistics(read_episodes(str(training_file(case, folder))), chunk=1)
+    truth = torch.load(_truth_file(case, folder), weights_only=True)
+    samples, others = truth["samples"].chunk(2, dim=1)
+    situations = _situations(case, folder, settings)
+    return _compared(samples, others, situations, statistics, truth["ways"], calibrated=True)
+
+
+def _compared(
+    samples: Tensor,
+    truth: Tensor,
+    situations: Situations,
+    statistics: Statistics,
+    ways: Tensor | None,
+    *,
+    calibrated: bool,
+) -> dict[str, float]:
+    """Samples and true ones, both (W, M, NEAR, D), as `_distribution` says."""
     now, change, obs = situations.history.obs[:, -1:], statistics.changes.std[0], statistics.obs.std
     x, y = (samples[:, :, 0] - now) / change, (truth[:, :, 0] - now) / change
     metrics: dict[str, float] = {}
     for suffix, predicted, true in (("", x, y), ("_10", samples[:, :, -1] / obs, truth[:, :, -1] / obs)):
         metrics[f"energy_distance{suffix}"] = float(energy_distance(predicted, true).mean())
-        if model.generator.stochastic:
+        if calibrated:
             entries, outcomes = _entries(predicted), _entries(true)
             metrics[f"spread_skill{suffix}"] = float(spread_skill(entries, outcomes)[0])
             metrics[f"coverage_90{suffix}"] = float(coverage(entries, outcomes, 0.9)[0])
@@ -152,7 +176,6 @@ def _distribution(
         places = (ways - now) / change
         metrics |= {
             "weaker_mode": float(mode_mass(x, places).amin(dim=1).mean()),
-            "weaker_mode_of_truth": float(mode_mass(y, places).amin(dim=1).mean()),
             "between": float(between_modes(x, places).nanmean()),
         }
     return metrics
