@@ -34,7 +34,7 @@ class GeneratorConfig:
     faster."""
     smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
-    mean_weight: float = 0.15
+    mean_weight: float = 0.2
     """Drifting only: pull of a second output layer towards the mean, as a share of the drift; 0 leaves it out."""
     per_step: bool = True
     """Drifting only: score each step of a chunk besides the chunk as a whole."""
