@@ -31,6 +31,7 @@ from drift_wm.settings import (
     OnlineSettings,
     TrainSettings,
 )
+from drift_wm.speed.settings import SpeedSettings
 from drift_wm.truth.settings import TruthSettings
 
 COMMANDS: dict[str, type] = {
@@ -43,6 +44,7 @@ COMMANDS: dict[str, type] = {
     "lineage": LineageSettings,
     "diagnose": DiagnoseSettings,
     "truth": TruthSettings,
+    "speed": SpeedSettings,
 }
 PLANNERS: dict[str, type] = {
     "cem": CEMConfig,

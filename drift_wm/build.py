@@ -14,11 +14,13 @@ from drift_wm.planners.factory import make_planner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
+from drift_wm.prepared import PreparedModel
 from drift_wm.settings import LineageSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
-from drift_wm.world_model import CentralFuture, LearnedWorldModel
+from drift_wm.speed.settings import SpeedSettings
+from drift_wm.world_model import LearnedWorldModel
 
 
-def prepare_machine(settings: RunSettings | LineageSettings) -> torch.device:
+def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> torch.device:
     """Set torch's threads and return the device to compute on.
 
     Raises:
@@ -66,9 +68,9 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
 def make_policy(
     model: WorldModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
 ) -> PlanningPolicy:
-    """Model-predictive control in a world model."""
-    if settings.particles == 0 and isinstance(model, LearnedWorldModel):
-        model = CentralFuture(model)
+    """Model-predictive control in a world model; in a learned one as it is now."""
+    if isinstance(model, LearnedWorldModel):
+        model = PreparedModel(model, central=settings.particles == 0)
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),

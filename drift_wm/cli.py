@@ -28,6 +28,7 @@ SUMMARIES = {
     "lineage": "How training moved the models of a run, from each parent to its child, on one set of windows.",
     "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
     "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
+    "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 5 minutes.",
     "bench": "A grid of online runs: tasks x models x planners x seeds. Finished cells are skipped.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
@@ -65,6 +66,11 @@ EXAMPLES = {
         "drift-wm truth run_dir=runs/truth   # again after a stop: goes on where it was",
         "drift-wm truth parts=[laws,cost] rivals=[drifting,diffusion] run_dir=runs/laws",
         "drift-wm truth parts=[stochastic] rivals=[drifting,regression] seeds=[1] steps=2000   # a quick look",
+    ),
+    "speed": (
+        "drift-wm speed run_dir=runs/speed",
+        "drift-wm speed parts=[decisions] budgets=[cheetah-run:512x20x6] repeats=15",
+        "drift-wm speed parts=[suite] threads=1",
     ),
     "bench": (
         "drift-wm bench run_dir=runs/bench",

@@ -25,11 +25,15 @@ from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
+from drift_wm.plots_speed import speed_figure
 from drift_wm.report import evaluation_table
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.settings import LineageSettings
+from drift_wm.speed.settings import SpeedSettings
+from drift_wm.speed.suite import TABLES as SPEED_TABLES
+from drift_wm.speed.suite import speed
 from drift_wm.train import train
 from drift_wm.truth.suite import TABLES, truth
 
@@ -38,7 +42,7 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
     """Do one command's work in its folder and show the results.
 
     Args:
-        command: `demo`, `collect`, `train`, `online`, `evaluate`, `diagnose`, `truth` or `bench`.
+        command: `demo`, `collect`, `train`, `online`, `evaluate`, `diagnose`, `truth`, `speed` or `bench`.
         settings: the command's settings object.
         folder: the run folder.
     """
@@ -51,6 +55,9 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         console.print(as_table(bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))))
         return
     device = prepare_machine(settings)
+    if command == "speed":
+        _show_speed(settings, folder, device=device, console=console)
+        return
     if command == "diagnose":
         _show_diagnosis(settings, folder, device=device, console=console)
         return
@@ -88,6 +95,13 @@ def _show_diagnosis(settings: DiagnoseSettings, folder: RunFolder, *, device: to
     page = write_diagnosis_page(folder.path, diagnosis, plots, settings=settings, environment=describe_environment())
     print_diagnosis(console, diagnosis)
     console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device, console: Console) -> None:
+    rows = speed(settings, folder, device=device)
+    console.print(Markdown((folder.path / SPEED_TABLES).read_text()))
+    if scaling := [row for row in rows if row.part == "scaling"]:
+        save(speed_figure(scaling), folder.path / "speed.png")
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:

@@ -27,6 +27,7 @@ EXTRAS = {
     "robosuite": "robosuite",
     "gymnasium-robotics": "robotics",
     "pyarrow": "lerobot",
+    "pytorch-mppi": "mppi",
     "hydra-submitit-launcher": "sweeps",
 }
 ENOUGH_DISK = 2**30  # bytes: checkpoints, replay and films of a long run

@@ -49,14 +49,27 @@ class History:
     """(B, S) float64 full physics state of the newest frame, for the true simulator; models never read it."""
 
 
-@dataclass(frozen=True, slots=True)
 class Prediction:
-    """Sampled futures of every candidate."""
+    """Sampled futures of every candidate.
 
-    obs: Tensor
-    """(B, N, P, H, D): the observation after each action."""
-    reward: Tensor
-    """(B, N, P, H): the reward of each step."""
+    Args:
+        obs: (B, N, P, H, D) the observation after each action, or what puts them together when they are asked for:
+            most objectives read rewards alone.
+        reward: (B, N, P, H) the reward of each step.
+    """
+
+    __slots__ = ("_obs", "reward")
+
+    def __init__(self, obs: Tensor | Callable[[], Tensor], reward: Tensor) -> None:
+        self._obs = obs
+        self.reward = reward
+
+    @property
+    def obs(self) -> Tensor:
+        """(B, N, P, H, D): the observation after each action."""
+        if not isinstance(self._obs, Tensor):
+            self._obs = self._obs()
+        return self._obs
 
 
 @dataclass(frozen=True, slots=True)

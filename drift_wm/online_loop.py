@@ -22,7 +22,7 @@ from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import RANDOM, SIMULATOR, Actor, evaluate_policy, name_of, time_decisions, training_seed
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
-from drift_wm.policies import PinkNoisePolicy, RandomPolicy
+from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import OnlineSettings
@@ -57,17 +57,7 @@ class OnlineRun:
             device=device,
             task={"name": self.env.task_name, **env_record(settings.env)},
         )
-        # Built before any work, so that a horizon the chunk does not divide fails now.
-        self.policy = make_policy(self.trainer.world_model, settings, device=device)
-        # Exploration plans on a draw: what the model is unsure of, it then tries.
-        exploring = replace(
-            settings,
-            planner=replace(settings.planner, execute=settings.exploration_execute),
-            particles=max(1, settings.particles),
-        )
-        self.explorer = make_policy(
-            self.trainer.world_model, exploring, device=device, exploration_std=settings.exploration_std
-        )
+        self._planner()  # before any work, so that a horizon the chunk does not divide fails now
         recorded = env_args(self.env.task_name, settings.env)
         self.replay = Replay.open(folder.path / "replay.hdf5", env_args=recorded, spec=spec)
         resume(self.trainer, folder, device=device)
@@ -89,7 +79,7 @@ class OnlineRun:
     def evaluate(self) -> tuple[Evaluation, list[Episode]]:
         """The final model on the evaluation seeds, without exploration."""
         count = self.settings.evaluation_episodes
-        return self._evaluate(name_of(self.settings.model), self.policy, count, "evaluation.hdf5")
+        return self._evaluate(name_of(self.settings.model), self._planner(), count, "evaluation.hdf5")
 
     def references(self) -> list[Evaluation]:
         """The rows to compare with, on the same seeds: chance, and the same planner in the true simulator."""
@@ -105,7 +95,7 @@ class OnlineRun:
 
     def decision_ms(self) -> np.ndarray:
         """(decisions,) milliseconds of deciding for one environment, measured now."""
-        return time_decisions(self.policy, self.env, device=self.device)
+        return time_decisions(self._planner(), self.env, device=self.device)
 
     @property
     def curve(self) -> list[CurvePoint]:
@@ -123,13 +113,30 @@ class OnlineRun:
         longest = self.env.decisions_per_episode
         return min(self.settings.episode_decisions or longest, longest)
 
+    def _planner(self) -> PlanningPolicy:
+        """Plans in the model as it is now."""
+        return make_policy(self.trainer.world_model, self.settings, device=self.device)
+
+    def _explorer(self) -> PlanningPolicy:
+        """The same for collecting. It plans on a draw: what the model is unsure of, it then tries."""
+        settings = self.settings
+        exploring = replace(
+            settings,
+            planner=replace(settings.planner, execute=settings.exploration_execute),
+            particles=max(1, settings.particles),
+        )
+        model, std = self.trainer.world_model, settings.exploration_std
+        return make_policy(model, exploring, device=self.device, exploration_std=std)
+
     def _collect(self, number: int, log: MetricsLog) -> None:
         """Act for one episode, measure the model on it before it trains on it, and keep it."""
         settings = self.settings
         at_random = number < settings.random_episodes
-        policy: Policy[Any] = self.explorer
-        if at_random:
-            policy = PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
+        policy: Policy[Any] = (
+            PinkNoisePolicy(self.env.task_spec.action_size, self.decisions_per_episode)
+            if at_random
+            else self._explorer()
+        )
         source = RANDOM if at_random else PLANNER
         seed = training_seed(settings.seed, number)
         rollouts = run_episodes(

@@ -53,6 +53,11 @@ def task_names() -> list[str]:
     return [f"{domain}-{task}" for domain, task in import_suite().ALL_TASKS]
 
 
+def benchmark_tasks() -> list[str]:
+    """The "domain-task" names of the suite's benchmark."""
+    return [f"{domain}-{task}" for domain, task in import_suite().BENCHMARKING]
+
+
 def make_dm_control(task: str, *, action_repeat: int = 2, render: RenderConfig = DEFAULT_RENDER) -> DmControlEnv:
     """The environment of a task of the suite.
 

@@ -18,15 +18,22 @@ ONLY_IN = {
     "robosuite": ("envs/",),
     "robomimic": ("envs/",),
     "imageio": ("drift_wm/video.py",),
-    "matplotlib": ("drift_wm/plots.py", "drift_wm/plots_lineage.py", "drift_wm/plots_diagnose.py"),
+    "matplotlib": (
+        "drift_wm/plots.py",
+        "drift_wm/plots_lineage.py",
+        "drift_wm/plots_diagnose.py",
+        "drift_wm/plots_speed.py",
+    ),
     "jinja2": ("drift_wm/report.py",),
+    "pytorch_mppi": ("drift_wm/speed/outside.py",),
     "tensorboard": ("drift_wm/metrics.py",),
 }
 
 
 def sources() -> list[Path]:
     files = [*(ROOT / "drift_wm").glob("*.py"), *(ROOT / "drift_wm/generators").glob("*.py")]
-    files += (ROOT / "drift_wm/diagnosis").glob("*.py")
+    for folder in ("diagnosis", "truth", "speed"):
+        files += (ROOT / "drift_wm" / folder).glob("*.py")
     for folder in (*FOLDERS, "configs"):
         files += (ROOT / folder).rglob("*.py")
     return sorted(files)

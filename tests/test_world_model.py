@@ -7,7 +7,7 @@ from drift_wm.generators import GeneratorConfig, sample_scores
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec
 from drift_wm.train import scales_of
-from drift_wm.world_model import CentralFuture, LearnedWorldModel, WorldModelConfig, multiplies_bfloat16
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig, multiplies_bfloat16
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 
@@ -107,24 +107,6 @@ def test_rollout_of_an_ensemble_is_the_rollouts_of_its_members(name, members, pa
                 futures.append(alone._futures(alone.generator, past, actions, part))
     torch.testing.assert_close(found.obs, torch.cat(futures, dim=2)[..., :3])
     torch.testing.assert_close(found.reward, torch.cat(futures, dim=2)[..., 3])
-
-
-@pytest.mark.parametrize("name", ["drifting", "gaussian", "diffusion"])
-def test_the_central_future_is_no_draw(name):
-    model = make(history=2, name=name, precision="float32")
-    past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
-    first, second = (CentralFuture(model).rollout(past, actions, particles=2, rng=rng(seed)) for seed in (4, 5))
-    assert first.obs.shape == (2, 5, 2, 4, 3)
-    assert torch.equal(first.obs, second.obs)
-    assert torch.equal(first.obs[:, :, 0], first.obs[:, :, 1])
-    (member,) = model.members
-    c = torch.cat([past.obs.flatten(1), past.actions.flatten(1), actions[:, 0, :2].flatten(1)], dim=1)
-    with torch.inference_mode():
-        change = member.centre(member.backbone.from_condition(c)).view(2, 2, 4)
-    torch.testing.assert_close(first.obs[:, 0, 0, :2], past.obs[:, -1:] + change[..., :3])
-    torch.testing.assert_close(first.reward[:, 0, 0, :2], change[..., 3])
-    with pytest.raises(ValueError, match="horizon 3 is not a multiple"):
-        CentralFuture(model).rollout(past, actions[:, :, :3], particles=1, rng=rng())
 
 
 def test_noise_of_each_environment_where_it_is_asked_for():

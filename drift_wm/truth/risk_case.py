@@ -23,6 +23,7 @@ from drift_wm.interfaces import Prediction
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.risk import CVaR
 from drift_wm.policies import PlanningPolicy
+from drift_wm.prepared import PreparedModel
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -59,7 +60,7 @@ class EdgeReward:
 
 def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
     """Plan by CVaR in one rival's model, and act in the true world: the mean return over episodes."""
-    model = _simulator() if name == SIMULATOR else _learned(name, seed, folder, settings)
+    model = _simulator() if name == SIMULATOR else PreparedModel(_learned(name, seed, folder, settings))
     policy = PlanningPolicy(
         model,
         CEM(CEMConfig(horizon=4, candidates=64, iterations=3, elites=8), model.spec.action_size),
@@ -83,7 +84,7 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
     falls = [float((values < 0).double().mean()) for values in rewards]
     metrics = {f"return_{i:02d}": value for i, value in enumerate(returns)}
     metrics |= {"return": sum(returns) / len(returns), "beyond": sum(falls) / len(falls)}
-    nfe = model.generator.nfe if isinstance(model, LearnedWorldModel) else 0
+    nfe = model.nfe if isinstance(model, PreparedModel) else 0
     return [Row("risk", CASE.name, name, nfe, seed, metrics)]
 
 

@@ -1,0 +1,106 @@
+"""Where the time of a decision goes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drift_wm.interfaces import History, Prediction
+from drift_wm.planners.factory import make_planner
+from drift_wm.planners.loop import PlannerConfig
+from drift_wm.planners.noise import ColouredNoise
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.risk import Mean
+from drift_wm.prepared import PreparedModel
+from drift_wm.speed.contenders import Decider, make_policy
+
+SHARES = ("sampling", "network", "objective", "rest")
+"""Drawing the proposals' noise; predicting; judging the futures; refitting and everything else."""
+
+
+class _Watched:
+    """A model whose predictions are timed."""
+
+    def __init__(self, model: PreparedModel, watch: _Stopwatch) -> None:
+        self._model, self._watch = model, watch
+        self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
+
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
+        """See `WorldModel.rollout`."""
+        with self._watch("network"):
+            return self._model.rollout(history, actions, particles=particles, rng=rng, independent=independent)
+
+
+class _Stopwatch:
+    """Adds up seconds by name: `with watch("network"): ...`."""
+
+    def __init__(self, synchronise: Callable[[], None]) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._synchronise = synchronise
+
+    def __call__(self, name: str) -> _Span:
+        return _Span(self, name)
+
+    def now(self) -> float:
+        self._synchronise()
+        return time.perf_counter()
+
+
+class _Span:
+    def __init__(self, watch: _Stopwatch, name: str) -> None:
+        self._watch, self._name, self._start = watch, name, 0.0
+
+    def __enter__(self) -> None:
+        self._start = self._watch.now()
+
+    def __exit__(self, *error: object) -> None:
+        self._watch.seconds[self._name] += self._watch.now() - self._start
+
+
+def breakdown(
+    model: PreparedModel, planner: PlannerConfig, *, particles: int, decisions: int, device: torch.device
+) -> dict[str, float]:
+    """Milliseconds of a decision by share: medians over decisions; each name of SHARES once."""
+    watch = _Stopwatch(torch.cuda.synchronize if device.type == "cuda" else lambda: None)
+    judge, reduce = PredictedReturn(), Mean()
+
+    def objective(prediction: Prediction, actions: Tensor) -> Tensor:
+        with watch("objective"):
+            return judge(prediction, actions)
+
+    def risk(values: Tensor) -> Tensor:
+        with watch("objective"):
+            return reduce(values)
+
+    policy = make_policy(
+        _Watched(model, watch), planner, particles=particles, device=device, objective=objective, risk=risk
+    )
+    noise, rng = ColouredNoise(planner.horizon, planner.noise_exponent), torch.Generator(device)
+    draws = sum(make_planner(planner, model.spec.action_size, device=device).populations)
+    decide = Decider(policy, device=device)
+    found: dict[str, list[float]] = {name: [] for name in SHARES}
+    for number in range(decisions + 1):
+        watch.seconds.clear()
+        start = watch.now()
+        decide()
+        whole = watch.now() - start
+        with watch("sampling"):  # once more, by itself
+            noise.sample(draws, model.spec.action_size, rng=rng)
+        watch.seconds["rest"] = whole - sum(watch.seconds.values())
+        if number:
+            for name in SHARES:
+                found[name].append(watch.seconds[name] * 1e3)
+    return {name: float(np.median(values)) for name, values in found.items()}

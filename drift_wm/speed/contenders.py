@@ -1,0 +1,98 @@
+"""Who is timed: the same planner with each kind of model, untrained, as weights do not change times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Objective, Risk, Spec, WorldModel
+from drift_wm.planners.factory import make_planner
+from drift_wm.planners.loop import PlannerConfig
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.risk import Mean
+from drift_wm.policies import PlanningPolicy
+from drift_wm.prepared import PreparedModel
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A kind of model, and how a planner samples it."""
+
+    generator: GeneratorConfig
+    chunk: int = 5
+    particles: int = 0
+    """Sampled futures per candidate; 0: the central one."""
+
+
+OURS = "drifting, k = 5"
+CONTENDERS: dict[str, Contender] = {
+    "drifting, k = 1": Contender(GeneratorConfig("drifting"), chunk=1),
+    OURS: Contender(GeneratorConfig("drifting")),
+    "drifting, k = 10": Contender(GeneratorConfig("drifting"), chunk=10),
+    "drifting, one draw": Contender(GeneratorConfig("drifting"), particles=1),
+    "regression": Contender(GeneratorConfig("regression")),
+    "diffusion, 5 steps": Contender(GeneratorConfig("diffusion", steps=5)),
+    "diffusion, 20 steps": Contender(GeneratorConfig("diffusion", steps=20)),
+    "diffusion, 100 steps": Contender(GeneratorConfig("diffusion", steps=100)),
+    "Gaussian, 5 members, 20 particles": Contender(GeneratorConfig("gaussian", members=5), particles=20),
+}
+"""With k = 5 where not said."""
+
+
+def make_learned(contender: Contender, spec: Spec, *, width: int, device: torch.device) -> LearnedWorldModel:
+    """An untrained model of a task's sizes; a width of 0 leaves the default."""
+    generator = replace(contender.generator, width=width or contender.generator.width)
+    config = WorldModelConfig(chunk=contender.chunk, generator=generator)
+    return LearnedWorldModel(spec, config, rng=torch.Generator().manual_seed(0)).to(device).eval()
+
+
+def make_model(contender: Contender, spec: Spec, *, width: int, device: torch.device) -> PreparedModel:
+    """The same, made ready to plan."""
+    model = make_learned(contender, spec, width=width, device=device)
+    return PreparedModel(model, central=contender.particles == 0)
+
+
+def make_policy(
+    model: WorldModel,
+    planner: PlannerConfig,
+    *,
+    particles: int,
+    device: torch.device,
+    objective: Objective | None = None,
+    risk: Risk | None = None,
+) -> PlanningPolicy:
+    """The planner in a model, after the predicted return."""
+    return PlanningPolicy(
+        model,
+        make_planner(planner, model.spec.action_size, device=device),
+        objective or PredictedReturn(),
+        risk or Mean(),
+        particles=max(1, particles),
+    )
+
+
+class Decider:
+    """Decides again and again in the same situation; each call costs what a decision of an episode does.
+
+    Args:
+        policy: decides.
+        environments: B, planned together.
+        device: of the observations.
+        physics: (S,) state of the simulator, for planning in it.
+    """
+
+    def __init__(
+        self, policy: PlanningPolicy, *, environments: int = 1, device: torch.device, physics: Tensor | None = None
+    ) -> None:
+        self.policy = policy
+        self._obs = torch.zeros(environments, policy.model.spec.observation_size, device=device)
+        self._physics = None if physics is None else physics.expand(environments, -1)
+        self._state = policy.reset(self._obs, seed=0)
+
+    def __call__(self) -> None:
+        """Decide once."""
+        _, self._state = self.policy.act(self._obs, self._state, physics=self._physics)

@@ -1,0 +1,87 @@
+"""What `drift-wm speed` can be asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from drift_wm.planners.icem import ICEMConfig
+
+PARTS = ("decisions", "simulator", "mppi", "batch", "scaling", "suite")
+
+
+@dataclass
+class SpeedSettings:
+    """`drift-wm speed`: decision times of all kinds of models, interleaved on this machine, beside its limits."""
+
+    run_dir: str | None = None
+    """Folder of the measurement."""
+    parts: list[str] = field(default_factory=lambda: list(PARTS))
+    """`decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the model), `mppi`
+    (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together), `scaling`
+    (against candidates and horizon), `suite` (every benchmark task)."""
+    budgets: list[str] = field(default_factory=lambda: ["cartpole-swingup:256x50x4", "walker-walk:512x20x6"])
+    """task:candidates x horizon x iterations, horizons in multiples of 10 decisions."""
+    simulator_tasks: list[str] = field(
+        default_factory=lambda: ["walker-walk", "humanoid-stand", "quadruped-walk", "cheetah-run", "cartpole-swingup"]
+    )
+    """Tasks of part `simulator`, at 512 candidates of 20 decisions."""
+    environments: int = 16
+    """Planned together in part `batch`."""
+    width: int = 0
+    """Units of each hidden layer; 0: the default of the models."""
+    repeats: int = 7
+    """Interleaved measurements of each contender, of which the median counts."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int = 0
+    """Of torch and of the simulator; 0 takes every core."""
+
+    def __post_init__(self) -> None:
+        unknown = [part for part in self.parts if part not in PARTS]
+        if unknown or not self.parts:
+            raise ValueError(f"parts={self.parts!r}: expected some of {', '.join(map(repr, PARTS))}")
+        if not self.budgets:
+            raise ValueError("budgets=[]: expected at least one, such as walker-walk:512x20x6")
+        for budget in self.budgets:
+            Budget.read(budget)
+        for name, least in (("repeats", 1), ("environments", 2), ("width", 0), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least {least}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one decision of a task may spend."""
+
+    task: str
+    candidates: int
+    horizon: int
+    """Decisions."""
+    iterations: int
+
+    @classmethod
+    def read(cls, text: str) -> Budget:
+        """From task:NxHxI.
+
+        Raises:
+            ValueError: it is not of that form, or its horizon is no multiple of 10, the longest chunk compared.
+        """
+        found = re.fullmatch(r"([\w-]+):(\d+)x(\d+)x(\d+)", text)
+        if not found or int(found[3]) % 10 or not int(found[3]):
+            raise ValueError(
+                f"budgets={text!r}: expected task:candidates x horizon x iterations with a horizon in multiples of 10, "
+                "such as walker-walk:512x20x6"
+            )
+        budget = cls(found[1], int(found[2]), int(found[3]), int(found[4]))
+        budget.planner()
+        return budget
+
+    def __str__(self) -> str:
+        return f"{self.task}, {self.candidates} x {self.horizon} x {self.iterations}"
+
+    def planner(self) -> ICEMConfig:
+        """The default planner with this budget, its population constant."""
+        return ICEMConfig(
+            candidates=self.candidates, horizon=self.horizon, iterations=self.iterations, population_decay=1.0
+        )

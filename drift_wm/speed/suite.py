@@ -1,0 +1,258 @@
+"""`drift-wm speed`: the parts of the measurement, one after the other, each kept when it is finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+
+import torch
+
+from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.dm_control import DmControlEnv, benchmark_tasks, make_dm_control
+from drift_wm.envs.simulator import SimulatorWorldModel
+from drift_wm.interfaces import History, Spec, WorldModel
+from drift_wm.planners.factory import make_planner
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.planners.mppi import MPPIConfig
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.risk import Mean
+from drift_wm.planners.scoring import make_score
+from drift_wm.progress import Task, track
+from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.speed.breakdown import breakdown
+from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, make_policy
+from drift_wm.speed.limits import flops_of, multiplier, products_of
+from drift_wm.speed.outside import PYTORCH_MPPI, is_there, outside_decider
+from drift_wm.speed.settings import Budget, SpeedSettings
+from drift_wm.speed.tables import markdown
+from drift_wm.speed.timing import SpeedRow, interleave
+
+logger = logging.getLogger(__name__)
+
+TABLES = "tables.md"
+LIMIT, BFLOAT16_LIMIT = "matrix products alone", "matrix products alone, bfloat16"
+SIMULATOR = "true simulator"
+ITERATION = Budget("", 512, 20, 1)
+"""What the simulator is asked, in part `simulator`."""
+CANDIDATES, HORIZONS = (64, 128, 256, 512, 1024), (10, 20, 40)
+"""Of part `scaling`, on the last budget's task with 1 iteration."""
+SCALED = (OURS, "regression", "diffusion, 5 steps", "diffusion, 20 steps")
+MPPI_BUDGET = Budget("cartpole-swingup", 256, 50, 1)
+SMALL = Budget("", 64, 20, 2)
+"""A second budget of part `batch`: where a decision is small, planning several together pays."""
+
+
+def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -> list[SpeedRow]:
+    """Measure every part that was asked for.
+
+    Args:
+        settings: what to measure.
+        folder: receives `results.json` with every repetition and `tables.md`, both after each part.
+        device: of the learned models.
+    """
+    rows: list[SpeedRow] = []
+    parts: dict[str, Callable[[SpeedSettings, torch.device, Task], list[SpeedRow]]] = {
+        "decisions": _decisions,
+        "simulator": _simulator,
+        "mppi": _mppi,
+        "batch": _batch,
+        "scaling": _scaling,
+        "suite": _suite,
+    }
+    for part in settings.parts:
+        with track(f"speed: {part}", _rounds(part, settings)) as task:
+            rows += parts[part](settings, device, task)
+        folder.write_results(
+            {
+                "command": "speed",
+                "settings": asdict(settings),
+                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "threads": torch.get_num_threads(),
+                "environment": describe_environment(),
+                "rows": [row.as_dict() for row in rows],
+            }
+        )
+        (folder.path / TABLES).write_text(markdown(rows))
+    return rows
+
+
+def _rounds(part: str, settings: SpeedSettings) -> int:
+    """Rounds of contenders in a part."""
+    cases = {
+        "decisions": len(settings.budgets),
+        "simulator": len(settings.simulator_tasks),
+        "mppi": 1,
+        "batch": 2 * len(settings.budgets),
+        "scaling": len(CANDIDATES) * len(HORIZONS),
+        "suite": len(benchmark_tasks()),
+    }
+    return cases[part] * (settings.repeats + 1)
+
+
+class _Steps:
+    """Counts rounds for the progress bar."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._done, self.note = task, 0, ""
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._task.update(self._done, self.note)
+
+
+def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Every contender on every budget, beside the limit; and where our time goes."""
+    rows, step = [], _Steps(task)
+    for budget in map(Budget.read, settings.budgets):
+        step.note, case = str(budget), str(budget)
+        spec, planner = _spec_of(budget.task), budget.planner()
+        models = {
+            name: make_model(contender, spec, width=settings.width, device=device)
+            for name, contender in CONTENDERS.items()
+        }
+        products = products_of(models[OURS], make_planner(planner, spec.action_size))
+        calls: dict[str, Callable[[], object]] = {
+            name: Decider(
+                make_policy(model, planner, particles=CONTENDERS[name].particles, device=device), device=device
+            )
+            for name, model in models.items()
+        }
+        calls[LIMIT] = multiplier(products, dtype=torch.float32, device=device)
+        calls[BFLOAT16_LIMIT] = multiplier(products, dtype=torch.bfloat16, device=device)
+        times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+        shares = breakdown(models[OURS], planner, particles=1, decisions=settings.repeats, device=device)
+        facts = {OURS: shares, LIMIT: {"flops": flops_of(products)}}
+        rows += [SpeedRow("decisions", case, name, ms, facts.get(name, {})) for name, ms in times.items()]
+    return rows
+
+
+def _simulator(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """One planner iteration's candidates, scored by the simulator and by our model."""
+    rows, step = [], _Steps(task)
+    for name in settings.simulator_tasks:
+        step.note = name
+        with _world(name) as env, SimulatorWorldModel(name, action_repeat=2, observe=False) as simulator:
+            model = make_model(CONTENDERS[OURS], env.task_spec, width=settings.width, device=device)
+            physics = torch.as_tensor(env.physics_state()).unsqueeze(0)
+            shape = (1, ITERATION.candidates, ITERATION.horizon, env.task_spec.action_size)
+            actions = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+            past = History(
+                torch.zeros(1, 1, env.task_spec.observation_size), actions.new_zeros(1, 0, shape[3]), physics
+            )
+            calls = {
+                OURS: _scorer(model, past, actions, device),
+                SIMULATOR: _scorer(simulator, past, actions, torch.device("cpu")),
+            }
+            times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+        case = f"{name}, {ITERATION.candidates} x {ITERATION.horizon}"
+        rows += [SpeedRow("simulator", case, contender, ms) for contender, ms in times.items()]
+    return rows
+
+
+def _scorer(model: WorldModel, past: History, actions: torch.Tensor, device: torch.device) -> Callable[[], object]:
+    here = History(past.obs.to(device), past.actions.to(device), past.physics)
+    candidates, rng = actions.to(device), torch.Generator(device)
+    score = make_score(model, PredictedReturn(), Mean(), here, particles=1, rng=rng)
+    return lambda: score(candidates)
+
+
+def _mppi(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Our MPPI, a step at a time and in chunks, beside another package's with the same network."""
+    if not is_there():
+        logger.warning("speed: pytorch-mppi is not installed, so part mppi is left out; pip install 'drift-wm[mppi]'")
+        return []
+    spec, step = _spec_of(MPPI_BUDGET.task), _Steps(task)
+    planner = MPPIConfig(candidates=MPPI_BUDGET.candidates, horizon=MPPI_BUDGET.horizon, iterations=1)
+    calls: dict[str, Callable[[], object]] = {
+        name: Decider(
+            make_policy(
+                make_model(CONTENDERS[name], spec, width=settings.width, device=device),
+                planner,
+                particles=1,
+                device=device,
+            ),
+            device=device,
+        )
+        for name in (OURS, "drifting, k = 1")
+    }
+    calls[PYTORCH_MPPI] = outside_decider(spec, MPPI_BUDGET, width=settings.width, device=device)
+    times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+    return [SpeedRow("mppi", str(MPPI_BUDGET), name, ms) for name, ms in times.items()]
+
+
+def _batch(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Several environments in one call, and one after the other."""
+    rows, step, count = [], _Steps(task), settings.environments
+    for budget in map(Budget.read, settings.budgets):
+        for spent in (budget, replace(SMALL, task=budget.task)):
+            step.note = str(spent)
+            model = make_model(CONTENDERS[OURS], _spec_of(spent.task), width=settings.width, device=device)
+            policy = make_policy(model, spent.planner(), particles=1, device=device)
+            together, alone = Decider(policy, environments=count, device=device), Decider(policy, device=device)
+            calls: dict[str, Callable[[], object]] = {
+                f"{count} environments in one call": together,
+                f"{count} calls": _repeated(alone, count),
+            }
+            times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+            rows += [SpeedRow("batch", str(spent), name, ms) for name, ms in times.items()]
+    return rows
+
+
+def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
+    def repeat() -> None:
+        for _ in range(times):
+            call()
+
+    return repeat
+
+
+def _scaling(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Decision time against candidates and horizon."""
+    rows, step = [], _Steps(task)
+    name = Budget.read(settings.budgets[-1]).task
+    models = {
+        contender: make_model(CONTENDERS[contender], _spec_of(name), width=settings.width, device=device)
+        for contender in SCALED
+    }
+    for horizon in HORIZONS:
+        for candidates in CANDIDATES:
+            budget = Budget(name, candidates, horizon, 1)
+            step.note = str(budget)
+            calls = {
+                contender: Decider(make_policy(model, budget.planner(), particles=1, device=device), device=device)
+                for contender, model in models.items()
+            }
+            times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+            facts = {"candidates": float(candidates), "horizon": float(horizon)}
+            rows += [SpeedRow("scaling", str(budget), contender, ms, facts) for contender, ms in times.items()]
+    return rows
+
+
+def _suite(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """The default planner's decision on every benchmark task, beside the time between two decisions."""
+    rows, step = [], _Steps(task)
+    for name in benchmark_tasks():
+        step.note, spec = name, _spec_of(name)
+        model = make_model(CONTENDERS[OURS], spec, width=settings.width, device=device)
+        decide = Decider(make_policy(model, ICEMConfig(), particles=1, device=device), device=device)
+        times = interleave({OURS: decide}, repeats=settings.repeats, device=device, on_done=step)
+        rows.append(SpeedRow("suite", name, OURS, times[OURS], {"decision_seconds": spec.decision_seconds}))
+    return rows
+
+
+def _spec_of(task: str) -> Spec:
+    with _world(task) as env:
+        return env.task_spec
+
+
+@contextmanager
+def _world(task: str) -> Iterator[DmControlEnv]:
+    """The environment at the start of an episode, at the default action repeat."""
+    env = make_dm_control(task, action_repeat=EnvSettings().action_repeat)
+    try:
+        env.reset(seed=0)
+        yield env
+    finally:
+        env.close()

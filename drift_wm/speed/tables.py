@@ -1,0 +1,116 @@
+"""The measured times as tables for people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from drift_wm.speed.breakdown import SHARES
+from drift_wm.speed.contenders import OURS
+from drift_wm.speed.timing import SpeedRow
+
+Rows = dict[str, list[SpeedRow]]
+"""Of one part, by case."""
+
+
+def markdown(rows: Sequence[SpeedRow]) -> str:
+    """Every part's table; medians of interleaved repetitions and half their quartile distance."""
+    writers: dict[str, Callable[[Rows], list[str]]] = {
+        "decisions": _decisions,
+        "simulator": _simulator,
+        "mppi": _mppi,
+        "batch": _batch,
+        "scaling": _scaling,
+        "suite": _suite,
+    }
+    parts = []
+    for part, write in writers.items():
+        cases: Rows = defaultdict(list)
+        for row in rows:
+            if row.part == part:
+                cases[row.case].append(row)
+        if cases:
+            parts.append("\n".join(write(cases)))
+    return "\n\n".join(parts) + "\n"
+
+
+def ratio(rows: Sequence[SpeedRow], slower: str, faster: str) -> float:
+    """How many times as long one contender takes as another in the same case."""
+    medians = {row.contender: row.median for row in rows}
+    return medians[slower] / medians[faster]
+
+
+def _decisions(cases: Rows) -> list[str]:
+    lines = ["### A decision, by model", ""]
+    for case, rows in cases.items():
+        lines += _table(
+            ["contender", "ms", f"times {OURS}"],
+            [[row.contender, _ms(row), f"{ratio(rows, row.contender, OURS):.2f}"] for row in rows],
+            title=case,
+        )
+        ours = next(row for row in rows if row.contender == OURS)
+        limit = next(row for row in rows if "flops" in row.facts)
+        shown = ", ".join(f"{name} {ours.facts[name]:.2f} ms" for name in SHARES)
+        whole = sum(ours.facts[name] for name in SHARES)
+        lines += [
+            f"Where the time goes: {shown}; outside the network {1 - ours.facts['network'] / whole:.0%}.",
+            "",
+            f"The network's {limit.facts['flops'] / 1e9:.2f} GFLOP take {limit.median:.2f} ms alone "
+            f"({limit.facts['flops'] / limit.median / 1e6:.0f} GFLOP/s): the decision reaches "
+            f"{limit.median / ours.median:.0%} of that.",
+            "",
+        ]
+    return lines[:-1]
+
+
+def _simulator(cases: Rows) -> list[str]:
+    return ["### One planner iteration, in the simulator and in the model", "", *_comparison(cases)]
+
+
+def _mppi(cases: Rows) -> list[str]:
+    lines = ["### MPPI, ours and another package's", ""]
+    for case, rows in cases.items():
+        body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, OURS):.2f}"] for row in rows]
+        lines += _table(["contender", "ms", f"times {OURS}"], body, title=case)
+    return lines[:-1]
+
+
+def _batch(cases: Rows) -> list[str]:
+    return ["### Several environments, together and one by one", "", *_comparison(cases)]
+
+
+def _comparison(cases: Rows) -> list[str]:
+    """Two contenders per case: the first, the second, and how many times as long the second takes."""
+    first, second = (row.contender for row in next(iter(cases.values())))
+    body = [[case, _ms(a), _ms(b), f"{b.median / a.median:.1f}"] for case, (a, b) in cases.items()]
+    return _table(["case", f"{first}, ms", f"{second}, ms", "ratio"], body)[:-1]
+
+
+def _scaling(cases: Rows) -> list[str]:
+    names = [row.contender for row in next(iter(cases.values()))]
+    body = [[case, *(_ms(row) for row in rows)] for case, rows in cases.items()]
+    return ["### One iteration, against candidates and horizon, ms", "", *_table(["budget", *names], body)[:-1]]
+
+
+def _suite(cases: Rows) -> list[str]:
+    body = []
+    for case, (row,) in cases.items():
+        period = row.facts["decision_seconds"] * 1e3
+        body.append([case, _ms(row), f"{period:.0f}", "yes" if row.median <= period else "NO"])
+    heading = ["task", "decision, ms", "time between decisions, ms", "in time"]
+    return ["### The default planner on every benchmark task", "", *_table(heading, body)[:-1]]
+
+
+def _table(heading: Sequence[str], body: Sequence[Sequence[str]], *, title: str = "") -> list[str]:
+    lines = [f"**{title}**", ""] if title else []
+    lines += [_line(heading), _line(["---"] * len(heading)), *(_line(cells) for cells in body), ""]
+    return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _ms(row: SpeedRow) -> str:
+    digits = 1 if row.median >= 10 else 2
+    return f"{row.median:.{digits}f} ± {row.spread:.{digits}f}"

@@ -1,0 +1,72 @@
+"""Times of several contenders in one interleaved run, so that whatever disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRow:
+    """What one contender took in one case."""
+
+    part: str
+    case: str
+    contender: str
+    ms: tuple[float, ...]
+    """Each repetition."""
+    facts: dict[str, float] = field(default_factory=dict)
+    """What else is known of it, by name."""
+
+    @property
+    def median(self) -> float:
+        """Milliseconds."""
+        return float(np.median(self.ms))
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, in milliseconds."""
+        low, high = np.percentile(self.ms, [25, 75])
+        return float(high - low) / 2
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"median_ms": self.median, "spread_ms": self.spread}
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    device: torch.device,
+    on_done: Callable[[], None] = lambda: None,
+) -> dict[str, tuple[float, ...]]:
+    """Milliseconds of each call, one after the other `repeats` times round, after one round to warm up.
+
+    Args:
+        calls: what to time, by name.
+        repeats: rounds that count.
+        device: whose work a call must have finished before the clock is read.
+        on_done: called after each round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats + 1):
+        for name, call in calls.items():
+            _synchronise(device)
+            start = time.perf_counter()
+            call()
+            _synchronise(device)
+            if number:
+                times[name].append((time.perf_counter() - start) * 1e3)
+        on_done()
+    return {name: tuple(values) for name, values in times.items()}
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,94 @@
+"""The prepared model says what its reference says, `LearnedWorldModel.rollout`, for every generator and shape."""
+
+import pytest
+import torch
+
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.generators import GeneratorConfig
+from drift_wm.generators.config import GENERATORS
+from drift_wm.interfaces import History, Spec
+from drift_wm.prepared import PreparedModel
+from drift_wm.train import scales_of
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make(episodes, *, history: int = 2, chunk: int = 2, **generator) -> LearnedWorldModel:
+    """Untrained, in the scales of data."""
+    config = GeneratorConfig(**{"width": 32, "depth": 2, "noise_size": 2, "steps": 4, **generator})
+    shape = WorldModelConfig(history=history, chunk=chunk, generator=config, precision="float32")
+    model = LearnedWorldModel(SPEC, shape, rng=rng())
+    model.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
+    with torch.no_grad():
+        for member in model.members:
+            member.backbone.output.weight.mul_(5)  # far from the mean, so that mistakes show
+    return model
+
+
+def asked(model: LearnedWorldModel, H: int, B: int = 2) -> tuple[History, torch.Tensor]:
+    K = model.history
+    past = History(torch.randn(B, K, 3, generator=rng(1)), torch.randn(B, K - 1, 2, generator=rng(2)))
+    return past, torch.randn(B, 5, H, 2, generator=rng(3)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize("particles", [1, 4])
+@pytest.mark.parametrize(
+    ("history", "chunk", "generator"),
+    [(1, 1, {}), (1, 3, {}), (3, 2, {}), (4, 1, {}), (2, 6, {}), (1, 3, {"members": 3})]
+    + [(2, 3, {"name": name}) for name in GENERATORS]
+    + [(2, 3, {"name": "gaussian", "members": 3})],
+)
+def test_predicts_what_the_model_predicts(linear_episodes, history, chunk, generator, particles, independent):
+    model = make(linear_episodes, history=history, chunk=chunk, **generator)
+    past, actions = asked(model, H=6)
+    expected = model.rollout(past, actions, particles=particles, rng=rng(4), independent=independent)
+    found = PreparedModel(model).rollout(past, actions, particles=particles, rng=rng(4), independent=independent)
+    assert found.obs.shape == (2, 5, particles, 6, 3)
+    torch.testing.assert_close(found.obs, expected.obs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["drifting", "gaussian", "diffusion"])
+def test_a_central_future_is_no_draw(linear_episodes, name):
+    model = make(linear_episodes, name=name)
+    past, actions = asked(model, H=4)
+    prepared = PreparedModel(model, central=True)
+    first, second = (prepared.rollout(past, actions, particles=2, rng=rng(seed)) for seed in (4, 5))
+    assert first.obs.shape == (2, 5, 2, 4, 3)
+    assert torch.equal(first.obs, second.obs)
+    assert torch.equal(first.obs[:, :, 0], first.obs[:, :, 1])
+    (member,) = model.members
+    c = torch.cat(
+        [model.normaliser.obs(past.obs).flatten(1), past.actions.flatten(1), actions[:, 0, :2].flatten(1)], dim=1
+    )
+    with torch.inference_mode():
+        target = member.centre(member.backbone.from_condition(c)).view(2, 2, 4)
+    obs, reward = model.normaliser.prediction(past.obs[:, -1], target)
+    torch.testing.assert_close(first.obs[:, 0, 0, :2], obs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first.reward[:, 0, 0, :2], reward, rtol=1e-4, atol=1e-4)
+
+
+def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):
+    model = make(linear_episodes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    past, actions = asked(model, H=4)
+    prepared = PreparedModel(model)
+    first = prepared.rollout(past, actions, particles=1, rng=rng(4)).obs
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    with torch.no_grad():
+        model.members[0].backbone.output.bias.add_(1)
+    assert torch.equal(prepared.rollout(past, actions, particles=1, rng=rng(4)).obs, first)
+
+
+def test_refuses_what_the_model_refuses(linear_episodes):
+    prepared = PreparedModel(make(linear_episodes), central=True)
+    past, actions = asked(make(linear_episodes), H=3)
+    with pytest.raises(ValueError, match="horizon 3 is not a multiple"):
+        prepared.rollout(past, actions, particles=1, rng=rng())

@@ -1,0 +1,168 @@
+"""`drift-wm speed`: what is timed, how it is counted, and what the tables say."""
+
+import json
+
+import pytest
+import torch
+
+from drift_wm.cli import main
+from drift_wm.interfaces import Spec
+from drift_wm.planners.factory import make_planner
+from drift_wm.plots_speed import speed_figure
+from drift_wm.run_folder import RunFolder
+from drift_wm.speed import outside, suite
+from drift_wm.speed.breakdown import SHARES, breakdown
+from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, make_policy
+from drift_wm.speed.limits import flops_of, multiplier, products_of
+from drift_wm.speed.settings import PARTS, Budget, SpeedSettings
+from drift_wm.speed.tables import markdown
+from drift_wm.speed.timing import SpeedRow, interleave
+
+CPU = torch.device("cpu")
+SPEC = Spec(observation_size=5, action_size=1, decision_seconds=0.02)
+TINY = Budget("cartpole-swingup", 32, 10, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"parts": ["decision"]}, "parts=.*'decision'.*expected some of 'decisions'"),
+        ({"parts": []}, "parts="),
+        ({"budgets": []}, "expected at least one"),
+        ({"budgets": ["walker-walk"]}, "budgets='walker-walk': expected task:candidates"),
+        ({"budgets": ["walker-walk:512x25x6"]}, "multiples of 10"),
+        ({"budgets": ["walker-walk:512x0x6"]}, "multiples of 10"),
+        ({"budgets": ["walker-walk:10x20x6"]}, "planner.candidates is 10"),
+        ({"repeats": 0}, "repeats=0: expected an integer of at least 1"),
+        ({"environments": 1}, "environments=1"),
+        ({"width": -1}, "width=-1"),
+        ({"threads": -1}, "threads=-1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        SpeedSettings(**asked)
+
+
+def test_a_budget_is_read_and_spent_in_full():
+    budget = Budget.read("walker-walk:512x20x6")
+    assert budget == Budget("walker-walk", 512, 20, 6)
+    assert str(budget) == "walker-walk, 512 x 20 x 6"
+    assert make_planner(budget.planner(), 6).populations == (512,) * 6
+
+
+def test_calls_alternate_and_the_first_round_is_not_counted():
+    order, rounds = [], []
+    times = interleave(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
+        repeats=3,
+        device=CPU,
+        on_done=lambda: rounds.append(1),
+    )
+    assert order == ["a", "b"] * 4
+    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+    assert len(rounds) == 4
+
+
+def test_a_row_is_judged_by_its_median_and_quartiles():
+    row = SpeedRow("decisions", "case", OURS, (1.0, 2.0, 3.0, 4.0, 100.0))
+    assert (row.median, row.spread) == (3.0, 1.0)
+    assert row.as_dict()["median_ms"] == 3.0
+
+
+def test_the_products_of_a_decision_are_counted_by_hand():
+    model = make_model(CONTENDERS[OURS], SPEC, width=16, device=CPU)
+    planner = make_planner(TINY.planner(), 1)
+    products = products_of(model, planner)
+    one_pass = [(32, 5 + 5, 16), (32, 16, 16), (32, 16, 16), (32, 16, 5 * 6)]
+    assert products == one_pass * 4, "2 iterations of 2 chunks"
+    assert flops_of(products) == 2 * 32 * (10 * 16 + 2 * 16 * 16 + 16 * 30) * 4
+    multiplier(products, dtype=torch.float32, device=CPU)()
+
+
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_every_contender_decides_again_and_again(name):
+    contender = CONTENDERS[name]
+    model = make_model(contender, SPEC, width=8, device=CPU)
+    decide = Decider(make_policy(model, TINY.planner(), particles=min(contender.particles, 5), device=CPU), device=CPU)
+    before = decide._state
+    decide()
+    decide()
+    assert decide._state.step == 2
+    assert not torch.equal(decide._state.plan.mean, before.plan.mean)
+
+
+def test_shares_of_a_decision_are_named_and_the_network_takes_its_own():
+    model = make_model(CONTENDERS[OURS], SPEC, width=256, device=CPU)
+    shares = breakdown(model, TINY.planner(), particles=1, decisions=3, device=CPU)
+    assert tuple(shares) == SHARES
+    assert shares["network"] > shares["objective"] > 0
+    assert shares["sampling"] > 0
+
+
+def rows() -> list[SpeedRow]:
+    return [
+        SpeedRow("decisions", "c", OURS, (10.0,), dict(zip(SHARES, (1.0, 8.0, 0.5, 0.5), strict=True))),
+        SpeedRow("decisions", "c", "diffusion, 20 steps", (150.0,)),
+        SpeedRow("decisions", "c", suite.LIMIT, (5.0,), {"flops": 1e9}),
+        SpeedRow("simulator", "walker", OURS, (2.0,)),
+        SpeedRow("simulator", "walker", suite.SIMULATOR, (90.0,)),
+        SpeedRow("mppi", "c", OURS, (4.0,)),
+        SpeedRow("mppi", "c", outside.PYTORCH_MPPI, (20.0,)),
+        SpeedRow("batch", "c", "16 environments in one call", (20.0,)),
+        SpeedRow("batch", "c", "16 calls", (50.0,)),
+        SpeedRow("scaling", "n", OURS, (1.0,), {"candidates": 64.0, "horizon": 10.0}),
+        SpeedRow("scaling", "m", OURS, (2.0,), {"candidates": 128.0, "horizon": 10.0}),
+        SpeedRow("suite", "cartpole-swingup", OURS, (19.0,), {"decision_seconds": 0.02}),
+        SpeedRow("suite", "acrobot-swingup", OURS, (21.0,), {"decision_seconds": 0.02}),
+    ]
+
+
+def test_tables_say_ratios_shares_and_who_is_late():
+    text = markdown(rows())
+    assert "| diffusion, 20 steps | 150.0 ± 0.0 | 15.00 |" in text
+    assert "outside the network 20%" in text
+    assert "1.00 GFLOP take 5.00 ms alone (200 GFLOP/s): the decision reaches 50% of that" in text
+    assert "| walker | 2.00 ± 0.00 | 90.0 ± 0.0 | 45.0 |" in text
+    assert f"| {outside.PYTORCH_MPPI} | 20.0 ± 0.0 | 5.00 |" in text
+    assert "| c | 20.0 ± 0.0 | 50.0 ± 0.0 | 2.5 |" in text
+    assert "| cartpole-swingup | 19.0 ± 0.0 | 20 | yes |" in text
+    assert "| acrobot-swingup | 21.0 ± 0.0 | 20 | NO |" in text
+    assert "### Several" not in markdown([row for row in rows() if row.part == "suite"])
+
+
+def test_the_plot_has_a_panel_for_each_horizon_and_a_line_for_each_contender():
+    other = SpeedRow("scaling", "o", "regression", (1.0,), {"candidates": 64.0, "horizon": 20.0})
+    figure = speed_figure([*(row for row in rows() if row.part == "scaling"), other])
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["horizon 10", "horizon 20"]
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0, 2.0]
+
+
+def test_without_pytorch_mppi_its_part_is_left_out_and_said_so(monkeypatch, caplog):
+    monkeypatch.setattr(suite, "is_there", lambda: False)
+    assert suite._mppi(SpeedSettings(), CPU, None) == []
+    assert "pip install 'drift-wm[mppi]'" in caplog.text
+
+
+def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "ITERATION", Budget("", 8, 5, 1))
+    monkeypatch.setattr(suite, "SMALL", Budget("", 26, 10, 1))
+    monkeypatch.setattr(suite, "MPPI_BUDGET", Budget("cartpole-swingup", 24, 10, 1))
+    monkeypatch.setattr(suite, "CANDIDATES", (24, 48))
+    monkeypatch.setattr(suite, "HORIZONS", (10,))
+    monkeypatch.setattr(suite, "benchmark_tasks", lambda: ["cartpole-swingup"])
+    monkeypatch.setattr(suite, "CONTENDERS", {OURS: CONTENDERS[OURS], **{name: CONTENDERS[name] for name in EXTRA}})
+    monkeypatch.setattr(suite, "SCALED", (OURS,))
+    settings = ["repeats=1", "width=8", 'budgets=["cartpole-swingup:24x10x1"]', "simulator_tasks=[cartpole-swingup]"]
+    assert main(["speed", *settings, "environments=2", f"run_dir={tmp_path}"]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    found = {row["part"] for row in results["rows"]}
+    assert found == set(PARTS) - (set() if outside.is_there() else {"mppi"})
+    assert all(len(row["ms"]) == 1 for row in results["rows"])
+    assert results["threads"] == torch.get_num_threads()
+    assert (tmp_path / "speed.png").stat().st_size > 0
+    assert "The default planner on every benchmark task" in capsys.readouterr().out
+    assert RunFolder(tmp_path).read_results() == results
+
+
+EXTRA = ("drifting, k = 1", "diffusion, 5 steps")
