@@ -90,7 +90,7 @@ class PreparedModel:
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
         for i, known in enumerate(from_actions.unsqueeze(3).unbind(0)):
-            if i > 0 and P == 1:
+            if i > 0 and P == 1 and known.dtype == frames.dtype:
                 known.view(B * N, -1).addmm_(frames.reshape(B * N, K * D), from_frames)
             else:
                 known = known + net.first_layer_of(slice(K * D), frames.flatten(-2))

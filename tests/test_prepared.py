@@ -74,6 +74,18 @@ def test_a_central_future_is_no_draw(linear_episodes, name):
     torch.testing.assert_close(first.reward[:, 0, 0, :2], reward, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("particles", [1, 3])
+def test_predicts_in_bfloat16_to_its_precision(linear_episodes, particles):
+    model = make(linear_episodes)
+    model.config.precision = "bfloat16"
+    past, actions = asked(model, H=4)
+    expected = model.rollout(past, actions, particles=particles, rng=rng(4))
+    found = PreparedModel(model).rollout(past, actions, particles=particles, rng=rng(4))
+    assert found.reward.dtype == torch.float32
+    scale = expected.obs.std()
+    assert float((found.obs - expected.obs).abs().max()) < 0.1 * scale
+
+
 def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):
     model = make(linear_episodes)
     before = {name: value.clone() for name, value in model.state_dict().items()}
