@@ -93,7 +93,7 @@ def test_every_contender_decides_again_and_again(name):
 
 
 def test_shares_of_a_decision_are_named_and_the_network_takes_its_own():
-    model = make_model(CONTENDERS[OURS], SPEC, width=256, device=CPU)
+    model = make_model(CONTENDERS[OURS], SPEC, width=128, device=CPU)
     shares = breakdown(model, TINY.planner(), particles=1, decisions=3, device=CPU)
     assert tuple(shares) == SHARES
     assert shares["network"] > shares["objective"] > 0

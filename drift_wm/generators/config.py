@@ -16,7 +16,7 @@ class GeneratorConfig:
     name: str = "drifting"
     """`drifting`, or one of its rivals on the same network: `regression`, `gaussian`, `diffusion`, `flow`,
     `consistency`, `distilled`."""
-    width: int = 256
+    width: int = 128
     """Units of each hidden layer."""
     depth: int = 3
     """Hidden layers."""
