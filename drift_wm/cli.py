@@ -28,7 +28,7 @@ SUMMARIES = {
     "lineage": "How training moved the models of a run, from each parent to its child, on one set of windows.",
     "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
     "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
-    "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 5 minutes.",
+    "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
     "bench": "A grid of online runs: tasks x models x planners x seeds. Finished cells are skipped.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.prepared import PreparedModel
 from drift_wm.speed.contenders import Decider, make_policy
+from drift_wm.speed.timing import now
 
 SHARES = ("sampling", "network", "objective", "rest")
 """Drawing the proposals' noise; predicting; judging the futures; refitting and everything else."""
@@ -47,34 +48,22 @@ class _Watched:
 class _Stopwatch:
     """Adds up seconds by name: `with watch("network"): ...`."""
 
-    def __init__(self, synchronise: Callable[[], None]) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._synchronise = synchronise
+        self._device = device
 
-    def __call__(self, name: str) -> _Span:
-        return _Span(self, name)
-
-    def now(self) -> float:
-        self._synchronise()
-        return time.perf_counter()
-
-
-class _Span:
-    def __init__(self, watch: _Stopwatch, name: str) -> None:
-        self._watch, self._name, self._start = watch, name, 0.0
-
-    def __enter__(self) -> None:
-        self._start = self._watch.now()
-
-    def __exit__(self, *error: object) -> None:
-        self._watch.seconds[self._name] += self._watch.now() - self._start
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = now(self._device)
+        yield
+        self.seconds[name] += now(self._device) - start
 
 
 def breakdown(
     model: PreparedModel, planner: PlannerConfig, *, particles: int, decisions: int, device: torch.device
 ) -> dict[str, float]:
     """Milliseconds of a decision by share: medians over decisions; each name of SHARES once."""
-    watch = _Stopwatch(torch.cuda.synchronize if device.type == "cuda" else lambda: None)
+    watch = _Stopwatch(device)
     judge, reduce = PredictedReturn(), Mean()
 
     def objective(prediction: Prediction, actions: Tensor) -> Tensor:
@@ -94,9 +83,9 @@ def breakdown(
     found: dict[str, list[float]] = {name: [] for name in SHARES}
     for number in range(decisions + 1):
         watch.seconds.clear()
-        start = watch.now()
+        start = now(device)
         decide()
-        whole = watch.now() - start
+        whole = now(device) - start
         with watch("sampling"):  # once more, by itself
             noise.sample(draws, model.spec.action_size, rng=rng)
         watch.seconds["rest"] = whole - sum(watch.seconds.values())

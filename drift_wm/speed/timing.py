@@ -57,16 +57,17 @@ def interleave(
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
         for name, call in calls.items():
-            _synchronise(device)
-            start = time.perf_counter()
+            start = now(device)
             call()
-            _synchronise(device)
+            taken = (now(device) - start) * 1e3
             if number:
-                times[name].append((time.perf_counter() - start) * 1e3)
+                times[name].append(taken)
         on_done()
     return {name: tuple(values) for name, values in times.items()}
 
 
-def _synchronise(device: torch.device) -> None:
+def now(device: torch.device) -> float:
+    """Seconds on the clock, once a device has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    return time.perf_counter()
