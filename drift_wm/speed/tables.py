@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from drift_wm.markdown import table_head, table_line
 from drift_wm.speed.breakdown import SHARES
 from drift_wm.speed.contenders import OURS
 from drift_wm.speed.timing import SpeedRow
@@ -103,12 +104,8 @@ def _suite(cases: Rows) -> list[str]:
 
 def _table(heading: Sequence[str], body: Sequence[Sequence[str]], *, title: str = "") -> list[str]:
     lines = [f"**{title}**", ""] if title else []
-    lines += [_line(heading), _line(["---"] * len(heading)), *(_line(cells) for cells in body), ""]
+    lines += [*table_head(heading), *(table_line(cells) for cells in body), ""]
     return lines
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _ms(row: SpeedRow) -> str:

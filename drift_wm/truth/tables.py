@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from drift_wm.markdown import table_head, table_line
 from drift_wm.rankings import bootstrap_interval
 from drift_wm.results import standard_error
 from drift_wm.truth.laws import MAJOR_SHARE
@@ -116,11 +117,11 @@ def markdown(rows: Sequence[Row]) -> str:
 def _part(table: Table, part: str) -> str:
     columns = COLUMNS[part]
     header = ["case", "generator", *(heading for heading, _ in columns), "seeds"]
-    lines = [f"### {_TITLES[part]}", "", _line(header), _line(["---"] * len(header))]
+    lines = [f"### {_TITLES[part]}", "", *table_head(header)]
     for case in table.cases(part):
         for label in table.labels(part, case):
             cells = [_cell(table.values(part, case, label, metric)) for _, metric in columns]
-            lines.append(_line([case, label, *cells, str(len(table.rows[part, case, label]))]))
+            lines.append(table_line([case, label, *cells, str(len(table.rows[part, case, label]))]))
     return "\n".join(lines)
 
 
@@ -131,10 +132,6 @@ def _cell(values: Sequence[float]) -> str:
     digits = 1 if abs(np.mean(values)) >= 10 else 3
     shown = f"{np.mean(values):.{digits}f}"
     return shown if error is None else f"{shown} ± {error:.{digits}f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
