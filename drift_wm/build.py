@@ -60,7 +60,7 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
         task,
         action_repeat=settings.env.action_repeat,
         threads=settings.threads or None,
-        observe=settings.objective.name == "goal",
+        observe=_reads_observations(settings.objective),
         disturbance=settings.env.disturbance,
     )
 
@@ -70,7 +70,7 @@ def make_policy(
 ) -> PlanningPolicy:
     """Model-predictive control in a world model; in a learned one as it is now."""
     if isinstance(model, LearnedWorldModel):
-        model = PreparedModel(model, central=settings.particles == 0)
+        model = PreparedModel(model, central=settings.particles == 0, observe=_reads_observations(settings.objective))
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),
@@ -93,6 +93,10 @@ def make_objective(settings: ObjectiveSettings) -> Objective:
     if settings.action_rate_penalty:
         terms.append(ActionRatePenalty(settings.action_rate_penalty))
     return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+
+
+def _reads_observations(settings: ObjectiveSettings) -> bool:
+    return settings.name == "goal"
 
 
 def make_risk(settings: RiskSettings) -> Risk:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 3
+FORMAT = 4
 """Of what this version writes and reads; 3 since the drifting generator has a layer for its mean."""
 
 

@@ -84,9 +84,7 @@ def _load(checkpoint: Checkpoint, kind: str, device: torch.device | str) -> Lear
     require_kind(checkpoint, kind)
     spec, config = stored_shape(checkpoint)
     model = make_model(spec, config, rng=torch.Generator().manual_seed(0))
-    prefix = "module."
-    averaged = checkpoint.state["averaged"]
-    model.load_state_dict({name.removeprefix(prefix): v for name, v in averaged.items() if name.startswith(prefix)})
+    model.load_state_dict(checkpoint.state["averaged"])
     return model.to(device).eval()
 
 

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
@@ -21,7 +21,7 @@ class PreparedModel:
     * Scales are folded into the network's first and last layers, so nothing is standardised on the way.
     * The actions' share of the first layer is one product for all chunks of a horizon, and that of the frames is added
       to it in place.
-    * Observations are put together only for an objective that reads them.
+    * Observations are put together only when they are read.
 
     `LearnedWorldModel.rollout` is the reference that tests hold it to. Training on does not reach a prepared model.
 
@@ -31,15 +31,18 @@ class PreparedModel:
             planning on a single future: a draw would add its chance to every score of a decision. On
             cartpole-swingup one trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a
             world may go several ways, plan on several particles instead.
+        observe: whether observations will be read. If not, the network leaves out those of a central future from
+            which no chunk starts; to read them after all takes a second prediction.
     """
 
-    def __init__(self, model: LearnedWorldModel, *, central: bool = False) -> None:
+    def __init__(self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True) -> None:
         self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
         self.central = central
         self._model = copy.deepcopy(model).requires_grad_(False).eval()
         self._model.rescale(_unit_scales(model))
         # Some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
+        self._centre = _Centre.of(self._model, observe=observe) if central else None
 
     @property
     def nfe(self) -> int:
@@ -47,9 +50,12 @@ class PreparedModel:
         return self._model.generator.nfe
 
     @property
-    def network(self) -> ConditionalMLP:
-        """Of the first member."""
-        return self._model.members[0].backbone
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of the products of one network evaluation for one future of the first member."""
+        network = self._model.members[0].backbone
+        sizes = [(layer.in_features, layer.out_features) for layer in (network.from_condition, *network.hidden)]
+        outputs = network.output.out_features if self._centre is None else self._centre.outputs
+        return [*sizes, (network.output.in_features, outputs)]
 
     @torch.inference_mode()
     def rollout(
@@ -64,6 +70,8 @@ class PreparedModel:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
         model = self._model
         model.check(history, actions)
+        if self._centre is not None:
+            return self._centre.rollout(history, actions, particles=particles)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.uses_bfloat16()):
             if self.central:
                 futures = [self._futures(model.members[0], history, actions, None)]
@@ -80,20 +88,15 @@ class PreparedModel:
         self, member: ConditionalGenerator, history: History, actions: Tensor, noise: Tensor | None
     ) -> _Futures:
         """The P futures of one member."""
-        (B, N), A = actions.shape[:2], actions.shape[3]
-        K, k, D, net = self.history, self.chunk, self.spec.observation_size, member.backbone
+        (B, N), K, k, D, net = actions.shape[:2], self.history, self.chunk, self.spec.observation_size, member.backbone
         P, scales = 1 if noise is None else noise.shape[3], self._model.normaliser
-        acted = torch.cat([history.actions[:, None].expand(B, N, K - 1, A), actions], dim=2) if K > 1 else actions
-        chunks = acted.unfold(2, K - 1 + k, k).permute(2, 0, 1, 4, 3).flatten(-2)  # (H / k, B, N, entries)
-        from_actions = net.first_layer_of(slice(K * D, None), chunks).add_(net.from_condition.bias)
-        from_frames = net.from_condition.weight[:, : K * D].t()
+        from_actions = net.first_layer_of(slice(K * D, None), _chunks(history, actions, k)).add_(
+            net.from_condition.bias
+        )
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
-        for i, known in enumerate(from_actions.unsqueeze(3).unbind(0)):
-            if i > 0 and P == 1 and known.dtype == frames.dtype:
-                known.view(B * N, -1).addmm_(frames.reshape(B * N, K * D), from_frames)
-            else:
-                known = known + net.first_layer_of(slice(K * D), frames.flatten(-2))
+        for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
+            known = known + net.first_layer_of(slice(K * D), frames.flatten(-2))
             target = member.centre(known) if noise is None else member.decode(known, noise[i])
             change = target.float().view(B, N, P, k, D + 1)
             if self._scales_targets:
@@ -124,6 +127,73 @@ class _Futures:
     def reward(self) -> Tensor:
         """(B, N, P, H)."""
         return torch.cat([change[..., -1] for change in self.changes], dim=3)
+
+
+class _Centre:
+    """Predicts the central future where one pass through the network and a linear layer give it.
+
+    Args:
+        model: in scales of one; its weights are kept in the type they are multiplied in.
+        layer: weight (Y, width) and bias (Y,) of all that the network says of the centre.
+        observe: predict all observations, not only those that the next chunk starts from.
+    """
+
+    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool) -> None:
+        self._model, self._layer, self._observe = model, layer, observe
+        self._dtype = torch.bfloat16 if model.uses_bfloat16() else torch.float32
+        self._network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
+        k, D = model.chunk, model.spec.observation_size
+        entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
+        frames = entries[:, :D] if observe else entries[-model.history :, :D]
+        kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
+        self._weight, self._bias = (part[kept].to(self._dtype) for part in layer)
+
+    @classmethod
+    def of(cls, model: LearnedWorldModel, *, observe: bool) -> _Centre | None:
+        """Of the first member, or None where its generator needs more than one pass."""
+        layer = model.members[0].central_layer
+        return None if layer is None else cls(model, layer, observe=observe)
+
+    @property
+    def outputs(self) -> int:
+        """Of the last layer."""
+        return len(self._bias)
+
+    def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
+        """See `WorldModel.rollout`."""
+        (B, N, H), K, k, net = actions.shape[:3], self._model.history, self._model.chunk, self._network
+        D = self._model.spec.observation_size
+        chunks = _chunks(history, actions, k).to(self._dtype)
+        from_frames, from_actions = torch.split(net.from_condition.weight, [K * D, chunks.shape[-1]], dim=1)
+        known_of_chunks = nn.functional.linear(chunks, from_actions, net.from_condition.bias)
+        frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
+        rewards, observations = [], []
+        for known in known_of_chunks.unbind(0):
+            known.addmm_(frames.flatten(1).to(self._dtype), from_frames.t())
+            predicted = nn.functional.linear(net.features(known, None), self._weight, self._bias).float()
+            rewards.append(predicted[:, :k])
+            observations.append(predicted[:, k:].view(B * N, -1, D) + frames[:, -1:])
+            frames = self._model.next_frames(frames, observations[-1][:, -K:])
+
+        def obs() -> Tensor:
+            if not self._observe:
+                everything = _Centre(self._model, self._layer, observe=True)
+                return everything.rollout(history, actions, particles=particles).obs
+            return torch.cat(observations, dim=1).view(B, N, 1, H, D).expand(B, N, particles, H, D)
+
+        return Prediction(
+            torch.inference_mode()(obs), torch.cat(rewards, dim=1).view(B, N, 1, H).expand(B, N, particles, H)
+        )
+
+
+def _chunks(history: History, actions: Tensor, k: int) -> Tensor:
+    """The actions that each chunk's prediction depends on, those before it included: (H / k, B * N, entries)."""
+    B, N, H, A = actions.shape
+    past = history.actions.shape[1]
+    if past == 0:
+        return actions.reshape(B * N, H // k, k * A).transpose(0, 1)
+    acted = torch.cat([history.actions[:, None].expand(B, N, past, A), actions], dim=2)
+    return acted.view(B * N, past + H, A).unfold(1, past + k, k).permute(1, 0, 3, 2).flatten(-2)
 
 
 def _unit_scales(model: LearnedWorldModel) -> Scales:

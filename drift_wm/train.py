@@ -53,7 +53,7 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     if trainer.rounds <= last_round:
         with MetricsLog(folder.path) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
-    held_out_measured = held_out_metrics(trainer.averaged_model, held_out, seed=settings.seed)
+    held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
     results = {
         "command": "train",

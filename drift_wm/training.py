@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,7 +11,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
 from drift_wm.interfaces import Batch, Metrics, Spec
@@ -72,9 +72,9 @@ class TrainingConfig:
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
         return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * cosine)
 
-    def decay(self, steps: int) -> float:
-        """What one step of a round of `steps` leaves of the averaged weights."""
-        return 1 - 1 / max(1.0, self.averaging * steps)
+    def averaging_share(self, done: int, steps: int) -> float:
+        """Weight of the newest weights in the average, after `done` steps in all, in a round of `steps`."""
+        return 1.0 if done == 0 else 1 / max(1.0, self.averaging * steps)
 
 
 def make_optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
@@ -91,6 +91,18 @@ def descend(loss: Tensor, module: nn.Module, optimiser: torch.optim.AdamW, *, cl
         group["lr"] = rate
     optimiser.step()
     return norm
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, module: nn.Module, share: float) -> None:
+    """Move averaged parameters a share of the way to a module's, and take its buffers over.
+
+    `torch.optim.swa_utils.AveragedModel` takes six times as long for it, a tenth of a step of these small networks.
+    """
+    for average, parameter in zip(averaged.parameters(), module.parameters(), strict=True):
+        average.lerp_(parameter, share)
+    for kept, buffer in zip(averaged.buffers(), module.buffers(), strict=True):
+        kept.copy_(buffer)
 
 
 class TrainingData(Protocol):
@@ -132,7 +144,8 @@ class Trainer:
         self.config = config
         self.task = task
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
-        self.averaged = AveragedModel(self.model)  # the average to take is set by each round
+        self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
+        """What predicts or acts."""
         self.optimiser = make_optimiser(self.model, config)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished
@@ -141,23 +154,15 @@ class Trainer:
         self.parent: str | None = None
 
     @property
-    def averaged_model(self) -> LearnedModel:
-        """The averaged model: what predicts or acts."""
-        model = self.averaged.module
-        assert isinstance(model, LearnedModel)
-        return model
-
-    @property
     def world_model(self) -> LearnedWorldModel:
         """The averaged model of a trainer of a world model."""
-        model = self.averaged_model
-        assert isinstance(model, LearnedWorldModel)
-        return model
+        assert isinstance(self.averaged, LearnedWorldModel)
+        return self.averaged
 
     def rescale(self, scales: Scales) -> None:
         """Adopt the scales of the data of the next round; predictions and behaviour stay as they are."""
         self.model.rescale(scales)
-        self.averaged_model.rescale(scales)
+        self.averaged.rescale(scales)
 
     def train_round(
         self,
@@ -183,7 +188,6 @@ class Trainer:
         """
         metrics: Metrics = {}
         self.model.train()
-        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(self.config.decay(steps))  # type: ignore[no-untyped-call]
         try:
             while self.round_step < steps:
                 batch, measured = self._step(data, steps, save_to)
@@ -207,7 +211,7 @@ class Trainer:
 
     def id(self) -> str:
         """Content hash of the averaged weights."""
-        return weights_id(self.averaged_model.state_dict())
+        return weights_id(self.averaged.state_dict())
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which training goes on bit for bit."""
@@ -259,7 +263,7 @@ class Trainer:
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         norm = descend(loss, self.model, self.optimiser, clip=self.config.clip, rate=rate)
-        self.averaged.update_parameters(self.model)
+        average_into(self.averaged, self.model, self.config.averaging_share(self.steps, steps))
         self.steps += 1
         self.round_step += 1
         return batch, {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate)}

@@ -78,10 +78,10 @@ def test_learns_a_linear_controller_and_acts_like_it(name):
     episodes = [demonstration(seed) for seed in range(60)]
     config = PolicyConfig(history=2, chunk=2, generator=generator(name))
     trainer = imitate(episodes[:50], config, 600)
-    measured = held_out_metrics(trainer.averaged_model, episodes[50:], seed=0)
+    measured = held_out_metrics(trainer.averaged, episodes[50:], seed=0)
     assert measured["error"] < 0.03
     assert "open_loop_error" not in measured
-    policy = BehaviourPolicy(trainer.averaged_model, execute=2)
+    policy = BehaviourPolicy(trainer.averaged, execute=2)
     obs = torch.stack([torch.from_numpy(episode.obs) for episode in episodes[50:]])
     demonstrated = torch.stack([torch.from_numpy(episode.actions) for episode in episodes[50:]])
     state, acted = policy.reset(obs[:, 0], seed=1), []
@@ -98,7 +98,7 @@ def test_drifting_keeps_both_sides_of_a_choice_where_regression_averages():
     chunks = {}
     for name in ("drifting", "regression"):
         trainer = imitate(episodes, PolicyConfig(chunk=3, generator=generator(name, width=64, depth=3)), 800)
-        chunks[name] = trainer.averaged_model.sample(obs, rng=rng(3), independent=True)
+        chunks[name] = trainer.averaged.sample(obs, rng=rng(3), independent=True)
     sides = chunks["drifting"].mean(dim=(1, 2))
     assert ((sides.abs() - 0.7).abs() < 0.2).float().mean() > 0.75
     assert 0.35 < (sides > 0).float().mean() < 0.65
@@ -112,8 +112,8 @@ def test_drifting_keeps_both_sides_of_a_choice_where_regression_averages():
 def test_every_generator_trains_and_acts(linear_episodes, name, members):
     config = PolicyConfig(history=2, chunk=2, execute=1, generator=generator(name, members=members))
     trainer = imitate(linear_episodes, config, 6, batch_size=8, warmup=2)
-    assert {"energy_score", "error"} <= set(held_out_metrics(trainer.averaged_model, linear_episodes, seed=0))
-    policy = BehaviourPolicy(trainer.averaged_model)
+    assert {"energy_score", "error"} <= set(held_out_metrics(trainer.averaged, linear_episodes, seed=0))
+    policy = BehaviourPolicy(trainer.averaged)
     obs = torch.randn(4, 3, generator=rng())
     action, state = policy.act(obs, policy.reset(obs, seed=0))
     assert action.shape == (4, 2)

@@ -54,10 +54,10 @@ def test_unreadable_files_are_named_with_a_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ({"format": 7}, "of format 3, found 7; load it with the version of drift_wm that wrote it"),
-        ({"format": 1, "id": "abc"}, "of format 3, found 1.*or train again"),
+        ({"format": 7}, "of format 4, found 7; load it with the version of drift_wm that wrote it"),
+        ({"format": 1, "id": "abc"}, "of format 4, found 1.*or train again"),
         ([1], "found 'list'"),
-        ({"format": 3}, "lacks id, parent, kind"),
+        ({"format": 4}, "lacks id, parent, kind"),
     ],
 )
 def test_foreign_contents_are_refused(tmp_path, content, match):

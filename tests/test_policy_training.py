@@ -63,7 +63,7 @@ def test_a_stopped_round_goes_on_bit_for_bit(tmp_path, linear_episodes, name):
     loaded = load_policy(checkpoint)
     assert (loaded.spec, loaded.config) == (SPEC, config)
     obs = torch.randn(2, 2, 3, generator=rng())
-    assert torch.equal(loaded.sample(obs, rng=rng(1)), through.averaged_model.sample(obs, rng=rng(1)))
+    assert torch.equal(loaded.sample(obs, rng=rng(1)), through.averaged.sample(obs, rng=rng(1)))
 
 
 def saved(tmp_path, config) -> Checkpoint:

@@ -54,6 +54,28 @@ def test_predicts_what_the_model_predicts(linear_episodes, history, chunk, gener
     torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("history", "chunk"), [(2, 2), (1, 3), (3, 1)])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_central_future_is_the_same_whether_observations_are_read_or_not(linear_episodes, name, history, chunk):
+    model = make(linear_episodes, name=name, history=history, chunk=chunk)
+    past, actions = asked(model, H=6)
+    read, unread = (
+        PreparedModel(model, central=True, observe=observe).rollout(past, actions, particles=2, rng=rng())
+        for observe in (True, False)
+    )
+    torch.testing.assert_close(unread.reward, read.reward, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(unread.obs, read.obs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_central_future_of_regression_is_what_the_model_predicts(linear_episodes):
+    model = make(linear_episodes, name="regression", history=3, chunk=2)
+    past, actions = asked(model, H=6)
+    expected = model.rollout(past, actions, particles=1, rng=rng())
+    found = PreparedModel(model, central=True, observe=False).rollout(past, actions, particles=1, rng=rng())
+    torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.obs, expected.obs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["drifting", "gaussian", "diffusion"])
 def test_a_central_future_is_no_draw(linear_episodes, name):
     model = make(linear_episodes, name=name)
@@ -84,6 +106,15 @@ def test_predicts_in_bfloat16_to_its_precision(linear_episodes, particles):
     assert found.reward.dtype == torch.float32
     scale = expected.obs.std()
     assert float((found.obs - expected.obs).abs().max()) < 0.1 * scale
+
+
+def test_a_central_future_is_predicted_in_bfloat16_to_its_precision(linear_episodes):
+    model, past, futures = make(linear_episodes), *asked(make(linear_episodes), H=4)
+    exact = PreparedModel(model, central=True).rollout(past, futures, particles=1, rng=rng())
+    model.config.precision = "bfloat16"
+    coarse = PreparedModel(model, central=True).rollout(past, futures, particles=1, rng=rng())
+    assert coarse.obs.dtype == coarse.reward.dtype == torch.float32
+    assert 0 < float((coarse.obs - exact.obs).abs().max()) < 0.1 * exact.obs.std()
 
 
 def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):

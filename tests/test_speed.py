@@ -74,9 +74,9 @@ def test_the_products_of_a_decision_are_counted_by_hand():
     model = make_model(CONTENDERS[OURS], SPEC, width=16, device=CPU)
     planner = make_planner(TINY.planner(), 1)
     products = products_of(model, planner)
-    one_pass = [(32, 5 + 5, 16), (32, 16, 16), (32, 16, 16), (32, 16, 5 * 6)]
-    assert products == one_pass * 4, "2 iterations of 2 chunks"
-    assert flops_of(products) == 2 * 32 * (10 * 16 + 2 * 16 * 16 + 16 * 30) * 4
+    one_pass = [(32, 5 + 5, 16), (32, 16, 16), (32, 16, 16), (32, 16, 5 + 5)]
+    assert products == one_pass * 4, "2 iterations of 2 chunks; of 5 rewards and the last of 5 observations"
+    assert flops_of(products) == 2 * 32 * (10 * 16 + 2 * 16 * 16 + 16 * 10) * 4
     multiplier(products, dtype=torch.float32, device=CPU)()
 
 

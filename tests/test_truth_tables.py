@@ -89,16 +89,21 @@ def test_claims_about_stochastic_worlds(changed, words, holds):
     assert one(stochastic(**changed), words).holds is holds
 
 
-def deterministic(one_step, far, name="drifting"):
-    return row("deterministic", "walker", name, error_1=one_step, error_20=far)
+def deterministic(near, far, central_near, central_far, name="drifting"):
+    errors = {"error_1": near, "error_20": far, "central_1": central_near, "central_20": central_far}
+    return row("deterministic", "walker", name, **errors)
 
 
 @pytest.mark.parametrize(
-    ("error_1", "error_20", "expected"),
-    [(1.04, 0.99, [True, True]), (1.06, 1.0, [False, True]), (1, 1.1, [True, False])],
+    ("errors", "expected"),
+    [
+        ((1.04, 0.99, 1.04, 0.99), [True, True, True, True]),
+        ((1.06, 1.0, 1.0, 1.1), [True, False, False, True]),
+        ((1.0, 1.1, 1.06, 1.0), [False, True, True, False]),
+    ],
 )
-def test_claims_about_deterministic_worlds(error_1, error_20, expected):
-    rows = [deterministic(error_1, error_20), deterministic(1.0, 1.0, "regression")]
+def test_claims_about_the_mean_and_about_that_of_samples_in_deterministic_worlds(errors, expected):
+    rows = [deterministic(*errors), deterministic(1.0, 1.0, 1.0, 1.0, "regression")]
     assert list(judged(rows).values()) == expected
 
 
@@ -128,7 +133,7 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     rows = [
         *(row("laws", law, "drifting", energy_distance=0.1, std_ratio=1.0, major_mass=0.8) for law in LAWS),
         stochastic()[0],
-        deterministic(1.0, 1.0),
+        deterministic(1.0, 1.0, 1.0, 1.0),
         planning("drifting", 1, 2),
         row("chunks", "walker, k = 1", "drifting", error_1=1.0),
     ]
@@ -136,7 +141,7 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     assert len(found) == 2 + 4, "those about drifting alone"
     assert all(found.values())
     assert not any("regression" in claim or "diffusion" in claim for claim in found)
-    assert verdicts([deterministic(1.0, 1.0, "regression")]) == [], "nothing is claimed of rivals alone"
+    assert verdicts([deterministic(1.0, 1.0, 1.0, 1.0, "regression")]) == [], "nothing is claimed of rivals alone"
     assert verdicts([]) == []
 
 

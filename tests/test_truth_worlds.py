@@ -88,7 +88,7 @@ def measure(case, folder, change=lambda obs: obs, *, stochastic=True, **changed)
     statistics = compute_statistics(read_episodes(str(training_file(case, folder))), chunk=1)
     with open_truth(case.world, threads=1) as truth:
         model = Wrapped(truth.observer, change, stochastic)
-        metrics = world_cases._errors(model, situations, statistics)
+        metrics = world_cases._errors(model, model, situations, statistics)
         if case is not CALM:
             true = torch.load(world_cases._truth_file(case, folder), weights_only=True)
             metrics |= world_cases._distribution(model, situations, statistics, true["samples"], true["ways"])
@@ -139,12 +139,14 @@ def test_diffusion_has_a_row_for_each_number_of_sampling_steps(folder, stochasti
 def test_a_deterministic_world_is_measured_by_errors_and_spread_alone(folder):
     (row,) = world_rows("chunks", CALM, "drifting", 2, folder, tiny_settings())
     assert (row.part, row.seed) == ("chunks", 2)
-    assert set(row.metrics) == {"error_1", "error_20", "spread_1", "spread_20", "diverged", "train_seconds"}
+    kinds = {f"{kind}_{steps}" for kind in ("error", "central", "spread") for steps in (1, 20)}
+    assert set(row.metrics) == kinds | {"diverged", "train_seconds"}
 
 
 def test_the_true_world_is_measured_as_perfect_where_it_is_deterministic(folder):
     metrics = measure(CALM, folder)
     assert [metrics[name] for name in ("error_1", "error_20", "diverged")] == pytest.approx([0, 0, 0], abs=1e-4)
+    assert [metrics["central_1"], metrics["central_20"]] == pytest.approx([0, 0], abs=1e-4)
     assert [metrics["spread_1"], metrics["spread_20"]] == pytest.approx([0, 0], abs=1e-4)
 
 
@@ -181,6 +183,7 @@ def test_an_offset_is_an_error_of_that_many_deviations(folder):
     statistics = compute_statistics(read_episodes(str(training_file(CALM, folder))), chunk=1)
     metrics = measure(CALM, folder, lambda obs: obs + 0.5 * statistics.obs.std)
     assert metrics["error_20"] == pytest.approx(0.5, abs=1e-3)
+    assert metrics["central_20"] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_futures_that_run_away_are_counted_and_held_at_the_bound(folder):

@@ -72,9 +72,19 @@ class ConditionalGenerator(nn.Module, ABC):
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """The condition's share of the first layer (..., width) and noise (..., Z), broadcast together -> (..., Y)."""
 
+    @property
+    def central_layer(self) -> tuple[Tensor, Tensor] | None:
+        """Weight (Y, width) and bias (Y,) that read the centre off `backbone.features(known, None)`.
+
+        None where it takes more than one pass through the network.
+        """
+        return None
+
     def centre(self, known: Tensor) -> Tensor:
-        """A single future that stands for all: (..., width) -> (..., Y). Here, the sample from noise of zero."""
-        return self.decode(known, known.new_zeros(self.noise_size))
+        """A single future that stands for all: (..., width) -> (..., Y); the mean, or the sample from noise of zero."""
+        if self.central_layer is None:
+            return self.decode(known, known.new_zeros(self.noise_size))
+        return nn.functional.linear(self.backbone.features(known, None), *self.central_layer)
 
     def sample(self, c: Tensor, z: Tensor) -> Tensor:
         """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""

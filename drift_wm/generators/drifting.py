@@ -83,12 +83,11 @@ class DriftingGenerator(ConditionalGenerator):
         """See `ConditionalGenerator.decode`."""
         return self.backbone.complete(known, z)
 
-    def centre(self, known: Tensor) -> Tensor:
-        """The mean, where its layer exists; see `ConditionalGenerator.centre`."""
-        if self.mean_output is None:
-            return super().centre(known)
-        mean: Tensor = self.mean_output(self.backbone.features(known, None))
-        return mean
+    @property
+    def central_layer(self) -> tuple[Tensor, Tensor]:
+        """See `ConditionalGenerator.central_layer`: that of the mean, where it exists."""
+        layer = self.backbone.output if self.mean_output is None else self.mean_output
+        return layer.weight, layer.bias
 
     @torch.no_grad()
     def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:

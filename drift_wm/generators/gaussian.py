@@ -32,6 +32,12 @@ class GaussianGenerator(ConditionalGenerator):
         likelihood = (mean - y).square() * (-log_variance).exp() + log_variance
         return likelihood.sum(dim=-1).mean() + _BOUND_WEIGHT * (self.largest - self.smallest).sum()
 
+    @property
+    def central_layer(self) -> tuple[Tensor, Tensor]:
+        """See `ConditionalGenerator.central_layer`: the mean's half of the output layer."""
+        layer = self.backbone.output
+        return layer.weight[: self.output_size], layer.bias[: self.output_size]
+
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
         mean, log_variance = self._moments(self.backbone.complete(known, None))

@@ -26,6 +26,11 @@ class RegressionGenerator(ConditionalGenerator):
         """Predictions (B, 1, W) and data (B, W), whole trajectories perhaps -> scalar."""
         return (x - y.unsqueeze(1)).square().sum(dim=-1).mean()
 
+    @property
+    def central_layer(self) -> tuple[Tensor, Tensor]:
+        """See `ConditionalGenerator.central_layer`."""
+        return self.backbone.output.weight, self.backbone.output.bias
+
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`; the same for every noise."""
         y = self.backbone.complete(known, None)

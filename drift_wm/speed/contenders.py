@@ -53,7 +53,7 @@ def make_learned(contender: Contender, spec: Spec, *, width: int, device: torch.
 def make_model(contender: Contender, spec: Spec, *, width: int, device: torch.device) -> PreparedModel:
     """The same, made ready to plan."""
     model = make_learned(contender, spec, width=width, device=device)
-    return PreparedModel(model, central=contender.particles == 0)
+    return PreparedModel(model, central=contender.particles == 0, observe=False)
 
 
 def make_policy(

@@ -12,11 +12,8 @@ from drift_wm.prepared import PreparedModel
 
 def products_of(model: PreparedModel, planner: SamplingPlanner[PlannerConfig]) -> list[tuple[int, int, int]]:
     """(rows, inputs, outputs) of every product of a decision for one environment and one future per candidate."""
-    network = model.network
-    layers = [network.from_condition, *network.hidden, network.output]
-    shapes = [(layer.in_features, layer.out_features) for layer in layers if isinstance(layer, torch.nn.Linear)]
     chunks = planner.horizon // model.chunk
-    return [(rows, *shape) for rows in planner.populations for _ in range(chunks) for shape in shapes]
+    return [(rows, *sizes) for rows in planner.populations for _ in range(chunks) for sizes in model.layer_sizes]
 
 
 def flops_of(products: list[tuple[int, int, int]]) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.statistics import compute_statistics
@@ -14,7 +14,7 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig, descend, make_optimiser
+from drift_wm.training import Trainer, TrainingConfig, average_into, descend, make_optimiser
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
@@ -26,20 +26,15 @@ def train_generator(
     generator: AnyGenerator, draw: Draw, config: TrainingConfig, *, steps: int, seed: int
 ) -> AnyGenerator:
     """Train a bare generator through one round, as `Trainer` trains a model; returns the averaged one."""
-    averaged = AveragedModel(
-        generator,
-        multi_avg_fn=get_ema_multi_avg_fn(config.decay(steps)),  # type: ignore[no-untyped-call]
-    )
+    averaged = copy.deepcopy(generator).requires_grad_(False)
     optimiser = make_optimiser(generator, config)
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rate = config.rate(step, generator.begin_step(step, steps))
         c, y = draw(config.batch_size, rng)
         descend(generator.loss(c, y, rng=rng), generator, optimiser, clip=config.clip, rate=rate)
-        averaged.update_parameters(generator)
-    trained = averaged.module
-    assert isinstance(trained, AnyGenerator)
-    return trained.eval()
+        average_into(averaged, generator, config.averaging_share(step, steps))
+    return averaged.eval()
 
 
 def train_world_model(

@@ -20,8 +20,10 @@ from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import run_episodes
+from drift_wm.interfaces import WorldModel
 from drift_wm.measures import between_modes, coverage, energy_distance, mode_mass, spread_skill
 from drift_wm.policies import PinkNoisePolicy
+from drift_wm.prepared import PreparedModel
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -107,28 +109,36 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
     rows = []
     for steps in rival.sampling_steps:
         model.generator.set_sampling_steps(steps)
-        metrics = _errors(model, situations, statistics) | {"train_seconds": seconds}
+        metrics = _errors(model, PreparedModel(model, central=True), situations, statistics) | {
+            "train_seconds": seconds
+        }
         if truth is not None:
             metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
         rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
     return rows
 
 
-def _errors(model: LearnedWorldModel, situations: Situations, statistics: Statistics) -> dict[str, float]:
-    """Errors of the mean, in deviations of one-step changes and of observations, and the samples' spread.
+def _errors(
+    model: LearnedWorldModel, planned_on: WorldModel, situations: Situations, statistics: Statistics
+) -> dict[str, float]:
+    """Errors of the samples' mean, in deviations of one-step changes and of observations, and their spread.
 
     The mean of P samples misses that of the model by a P-th of their variance, which is taken off the squared error.
+    `central` errors are those of `planned_on`, the single future on which a planner plans.
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
     samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
     metrics = {"diverged": float((~samples.isfinite()).any(dim=-1).double().mean())}
     samples = _bounded(samples, statistics)
+    central = sample_model(planned_on, situations, FAR, particles=1, rng=rng)
+    central = _bounded(central, statistics)[:, 0]
     for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
         predicted, seen = samples[:, :, steps - 1] / unit, situations.future[:, steps - 1] / unit
         variance = float(predicted.var(dim=1).mean())
         squared = float((predicted.mean(dim=1) - seen).square().mean())
         metrics[f"error_{steps}"] = max(0.0, squared - variance / _MEAN_OF) ** 0.5
         metrics[f"spread_{steps}"] = variance**0.5
+        metrics[f"central_{steps}"] = float((central[:, steps - 1] / unit - seen).square().mean()) ** 0.5
     return metrics
 
 
