@@ -71,6 +71,7 @@ EXAMPLES = {
         "drift-wm speed run_dir=runs/speed",
         "drift-wm speed parts=[decisions] budgets=[cheetah-run:512x20x6] repeats=15",
         "drift-wm speed parts=[suite] threads=1",
+        "drift-wm speed against=docs/speed/ratios.json",
     ),
     "bench": (
         "drift-wm bench run_dir=runs/bench",

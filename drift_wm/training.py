@@ -190,7 +190,7 @@ class Trainer:
         self.model.train()
         try:
             while self.round_step < steps:
-                batch, measured = self._step(data, steps, save_to)
+                batch, measured = self.step(data, steps, save_to=save_to)
                 at_end = self.round_step == steps
                 if at_end or self.round_step % self.config.log_every == 0:
                     measured |= self._scores(batch)
@@ -255,7 +255,8 @@ class Trainer:
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
 
-    def _step(self, data: TrainingData, steps: int, save_to: Path | None) -> tuple[Batch, dict[str, Tensor]]:
+    def step(self, data: TrainingData, steps: int, *, save_to: Path | None = None) -> tuple[Batch, dict[str, Tensor]]:
+        """One step of a round of `steps`, see `train_round`: the batch it saw, and scalars to watch."""
         rate = self.config.rate(self.round_step, self.model.generator.begin_step(self.round_step, steps))
         rng_before = self.rng.get_state()
         batch = data.sample(self.config.batch_size, self.rng)

@@ -87,14 +87,14 @@ class LearnedWorldModel(nn.Module):
         """The generator's loss on a batch of windows of `training_steps` steps, in standardised units."""
         if self.config.self_rollout > 1:
             return torch.stack([self._trajectory_loss(member, batch, rng) for member in self.members]).mean()
-        return self.generator.loss(*self._pair(batch), rng=rng)
+        return self.generator.loss(*self.pair(batch), rng=rng)
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
         """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""
         with torch.no_grad():
-            return sample_scores(self.generator, *self._pair(batch), rng=rng)
+            return sample_scores(self.generator, *self.pair(batch), rng=rng)
 
-    def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Conditions (B, C) and targets (B, Y) of the first chunk of each window."""
         K, k = self.history, self.chunk
         frames, future = batch.obs[:, :K], batch.obs[:, K : K + k]

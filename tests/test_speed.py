@@ -6,17 +6,20 @@ import pytest
 import torch
 
 from drift_wm.cli import main
-from drift_wm.interfaces import Spec
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
 from drift_wm.plots_speed import speed_figure
 from drift_wm.run_folder import RunFolder
 from drift_wm.speed import outside, suite
 from drift_wm.speed.breakdown import SHARES, breakdown
-from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, make_policy
+from drift_wm.speed.contenders import CONTENDERS, OURS, Contender, Decider, make_learned, make_model, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
+from drift_wm.speed.ratios import compared, ratios_of, read_ratios
 from drift_wm.speed.settings import PARTS, Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
+from drift_wm.speed.training_loops import OUR_TRAINING, PLAIN, PLAIN_GATHERED, STEPS, plain_loss, training_calls
 
 CPU = torch.device("cpu")
 SPEC = Spec(observation_size=5, action_size=1, decision_seconds=0.02)
@@ -166,3 +169,61 @@ def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
 
 
 EXTRA = ("drifting, k = 1", "diffusion, 5 steps")
+
+
+def test_ratios_are_those_to_ours_or_to_the_first_of_a_case():
+    rows = [
+        SpeedRow("decisions", "a", "regression", (3.0,)),
+        SpeedRow("decisions", "a", OURS, (2.0,)),
+        SpeedRow("batch", "a", "together", (4.0,)),
+        SpeedRow("batch", "a", "alone", (10.0,)),
+        SpeedRow("suite", "cup", OURS, (1.0,)),
+    ]
+    assert ratios_of(rows) == {f"decisions: a: regression / {OURS}": 1.5, "batch: a: alone / together": 2.5}
+
+
+def test_a_ratio_that_fell_is_marked():
+    table = compared({"a": 1.0, "b": 1.9, "new": 3.0}, {"a": 1.4, "b": 2.0, "gone": 1.0})
+    assert "| a | 1.40 | 1.00 | SLOWER |" in table
+    assert "| b | 2.00 | 1.90 |  |" in table
+    assert "new" not in table
+    assert "gone" not in table
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"a": "fast"}', '{"a": 0}'])
+def test_ratios_that_are_none_are_refused(tmp_path, content):
+    file = tmp_path / "ratios.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"against=.*ratios\.json.*expected"):
+        read_ratios(file)
+
+
+def test_a_missing_file_of_ratios_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"against=.*expected the ratios\.json"):
+        read_ratios(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("siblings", [2, 3])
+def test_the_plain_loop_has_the_loss_and_gradient_of_our_training(siblings):
+    contender = Contender(GeneratorConfig("drifting", siblings=siblings), chunk=3)
+    model = make_learned(contender, SPEC, width=16, device=CPU)
+    rng = torch.Generator().manual_seed(1)
+    batch = Batch(
+        torch.randn(7, 4, 5, generator=rng), torch.randn(7, 3, 1, generator=rng), torch.randn(7, 3, generator=rng)
+    )
+    found = []
+    for loss_of in (lambda rng: model.loss(batch, rng=rng), lambda rng: plain_loss(model, batch, rng=rng)):
+        model.zero_grad()
+        loss = loss_of(torch.Generator().manual_seed(2))
+        loss.backward()
+        found.append([loss.detach(), *(parameter.grad for parameter in model.parameters())])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_every_training_loop_trains():
+    calls = training_calls(SPEC, width=8, device=CPU)
+    for name in (PLAIN, PLAIN_GATHERED):
+        calls[name]()
+        assert len(calls[name].losses) == STEPS
+        assert all(loss > 0 for loss in calls[name].losses)
+    calls[OUR_TRAINING]()

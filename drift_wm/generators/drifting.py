@@ -66,7 +66,7 @@ class DriftingGenerator(ConditionalGenerator):
         with torch.no_grad():
             V = make_field(self.config, blocks if self.config.per_step else 1)(x, y.unsqueeze(1))
             moved = x + V
-        return (x - moved).square().sum(dim=-1).mean()
+        return nn.functional.mse_loss(x, moved, reduction="sum") / x.shape[:2].numel()
 
     def mean_loss(self, features: Tensor, y: Tensor, *, drift: Tensor) -> Tensor:
         """The siblings' last features (B, G, width), data (B, Y) and the field's loss -> scalar.
@@ -76,7 +76,7 @@ class DriftingGenerator(ConditionalGenerator):
         if self.mean_output is None:
             return drift.new_zeros(())
         mean: Tensor = self.mean_output(features.mean(dim=1))
-        error = (mean - y).square().sum(dim=-1).mean()
+        error = nn.functional.mse_loss(mean, y, reduction="sum") / len(y)
         return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:

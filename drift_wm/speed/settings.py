@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from drift_wm.planners.icem import ICEMConfig
 
-PARTS = ("decisions", "simulator", "mppi", "batch", "scaling", "suite")
+PARTS = ("decisions", "simulator", "mppi", "batch", "training", "scaling", "suite")
 
 
 @dataclass
@@ -18,8 +18,9 @@ class SpeedSettings:
     """Folder of the measurement."""
     parts: list[str] = field(default_factory=lambda: list(PARTS))
     """`decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the model), `mppi`
-    (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together), `scaling`
-    (against candidates and horizon), `suite` (every benchmark task)."""
+    (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together), `training`
+    (steps, beside a plain loop of the same loss), `scaling` (against candidates and horizon), `suite` (every benchmark
+    task)."""
     budgets: list[str] = field(default_factory=lambda: ["cartpole-swingup:256x50x4", "walker-walk:512x20x6"])
     """task:candidates x horizon x iterations, horizons in multiples of 10 decisions."""
     simulator_tasks: list[str] = field(
@@ -30,6 +31,8 @@ class SpeedSettings:
     """Planned together in part `batch`."""
     width: int = 0
     """Units of each hidden layer; 0: the default of the models."""
+    against: str | None = None
+    """The `ratios.json` of an earlier run, to list what has become slower beside its contenders since."""
     repeats: int = 7
     """Interleaved measurements of each contender, of which the median counts."""
     device: str = "auto"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import torch
 
@@ -20,14 +21,16 @@ from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.planners.scoring import make_score
 from drift_wm.progress import Task, track
-from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.speed.breakdown import breakdown
 from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
 from drift_wm.speed.outside import PYTORCH_MPPI, is_there, outside_decider
+from drift_wm.speed.ratios import RATIOS, compared, ratios_of, read_ratios
 from drift_wm.speed.settings import Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
+from drift_wm.speed.training_loops import STEPS, training_calls
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +52,20 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
 
     Args:
         settings: what to measure.
-        folder: receives `results.json` with every repetition and `tables.md`, both after each part.
+        folder: receives `results.json` with every repetition, `ratios.json` and `tables.md`, all after each part.
         device: of the learned models.
+
+    Raises:
+        ValueError: the ratios to compare with cannot be read.
     """
+    before = None if settings.against is None else read_ratios(Path(settings.against))
     rows: list[SpeedRow] = []
     parts: dict[str, Callable[[SpeedSettings, torch.device, Task], list[SpeedRow]]] = {
         "decisions": _decisions,
         "simulator": _simulator,
         "mppi": _mppi,
         "batch": _batch,
+        "training": _training,
         "scaling": _scaling,
         "suite": _suite,
     }
@@ -74,7 +82,9 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
                 "rows": [row.as_dict() for row in rows],
             }
         )
-        (folder.path / TABLES).write_text(markdown(rows))
+        ratios = ratios_of(rows)
+        write_json(folder.path / RATIOS, ratios)
+        (folder.path / TABLES).write_text(markdown(rows) + ("\n" + compared(ratios, before) if before else ""))
     return rows
 
 
@@ -85,6 +95,7 @@ def _rounds(part: str, settings: SpeedSettings) -> int:
         "simulator": len(settings.simulator_tasks),
         "mppi": 1,
         "batch": 2 * len(settings.budgets),
+        "training": len(settings.budgets),
         "scaling": len(CANDIDATES) * len(HORIZONS),
         "suite": len(benchmark_tasks()),
     }
@@ -206,6 +217,20 @@ def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
             call()
 
     return repeat
+
+
+def _training(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Steps of our trainer beside those of plain loops, on shapes of the budgets' tasks."""
+    rows, step = [], _Steps(task)
+    for name in dict.fromkeys(Budget.read(budget).task for budget in settings.budgets):
+        step.note = name
+        calls = training_calls(_spec_of(name), width=settings.width, device=device)
+        times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+        rows += [
+            SpeedRow("training", name, contender, tuple(value / STEPS for value in ms))
+            for contender, ms in times.items()
+        ]
+    return rows
 
 
 def _scaling(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:

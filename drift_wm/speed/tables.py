@@ -9,6 +9,7 @@ from drift_wm.markdown import table_head, table_line
 from drift_wm.speed.breakdown import SHARES
 from drift_wm.speed.contenders import OURS
 from drift_wm.speed.timing import SpeedRow
+from drift_wm.speed.training_loops import OUR_TRAINING
 
 Rows = dict[str, list[SpeedRow]]
 """Of one part, by case."""
@@ -21,6 +22,7 @@ def markdown(rows: Sequence[SpeedRow]) -> str:
         "simulator": _simulator,
         "mppi": _mppi,
         "batch": _batch,
+        "training": _training,
         "scaling": _scaling,
         "suite": _suite,
     }
@@ -73,6 +75,14 @@ def _mppi(cases: Rows) -> list[str]:
     for case, rows in cases.items():
         body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, OURS):.2f}"] for row in rows]
         lines += _table(["contender", "ms", f"times {OURS}"], body, title=case)
+    return lines[:-1]
+
+
+def _training(cases: Rows) -> list[str]:
+    lines = ["### A training step", ""]
+    for case, rows in cases.items():
+        body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, OUR_TRAINING):.2f}"] for row in rows]
+        lines += _table(["loop", "ms", f"times {OUR_TRAINING}"], body, title=case)
     return lines[:-1]
 
 
