@@ -1,26 +1,30 @@
-"""A grid of online runs, one folder a cell, and the table they make: `drift-wm bench`."""
+"""A grid of online runs, one folder a cell, on all cores: `drift-wm bench`."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from rich.table import Table
-
+from drift_wm.bench_results import CellResult, aggregates, table
 from drift_wm.build import prepare_machine
-from drift_wm.evaluate import RANDOM, SIMULATOR
+from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.online import online
-from drift_wm.progress import track
-from drift_wm.results import standard_error
-from drift_wm.run_folder import RunFolder
+from drift_wm.online_loop import STATUS
+from drift_wm.pool import run_in_processes
+from drift_wm.progress import Task, track
+from drift_wm.run_folder import RunFolder, describe_environment
 from drift_wm.settings import BenchSettings, OnlineSettings
+from drift_wm.suites import suite_task
 
 Compose = Callable[[list[str]], OnlineSettings]
 """Overrides of `online` -> its settings."""
+
+_FRAMES_PER_EPISODE = OnlineSettings().episode_decisions * EnvSettings().action_repeat
+_SUITE_OVERRIDES = ("evaluation_episodes=10", "progress_every=6", "progress_episodes=3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,64 +42,52 @@ class Cell:
         return Path(self.task) / f"{self.model}-{self.planner}" / f"seed{self.seed}"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: what acted, over all its seeds."""
-
-    task: str
-    model: str
-    planner: str
-    frames: int
-    returns: tuple[float, ...]
-    """Mean return of each seed; of each episode for the references."""
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds."""
-        return float(np.mean(self.returns))
-
-    @property
-    def standard_error(self) -> float | None:
-        """Over seeds; None for one."""
-        return standard_error(self.returns)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "task": self.task,
-            "model": self.model,
-            "planner": self.planner,
-            "frames": self.frames,
-            "mean": self.mean,
-            "standard_error": self.standard_error,
-            "n": len(self.returns),
-            "returns": list(self.returns),
-        }
-
-
-def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> list[Row]:
-    """Do every cell that the folder does not hold yet, and make the table of all.
+def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> list[CellResult]:
+    """Do every cell that the folder does not hold yet.
 
     Args:
         settings: the grid.
-        folder: of the grid. Each cell has a run folder with a `results.json` below it, and the table of what
-            is done so far is kept in the grid's own `results.json`.
+        folder: of the grid. Each cell has a run folder with a `results.json` below it; what is done so far is
+            kept in the grid's own `results.json`.
         compose: makes the settings of a cell from overrides. All cells are composed before the first
             begins, so that a mistake in the last one fails at once.
+
+    Returns:
+        The result of every cell, in the grid's order.
     """
-    cells = [(cell, compose(overrides_of(cell, settings))) for cell in grid(settings)]
-    done: dict[Cell, dict[str, Any]] = {}
-    rows: list[Row] = []
-    with track("bench", len(cells)) as task:
-        for number, (cell, asked) in enumerate(cells):
-            task.update(number, str(cell.folder))
-            cell_folder = RunFolder(folder.path / cell.folder)
-            cell_folder.write_config("online", asked)
-            done[cell] = cell_folder.read_results() or online(asked, cell_folder, device=prepare_machine(asked))
-            rows = table(done)
-            folder.write_results({"command": "bench", "rows": [row.as_dict() for row in rows]})
-        task.update(len(cells))
-    return rows
+    cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
+    folders = {cell: RunFolder(folder.path / cell.folder) for cell in cells}
+    for cell, asked in cells.items():
+        folders[cell].write_config("online", asked)
+    left = [cell for cell in cells if folders[cell].read_results() is None]
+    workers = min(settings.workers or os.cpu_count() or 1, max(1, len(left)))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    jobs = [_Job(folders[cell].path, replace(cells[cell], threads=threads)) for cell in left]
+
+    def keep(job: _Job | None = None) -> None:
+        results = _finished(folders)
+        folder.write_results(
+            {
+                "command": "bench",
+                "settings": asdict(settings),
+                "environment": describe_environment(),
+                "cells": [result.as_dict() for result in results],
+                "rows": [row.as_dict() for row in table(results, suite=settings.suite)],
+                "aggregates": [found.as_dict() for found in aggregates(results, suite=settings.suite)],
+            }
+        )
+
+    with track("bench, episodes", sum(asked.episodes for asked in cells.values())) as bar:
+        run_in_processes(
+            _run_cell,
+            jobs,
+            workers=workers,
+            on_done=keep,
+            on_tick=lambda: _show(bar, cells, folders),
+        )
+        _show(bar, cells, folders)
+    keep()
+    return _finished(folders)
 
 
 def grid(settings: BenchSettings) -> Iterator[Cell]:
@@ -111,7 +103,10 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     """What to ask of `online` for a cell; the first one of a task and planner also makes the reference rows."""
     first = cell.seed == settings.seeds[0] and cell.model == settings.models[0]
     at_random = settings.reference_random_episodes if first and cell.planner == settings.planners[0] else 0
-    simulator = settings.reference_simulator_episodes if first else 0
+    simulator = settings.reference_simulator_episodes if first and not is_gymnasium_id(cell.task) else 0
+    of_suite: tuple[str, ...] = ()
+    if allowed := suite_task(settings.suite, cell.task):
+        of_suite = (f"episodes={allowed.frames // _FRAMES_PER_EPISODE}", *_SUITE_OVERRIDES)
     return [
         f"task={cell.task}",
         f"model={cell.model}",
@@ -119,44 +114,39 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
         f"seed={cell.seed}",
         f"reference_random_episodes={at_random}",
         f"reference_simulator_episodes={simulator}",
+        *of_suite,
         *settings.overrides,
     ]
 
 
-def table(done: dict[Cell, dict[str, Any]]) -> list[Row]:
-    """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
-    returns: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    frames: dict[tuple[str, str, str], int] = {}
-    for cell, results in done.items():
-        model_row, *references = results["evaluations"]
-        key = (cell.task, cell.model, cell.planner)
-        returns[key].append(model_row["mean"])
-        frames[key] = results["frames"]
-        for reference in references:
-            planner = cell.planner if reference["name"] == SIMULATOR else "-"
-            returns[cell.task, reference["name"], planner] += reference["returns"]
-    rows = [Row(*key, frames=frames.get(key, 0), returns=tuple(values)) for key, values in returns.items()]
-    order = {RANDOM: 0, SIMULATOR: 2}
-    return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """What a process is told of a cell."""
+
+    path: Path
+    asked: OnlineSettings
 
 
-def as_table(rows: Sequence[Row]) -> Table:
-    """The grid for a terminal."""
-    shown = Table(title="Return: mean and standard error over n seeds; over n episodes for the references")
-    for column in ("task", "model", "planner"):
-        shown.add_column(column)
-    for column in ("frames", "mean", "standard error", "n"):
-        shown.add_column(column, justify="right")
-    for row in rows:
-        error = "-" if row.standard_error is None else f"{row.standard_error:.1f}"
-        cells = (
-            row.task,
-            row.model,
-            row.planner,
-            f"{row.frames:,}",
-            f"{row.mean:.1f}",
-            error,
-            str(len(row.returns)),
-        )
-        shown.add_row(*cells)
-    return shown
+def _run_cell(job: _Job) -> None:
+    online(job.asked, RunFolder(job.path), device=prepare_machine(job.asked))
+
+
+def _finished(folders: dict[Cell, RunFolder]) -> list[CellResult]:
+    found = ((cell, folder.read_results()) for cell, folder in folders.items())
+    return [
+        CellResult.of(cell.task, cell.model, cell.planner, cell.seed, results)
+        for cell, results in found
+        if results is not None
+    ]
+
+
+def _show(bar: Task, cells: dict[Cell, OnlineSettings], folders: dict[Cell, RunFolder]) -> None:
+    """Episodes collected by all cells together, and the cells that are at work."""
+    done, at_work = 0, []
+    for cell, asked in cells.items():
+        file = folders[cell].path / STATUS
+        collected = json.loads(file.read_text())["episodes"] if file.exists() else 0
+        done += collected
+        if collected > 0 and not (folders[cell].path / "results.json").exists():
+            at_work.append(f"{cell.task} {cell.model} {cell.seed}: {collected}/{asked.episodes}")
+    bar.update(done, "; ".join(at_work))

@@ -6,9 +6,11 @@ import torch
 
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbed_env import make_disturbed
-from drift_wm.envs.dm_control import DmControlEnv, RenderConfig
+from drift_wm.envs.dm_control import RenderConfig
+from drift_wm.envs.gymnasium_env import is_gymnasium_id, make_gymnasium
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
+from drift_wm.episodes import Environment
 from drift_wm.interfaces import Objective, Risk, WorldModel
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
@@ -39,12 +41,19 @@ def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> 
     return device
 
 
-def make_env(task: str, settings: EnvSettings) -> DmControlEnv:
-    """The environment of a task, under the settings' disturbance if there is one.
+def make_env(task: str, settings: EnvSettings) -> Environment:
+    """The environment of a task of the suite or of gymnasium, under the settings' disturbance if there is one.
 
     Raises:
         ValueError: no such task or body, or a planner cannot sample its actions.
     """
+    if is_gymnasium_id(task):
+        if settings.disturbance.name != "none":
+            raise ValueError(
+                f"env.disturbance.name={settings.disturbance.name!r}: expected none for {task}, as only tasks of the "
+                "dm_control suite can be disturbed"
+            )
+        return make_gymnasium(task, action_repeat=settings.action_repeat)
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
     env = make_disturbed(task, settings.disturbance, action_repeat=settings.action_repeat, render=render)
     require_box_action(env.action_space)
@@ -55,7 +64,11 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
     """The true simulator as a world model that samples the disturbance.
 
     It computes observations only for an objective that reads them.
+
+    Raises:
+        ValueError: as `require_simulator`.
     """
+    require_simulator(task)
     return SimulatorWorldModel(
         task,
         action_repeat=settings.env.action_repeat,
@@ -63,6 +76,15 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
         observe=_reads_observations(settings.objective),
         disturbance=settings.env.disturbance,
     )
+
+
+def require_simulator(task: str) -> None:
+    """Raise a ValueError if a task has no simulator to plan in."""
+    if is_gymnasium_id(task):
+        raise ValueError(
+            f"task={task!r}: the true simulator plans in tasks of the dm_control suite only, whose rewards can be read "
+            "off a state; leave out its reference rows, or plan in a learned model"
+        )
 
 
 def make_policy(

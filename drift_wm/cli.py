@@ -29,7 +29,7 @@ SUMMARIES = {
     "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
     "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
     "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
-    "bench": "A grid of online runs: tasks x models x planners x seeds. Finished cells are skipped.",
+    "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
 EXAMPLES = {
@@ -74,7 +74,7 @@ EXAMPLES = {
         "drift-wm speed against=docs/speed/ratios.json",
     ),
     "bench": (
-        "drift-wm bench run_dir=runs/bench",
+        "drift-wm bench suite=dmc models=[drifting] run_dir=runs/dmc   # again after a stop: goes on where it was",
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
         """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
     ),

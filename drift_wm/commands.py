@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from drift_wm.bench import as_table, bench
+from drift_wm.bench import bench
+from drift_wm.bench_results import aggregates, as_table, table
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
@@ -23,14 +24,16 @@ from drift_wm.evaluate import evaluate
 from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
 from drift_wm.plots import save
+from drift_wm.plots_bench import curves_figure, decision_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.report import evaluation_table
+from drift_wm.report_bench import line_of, write_bench_page
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
-from drift_wm.settings import LineageSettings
+from drift_wm.settings import BenchSettings, LineageSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import TABLES as SPEED_TABLES
 from drift_wm.speed.suite import speed
@@ -52,7 +55,7 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         console.print(Markdown((folder.path / TABLES).read_text()))
         return
     if command == "bench":
-        console.print(as_table(bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))))
+        _show_bench(settings, folder, console=console)
         return
     device = prepare_machine(settings)
     if command == "speed":
@@ -102,6 +105,30 @@ def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.dev
     console.print(Markdown((folder.path / SPEED_TABLES).read_text()))
     if scaling := [row for row in rows if row.part == "scaling"]:
         save(speed_figure(scaling), folder.path / "speed.png")
+
+
+def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console) -> None:
+    results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
+    rows, found = table(results, suite=settings.suite), aggregates(results, suite=settings.suite)
+    plots = [
+        (curves_figure(results, suite=settings.suite), "learning_curves.png", "Learning"),
+        (decision_figure(results, suite=settings.suite), "decision_time.png", "Return and decision time"),
+    ]
+    for figure, name, _ in plots:
+        save(figure, folder.path / name)
+    page = write_bench_page(
+        folder.path,
+        results,
+        rows,
+        found,
+        [(folder.path / name, title) for _, name, title in plots],
+        settings=settings,
+        environment=describe_environment(),
+    )
+    console.print(as_table(rows))
+    for line in map(line_of, found):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:

@@ -17,6 +17,7 @@ from drift_wm.diagnosis.groups import Group, groups_of_env, groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.world import World, open_truth, world_of
+from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.evaluate import name_of, require_spec
 from drift_wm.learned import load_world_model
 from drift_wm.run_folder import RunFolder, newest_checkpoint
@@ -121,6 +122,7 @@ def _groups(model: LearnedWorldModel, material: Material, world: World | None) -
         return groups_of_file(material.file, material.obs_keys, model.spec.observation_size)
     env = make_env(world.task, world.env)
     require_spec(model.spec, env.task_spec, world.task)
+    assert isinstance(env, DmControlEnv), "a world is one of the suite"
     groups = groups_of_env(env)
     env.close()
     return groups

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import gymnasium
 import numpy as np
 import torch
 
@@ -18,9 +19,12 @@ State = TypeVar("State")
 
 
 class Environment(Protocol):
-    """What the loop needs of a `gymnasium.Env` besides its usual methods."""
+    """What acting, recording and filming need: a `gymnasium.Env`, and a little more."""
 
     task_spec: Spec
+    task_name: str
+    action_repeat: int
+    action_space: gymnasium.spaces.Space[Any]
 
     @property
     def decisions_per_episode(self) -> int:
@@ -36,11 +40,19 @@ class Environment(Protocol):
         ...
 
     def physics_state(self) -> np.ndarray:
-        """(S,) the full physics state."""
+        """(S,) the full physics state; (0,) where there is none to be had."""
+        ...
+
+    def set_physics_state(self, state: np.ndarray) -> None:
+        """Restore a full physics state (S,)."""
         ...
 
     def render(self) -> np.ndarray:
         """(height, width, 3) uint8 picture."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
         ...
 
 
@@ -126,7 +138,7 @@ class _Recorder:
             actions=np.stack(self.actions).astype(np.float32),
             rewards=np.asarray(self.rewards, dtype=np.float32),
             terminated=self.terminated,
-            states=np.stack(self.states),
+            states=np.stack(self.states) if self.states[0].size else None,
             seed=self.seed,
             source=self.source,
         )

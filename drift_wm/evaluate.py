@@ -18,9 +18,8 @@ from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
-from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rendering import RenderingUnavailableError
-from drift_wm.episodes import run_episodes
+from drift_wm.episodes import Environment, run_episodes
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
@@ -174,7 +173,7 @@ def evaluate_policy(
 
 
 def time_decisions(
-    policy: PlanningPolicy, env: DmControlEnv, *, device: torch.device, decisions: int = 50, warm_up: int = 5
+    policy: PlanningPolicy, env: Environment, *, device: torch.device, decisions: int = 50, warm_up: int = 5
 ) -> np.ndarray:
     """(decisions,) milliseconds of deciding for a single environment; the first `warm_up` decisions are left out."""
     times: list[float] = []
@@ -194,13 +193,16 @@ def time_decisions(
     return np.asarray(times[warm_up:])
 
 
-def film_best(env: DmControlEnv, episodes: Sequence[Episode], path: Path, *, wanted: bool) -> Path | None:
+def film_best(env: Environment, episodes: Sequence[Episode], path: Path, *, wanted: bool) -> Path | None:
     """Film the episode of highest return; without a way to render, say so and go on."""
     if not wanted:
         return None
     if path.exists():
         return path
     best = max(episodes, key=lambda episode: float(episode.rewards.sum()))
+    if best.states is None:
+        logger.warning("no video: %s has no physics states to film from", env.task_name)
+        return None
     every, fps = real_time(env.task_spec.decision_seconds)
     try:
         write_video(path, replay_frames(env, best, every=every), fps=fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +28,9 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
         What `results.json` holds.
     """
     run = OnlineRun(settings, folder, device=device)
+    from_nothing, start = len(run.replay) == 0, time.perf_counter()
     run.learn()
+    seconds = time.perf_counter() - start
     model_row, episodes = run.evaluate()
     rows = [model_row, *run.references()]
     p50, p95 = np.percentile(run.decision_ms(), [50, 95])
@@ -41,6 +44,8 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
         "evaluations": [row.as_dict() for row in rows],
         "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
         "curve": [point.as_dict() for point in curve],
+        "progress": run.progress,
+        "learning_seconds": seconds if from_nothing else None,
         "model_id": run.trainer.id(),
         "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
         "environment": describe_environment(),

@@ -7,30 +7,42 @@ does what it would have done, and loses at most the episode or the stretch of tr
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from drift_wm.build import make_env, make_policy, make_simulator
+from drift_wm.build import make_env, make_policy, make_simulator, require_simulator
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import env_args, env_record
 from drift_wm.episodes import run_episodes
-from drift_wm.evaluate import RANDOM, SIMULATOR, Actor, evaluate_policy, name_of, time_decisions, training_seed
+from drift_wm.evaluate import (
+    POLICY_SEED,
+    RANDOM,
+    SIMULATOR,
+    Actor,
+    evaluate_policy,
+    name_of,
+    time_decisions,
+    training_seed,
+)
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import CurvePoint, Evaluation
-from drift_wm.run_folder import RunFolder
+from drift_wm.run_folder import RunFolder, write_json
 from drift_wm.settings import OnlineSettings
 from drift_wm.train import fit_round, resume
 from drift_wm.training import Trainer
 
 EVALUATION_BATCH = 8
 PLANNER = "planner"  # source of the episodes that are not random
+STATUS, PROGRESS = "status.json", "progress.json"
+"""Files of a run folder: episodes collected so far, and evaluations on the way."""
 
 
 class OnlineRun:
@@ -47,6 +59,8 @@ class OnlineRun:
 
     def __init__(self, settings: OnlineSettings, folder: RunFolder, *, device: torch.device) -> None:
         self.settings, self.folder, self.device = settings, folder, device
+        if settings.reference_simulator_episodes:
+            require_simulator(settings.task)
         self.env = make_env(settings.task, settings.env)
         spec = self.env.task_spec
         self.trainer = Trainer(
@@ -65,6 +79,7 @@ class OnlineRun:
     def learn(self) -> None:
         """Collect every episode and train every round that the folder does not hold yet."""
         settings = self.settings
+        self._evaluate_progress()  # which a stop may have prevented
         with MetricsLog(self.folder.path) as log:
             for number in range(len(self.replay), settings.episodes + 1):
                 # A model is trained before each planned episode, and once more after the last.
@@ -73,6 +88,7 @@ class OnlineRun:
                     last = len(known) == settings.episodes
                     steps = settings.final_round_steps if last else settings.round_steps
                     fit_round(self.trainer, known, steps, folder=self.folder, log=log)
+                    self._evaluate_progress()
                 if number < settings.episodes:
                     self._collect(number, log)
 
@@ -101,11 +117,19 @@ class OnlineRun:
     def curve(self) -> list[CurvePoint]:
         """Return of each training episode against environment frames, scaled up where collection cut it short."""
         frames, points = 0, []
-        scale = self.env.decisions_per_episode / self.decisions_per_episode
         for episode in self.replay.episodes[: self.settings.episodes]:
             frames += len(episode) * self.settings.env.action_repeat
+            cut = len(episode) == self.decisions_per_episode and not episode.terminated
+            scale = self.env.decisions_per_episode / self.decisions_per_episode if cut else 1.0
             points.append(CurvePoint(frames, scale * float(episode.rewards.sum()), episode.source))
         return points
+
+    @property
+    def progress(self) -> list[dict[str, Any]]:
+        """Evaluations on the way: `frames` of training before each, and `returns` of its episodes."""
+        file = self.folder.path / PROGRESS
+        found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+        return found
 
     @property
     def decisions_per_episode(self) -> int:
@@ -158,7 +182,33 @@ class OnlineRun:
             fresh = held_out_metrics(self.trainer.world_model, rollouts.episodes, seed=seed)
             measured |= {f"new_episode_{name}": value for name, value in fresh.items()}
         self.replay.append(rollouts.episodes[0])
+        write_json(self.folder.path / STATUS, {"episodes": len(self.replay), "of": settings.episodes})
         log.record("online", self.replay.steps * settings.env.action_repeat, measured)
+
+    def _evaluate_progress(self) -> None:
+        """Evaluate the model of the latest round, if that is due and not done yet."""
+        settings, rounds = self.settings, self.trainer.rounds
+        if not settings.progress_every or not rounds or rounds % settings.progress_every:
+            return
+        known = self.replay.episodes[: settings.random_episodes + rounds - 1]
+        frames = sum(len(episode) for episode in known) * settings.env.action_repeat
+        points = self.progress
+        if any(point["frames"] == frames for point in points):
+            return
+        seeds = [settings.evaluation_seed + i for i in range(settings.progress_episodes)]
+        envs = [make_env(settings.task, settings.env) for _ in seeds]
+        rollouts = run_episodes(
+            self._planner(),
+            envs,
+            seeds=seeds,
+            policy_seed=POLICY_SEED,
+            source=PLANNER,
+            device=self.device,
+            title=f"evaluate after {frames:,} frames",
+        )
+        for env in envs:
+            env.close()
+        write_json(self.folder.path / PROGRESS, [*points, {"frames": frames, "returns": rollouts.returns}])
 
     def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
         fewer = count < self.settings.evaluation_episodes

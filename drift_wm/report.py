@@ -59,7 +59,7 @@ def write_report(folder: Path, report: Report) -> Path:
         header=_HEADER,
         rows=[_cells(evaluation) for evaluation in report.evaluations],
         images=[data_uri(path, "image/png") for path in report.images],
-        videos=[_video_source(path, folder) for path in report.videos],
+        videos=[video_source(path, folder) for path in report.videos],
         settings=json.dumps(report.settings, indent=2),
         environment=json.dumps(report.environment, indent=2),
     )
@@ -112,7 +112,8 @@ def data_uri(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _video_source(path: Path, folder: Path) -> str:
+def video_source(path: Path, folder: Path) -> str:
+    """A film as part of a page in `folder`, or the way to it where it is large."""
     if path.stat().st_size <= LARGEST_EMBEDDED_VIDEO:
         return data_uri(path, "video/mp4")
     return quote(Path(os.path.relpath(path, folder)).as_posix())

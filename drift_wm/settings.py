@@ -13,6 +13,7 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import PlannerConfig
+from drift_wm.suites import SUITES
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -62,7 +63,7 @@ class RunSettings:
     """What every command knows."""
 
     task: str = "cartpole-swingup"
-    """A `domain-task` of the dm-control suite."""
+    """A `domain-task` of the dm_control suite, or a name of gymnasium such as Hopper-v5."""
     seed: int = 1
     """Of everything random in the run."""
     run_dir: str | None = None
@@ -101,7 +102,8 @@ class CollectSettings(PlanningSettings):
     """`drift-wm collect`: record episodes to an HDF5 file."""
 
     task: str = ""
-    """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
+    """A `domain-task` of the dm_control suite, or a name of gymnasium; empty: the checkpoint's own, else
+    cartpole-swingup."""
     actor: str = "noise"
     """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`), or
     `policy` (acts by `checkpoint`)."""
@@ -168,6 +170,10 @@ class OnlineSettings(PlanningSettings):
     """Training steps after each episode."""
     final_round_steps: int = 4000
     """Training steps after the last episode: the model that is evaluated and kept."""
+    progress_every: int = 0
+    """Training rounds between two evaluations on the way, for learning curves; 0: none."""
+    progress_episodes: int = 3
+    """Of each, on the first of the evaluation seeds."""
     evaluation_episodes: int = 5
     """Of the final model, on reset seeds apart from training."""
     evaluation_seed: int = EVALUATION_SEED
@@ -183,9 +189,16 @@ class OnlineSettings(PlanningSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("random_episodes", "round_steps", "final_round_steps", "evaluation_episodes"):
+        for name in (
+            "random_episodes",
+            "round_steps",
+            "final_round_steps",
+            "progress_episodes",
+            "evaluation_episodes",
+        ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-        _require(self.episode_decisions >= 0, "episode_decisions", self.episode_decisions, "an integer of at least 0")
+        for name in ("episode_decisions", "progress_every"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
         expected = f"an integer of at least random_episodes={self.random_episodes}"
         _require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
 
@@ -195,7 +208,8 @@ class EvaluateSettings(PlanningSettings):
     """`drift-wm evaluate`: roll a policy out; the task and its settings come from the checkpoint."""
 
     task: str = ""
-    """A `domain-task` of the dm-control suite; empty: the checkpoint's own, else cartpole-swingup."""
+    """A `domain-task` of the dm_control suite, or a name of gymnasium; empty: the checkpoint's own, else
+    cartpole-swingup."""
     actor: str = "model"
     """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator) or `random`."""
     checkpoint: str | None = None
@@ -226,8 +240,11 @@ class BenchSettings:
 
     run_dir: str | None = None
     """Folder of the whole grid; the same folder continues it."""
-    tasks: list[str] = field(default_factory=lambda: ["cartpole-swingup"])
-    """`domain-task` names."""
+    suite: str = ""
+    """`dmc`: its ten tasks, each with its own number of frames, ten evaluation episodes and published returns to stand
+    beside. Empty: `tasks`, as `overrides` say."""
+    tasks: list[str] = field(default_factory=list)
+    """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
     models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
     """Names of the `model` group."""
     planners: list[str] = field(default_factory=lambda: ["icem"])
@@ -240,10 +257,19 @@ class BenchSettings:
     """Episodes of the random policy for each task."""
     reference_simulator_episodes: int = 1
     """Episodes of each planner in the true simulator for each task."""
+    workers: int = 0
+    """Runs at once, each a process with one thread; 0: one for each core."""
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "models", "planners", "seeds"):
+        _require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, or one of {', '.join(SUITES)}")
+        known = [task.name for task in SUITES.get(self.suite, ())]
+        self.tasks = self.tasks or known or ["cartpole-swingup"]
+        unknown = [task for task in self.tasks if known and task not in known]
+        _require(not unknown, "tasks", unknown, f"tasks of suite={self.suite}: {', '.join(known)}")
+        for name in ("models", "planners", "seeds"):
             _require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
+        for name in ("reference_random_episodes", "reference_simulator_episodes", "workers"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
 
 
 @dataclass

@@ -1,11 +1,13 @@
 """Toy worlds and data with known answers, shared by the tests."""
 
 import os
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 import torch
 
+from drift_wm import pool
 from drift_wm.datasets.episodes import Episode
 from drift_wm.generators import GeneratorConfig
 from drift_wm.world_model import WorldModelConfig
@@ -41,3 +43,38 @@ def linear_episodes() -> list[Episode]:
 @pytest.fixture
 def small_model() -> WorldModelConfig:
     return WorldModelConfig(chunk=2, generator=GeneratorConfig(width=32, depth=2, noise_size=2))
+
+
+class Process:
+    """A worker that can only be ended."""
+
+    terminated = False
+
+    def terminate(self):
+        self.terminated = True
+
+
+class Inline:
+    """A pool of processes that works in the caller's, one unit after the other."""
+
+    def __init__(self, workers, **_):
+        self.workers, self._processes, self.closed = workers, {1: Process()}, []
+        Inline.last = self
+
+    def submit(self, function, *given):
+        future = Future()
+        try:
+            future.set_result(function(*given))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **how):
+        self.closed.append(how)
+
+
+@pytest.fixture
+def inline_pool(monkeypatch):
+    """Jobs for processes are done in this one; `last` is the latest pool."""
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", Inline)
+    return Inline

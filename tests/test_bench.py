@@ -1,14 +1,29 @@
 """The grid: what it runs, what it skips, what it adds up. The runs themselves are a recording stand-in."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from drift_wm import bench as bench_module
-from drift_wm.bench import Cell, as_table, bench, grid, overrides_of, table
+from drift_wm import commands
+from drift_wm.bench import Cell, bench, grid, overrides_of
+from drift_wm.bench_results import (
+    CellResult,
+    aggregates,
+    as_table,
+    interquartile_mean,
+    stratified_interval,
+    table,
+)
+from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
+from drift_wm.plots_bench import curves_figure, decision_figure
+from drift_wm.report_bench import line_of
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import BenchSettings
+from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 
@@ -21,21 +36,39 @@ class Runs:
     """Stands in for `online`: writes plausible results, and can be killed."""
 
     def __init__(self, die_at: int | None = None) -> None:
-        self.die_at, self.done = die_at, []
+        self.die_at, self.done, self.threads = die_at, [], set()
 
     def __call__(self, settings, folder, *, device):
         if len(self.done) == self.die_at:
             raise KeyboardInterrupt
         self.done.append(folder.path)
+        self.threads.add(settings.threads)
         value = 100.0 * settings.seed + (50.0 if settings.model.generator.name == "drifting" else 0.0)
-        evaluations = [{"name": "model", "mean": value, "returns": [value]}]
+        evaluations = [{"name": "model", "returns": [value]}]
         if settings.reference_random_episodes:
-            evaluations.append({"name": "random", "mean": 5.0, "returns": [4.0, 6.0]})
+            evaluations.append({"name": "random", "returns": [4.0, 6.0]})
         if settings.reference_simulator_episodes:
-            evaluations.append({"name": "true simulator", "mean": 800.0, "returns": [800.0]})
-        results = {"frames": 1000, "evaluations": evaluations}
+            evaluations.append({"name": "true simulator", "returns": [800.0]})
+        (folder.path / "status.json").write_text(json.dumps({"episodes": settings.episodes, "of": settings.episodes}))
+        results = {
+            "frames": 1000,
+            "evaluations": evaluations,
+            "decision_ms": {"p50": 20.0, "p95": 30.0},
+            "learning_seconds": 60.0,
+            "progress": [{"frames": 500, "returns": [value / 2]}],
+        }
         folder.write_results(results)
-        return results
+
+
+@pytest.fixture
+def runs(monkeypatch, inline_pool):
+    runs = Runs()
+    monkeypatch.setattr(bench_module, "online", runs)
+    return runs
+
+
+def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), references=None, frames=1000, model="drifting"):
+    return CellResult(task, model, "icem", seed, frames, (value,), 20.0, 60.0, tuple(progress), references or {})
 
 
 def test_every_cell_once_seed_by_seed():
@@ -55,7 +88,7 @@ def test_references_are_made_once_a_task_and_planner():
     assert len(with_simulator) == 4
 
 
-def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch, inline_pool):
     small = BenchSettings(seeds=[1, 2])
     folder = RunFolder(tmp_path)
     first = Runs(die_at=3)
@@ -64,20 +97,31 @@ def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch):
         bench(small, folder, compose=compose)
     second = Runs()
     monkeypatch.setattr(bench_module, "online", second)
-    rows = bench(small, folder, compose=compose)
+    results = bench(small, folder, compose=compose)
     assert len(first.done) == 3
     assert len(second.done) == 1
     assert not set(first.done) & set(second.done)
-    assert json.loads((tmp_path / "results.json").read_text())["rows"] == [row.as_dict() for row in rows]
+    kept = json.loads((tmp_path / "results.json").read_text())
+    assert [found["mean"] for found in kept["cells"]] == [result.mean for result in results] == [150, 100, 250, 200]
     third = Runs()
     monkeypatch.setattr(bench_module, "online", third)
-    assert bench(small, folder, compose=compose) == rows
+    assert bench(small, folder, compose=compose) == results
     assert third.done == []
 
 
-def test_table_has_mean_error_and_n_with_references_around(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_module, "online", Runs())
-    rows = bench(BenchSettings(planners=["icem"], seeds=[1, 2, 3]), RunFolder(tmp_path), compose=compose)
+def test_cores_are_shared_out(tmp_path, runs, inline_pool, monkeypatch):
+    monkeypatch.setattr(bench_module.os, "cpu_count", lambda: 8)
+    bench(BenchSettings(seeds=[1], workers=4), RunFolder(tmp_path / "a"), compose=compose)
+    assert inline_pool.last.workers == 2
+    assert runs.threads == {4}, "two runs"
+    runs.threads.clear()
+    bench(BenchSettings(seeds=list(range(1, 10))), RunFolder(tmp_path / "b"), compose=compose)
+    assert runs.threads == {1}
+
+
+def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
+    results = bench(BenchSettings(planners=["icem"], seeds=[1, 2, 3]), RunFolder(tmp_path), compose=compose)
+    rows = table(results, suite="")
     assert [row.model for row in rows] == ["random", "drifting", "regression", "true simulator"]
     drifting = rows[1]
     assert drifting.mean == 250.0
@@ -88,21 +132,115 @@ def test_table_has_mean_error_and_n_with_references_around(tmp_path, monkeypatch
 
 
 def test_rows_of_one_task_stand_together():
-    done = {
-        Cell(task, "drifting", "icem", 1): {"frames": 1, "evaluations": [{"name": "m", "mean": 1.0, "returns": [1.0]}]}
-        for task in ("b-b", "a-a")
-    }
-    assert [row.task for row in table(done)] == ["a-a", "b-b"]
+    assert [row.task for row in table([cell("b-b"), cell("a-a")], suite="")] == ["a-a", "b-b"]
 
 
-def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, monkeypatch):
-    runs = Runs()
-    monkeypatch.setattr(bench_module, "online", runs)
+def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, runs):
     with pytest.raises(ValueError, match="gan"):
         bench(BenchSettings(models=["drifting", "gan"]), RunFolder(tmp_path), compose=compose)
     assert runs.done == []
 
 
-def test_an_empty_grid_is_refused():
-    with pytest.raises(ValueError, match=r"seeds=\[\]"):
-        BenchSettings(seeds=[])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"seeds": []}, r"seeds=\[\]"),
+        ({"suite": "atari"}, "suite='atari': expected empty, or one of dmc"),
+        ({"suite": "dmc", "tasks": ["dog-run"]}, r"tasks=\['dog-run'\]: expected tasks of suite=dmc"),
+        ({"workers": -1}, "workers=-1"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_is_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        BenchSettings(**asked)
+
+
+def test_a_suite_brings_its_tasks_frames_and_evaluations():
+    settings = BenchSettings(suite="dmc", models=["drifting"], seeds=[1])
+    cells = list(grid(settings))
+    assert [cell.task for cell in cells] == [task.name for task in SUITES["dmc"]]
+    for cell, task in zip(cells, SUITES["dmc"], strict=True):
+        asked = compose(overrides_of(cell, settings))
+        assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
+        assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
+        assert asked.progress_every > 0
+        assert len(task.published) == len(PUBLISHED)
+
+
+def test_overrides_come_after_those_of_the_suite():
+    settings = BenchSettings(suite="dmc", tasks=["walker-walk"], overrides=["episodes=7"])
+    assert compose(overrides_of(Cell("walker-walk", "drifting", "icem", 1), settings)).episodes == 7
+
+
+@pytest.mark.parametrize(
+    ("progress", "final", "steady"),
+    [
+        ([], 100, None),
+        ([(100, 90.0), (900, 80.0)], 100, True),
+        ([(100, 10.0), (900, 49.0)], 100, False),
+        ([(700, 10.0), (900, 60.0)], 100, True),  # before the last fifth
+        ([(700, 100.0), (900, 60.0)], 49, False),  # the final model
+    ],
+)
+def test_a_run_is_steady_if_nothing_late_falls_below_half_of_the_best(progress, final, steady):
+    assert cell(value=final, progress=[(frames, (value,)) for frames, value in progress]).steady is steady
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
+    assert interquartile_mean([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 700.0]]) == 3.5
+
+
+def test_the_interval_resamples_runs_within_tasks():
+    assert (
+        stratified_interval([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]])
+        == (interquartile_mean([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]]),) * 2
+    ), "without spread within tasks there is none"
+    rng = np.random.default_rng(0)
+    runs = rng.normal(size=(4, 50))
+    low, high = stratified_interval(runs.tolist())
+    assert low < interquartile_mean(runs) < high
+    wide = stratified_interval(runs[:, :5].tolist())
+    assert wide[1] - wide[0] > 2 * (high - low)
+
+
+def test_aggregates_divide_by_published_returns_and_by_the_simulator():
+    anchor = SUITES["dmc"][0].published[0]
+    results = [cell(value=anchor, seed=seed, references={"true simulator": (2 * anchor,)}) for seed in (1, 2)]
+    published, simulated = aggregates(results, suite="dmc")
+    assert (published.yardstick, published.iqm, published.low, published.high) == (ANCHOR, 1.0, 1.0, 1.0)
+    assert (simulated.iqm, simulated.tasks) == (0.5, 1)
+    assert line_of(published).startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
+    assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
+    assert aggregates([cell()], suite="") == []
+
+
+def test_figures_show_every_task_and_model():
+    results = [
+        cell(task, 500.0, seed=seed, model=model, progress=[(500, (200.0, 300.0))])
+        for task in ("cartpole-swingup", "walker-walk")
+        for model in ("drifting", "regression")
+        for seed in (1, 2)
+    ]
+    results.append(replace(results[0], seed=3, references={"true simulator": (870.0,)}))
+    figure = curves_figure(results, suite="dmc")
+    assert [axes.get_title("left") for axes in figure.axes] == ["cartpole-swingup", "walker-walk"]
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["drifting, icem", "regression, icem", "planner in the true simulator", *PUBLISHED[:3]]
+    (axes,) = decision_figure(results, suite="dmc").axes
+    assert axes.get_ylabel() == f"return / {ANCHOR}"
+    assert decision_figure(results, suite="").axes[0].get_ylabel() == "return"
+
+
+def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
+    arguments = ["bench", "suite=dmc", "tasks=[cartpole-swingup,walker-walk]", "seeds=[1]", f"run_dir={tmp_path}"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert f"times {ANCHOR}" in out
+    assert out.splitlines()[-1] == str(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    for words in ("cartpole-swingup", "interquartile mean", "TD-MPC2, 500k", "data:image/png"):
+        assert words in page
+    for name in ("learning_curves.png", "decision_time.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert commands.bench is bench

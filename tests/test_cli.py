@@ -112,19 +112,6 @@ def test_no_command_or_a_wrong_one_shows_what_there_is(capsys):
         assert "COMMAND" in capsys.readouterr().err
 
 
-def test_bench_prints_its_table(tmp_path, monkeypatch, capsys):
-    from drift_wm.bench import Row
-
-    monkeypatch.setattr(
-        commands, "bench", lambda settings, folder, compose: [Row("a-b", "drifting", "icem", 100, (1.0, 3.0))]
-    )
-    assert main(["bench", f"run_dir={tmp_path}"]) == 0
-    out = capsys.readouterr().out
-    assert "drifting" in out
-    assert "2.0" in out
-    assert out.splitlines()[-1] == str(tmp_path)
-
-
 def test_doctor_reports_failure_by_its_exit_status(monkeypatch, capsys):
     from drift_wm.doctor import Finding
 

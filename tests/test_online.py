@@ -16,6 +16,7 @@ import torch
 from drift_wm import evaluate as evaluate_module
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
 from drift_wm.online import online
 from drift_wm.online_loop import OnlineRun
@@ -176,3 +177,46 @@ def test_a_folder_of_another_model_is_refused(finished):
     other = replace(SMALL, model=replace(SMALL.model, chunk=4))
     with pytest.raises(ValueError, match=r"chunk \(checkpoint 2, here 4\)"):
         OnlineRun(other, RunFolder(finished), device=CPU)
+
+
+def test_evaluations_on_the_way_are_kept_and_not_repeated(tmp_path, monkeypatch):
+    settings = replace(SMALL, progress_every=2, progress_episodes=2)
+    results = online(settings, RunFolder(tmp_path), device=CPU)
+    assert [point["frames"] for point in results["progress"]] == [2 * 30 * 20, 4 * 30 * 20], "after rounds 2 and 4"
+    assert [len(point["returns"]) for point in results["progress"]] == [2, 2]
+    assert results["learning_seconds"] > 0
+    assert json.loads((tmp_path / "status.json").read_text()) == {"episodes": 4, "of": 4}
+    (tmp_path / "progress.json").write_text(json.dumps(results["progress"][:1]))  # as a stop would leave it
+    monkeypatch.setattr("drift_wm.online_loop.fit_round", lambda *a, **k: pytest.fail("trained again"))
+    again = online(settings, RunFolder(tmp_path), device=CPU)
+    assert again["progress"] == results["progress"]
+    assert again["learning_seconds"] is None, "not from nothing"
+
+
+def test_evaluations_on_the_way_change_nothing_else(tmp_path, finished):
+    online(replace(SMALL, progress_every=1, progress_episodes=1), RunFolder(tmp_path), device=CPU)
+    assert_same_run(tmp_path, finished)
+
+
+def test_learns_a_task_of_gymnasium_that_ends(tmp_path):
+    settings = replace(
+        SMALL, task="InvertedPendulum-v5", env=EnvSettings(action_repeat=1), reference_random_episodes=2, video=False
+    )
+    results = online(settings, RunFolder(tmp_path), device=CPU)
+    assert [row["name"] for row in results["evaluations"]] == ["drifting world model", "random"]
+    episodes = read_episodes(tmp_path / "random.hdf5")
+    assert all(episode.terminated for episode in episodes), "the pole falls"
+    for point, episode in zip(results["curve"], read_episodes(tmp_path / "replay.hdf5"), strict=True):
+        assert point["value"] == pytest.approx(episode.rewards.sum() * (1 if episode.terminated else 1000 / 30))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"reference_simulator_episodes": 1}, "the true simulator plans in tasks of the dm_control suite only"),
+        ({"env": EnvSettings(disturbance=DisturbanceConfig(name="gust"))}, "only tasks of the dm_control suite can be"),
+    ],
+)
+def test_what_gymnasium_lacks_is_said(tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        online(replace(SMALL, task="InvertedPendulum-v5", **changed), RunFolder(tmp_path), device=CPU)

@@ -1,10 +1,10 @@
 """`drift-wm truth` as a whole: what is asked, which units that makes, and how a stopped comparison goes on."""
 
 import json
-from concurrent.futures import Future
 
 import pytest
 
+from drift_wm import pool
 from drift_wm.cli import main
 from drift_wm.run_folder import RunFolder
 from drift_wm.truth import suite
@@ -126,36 +126,8 @@ def test_every_unit_is_done_by_its_part(tmp_path, monkeypatch):
     ]
 
 
-class Process:
-    """A worker that can only be ended."""
-
-    terminated = False
-
-    def terminate(self):
-        self.terminated = True
-
-
-class Inline:
-    """A pool of processes that works in the caller's, one unit after the other."""
-
-    def __init__(self, workers, **_):
-        self.workers, self._processes, self.closed = workers, {1: Process()}, []
-        Inline.last = self
-
-    def submit(self, function, *given):
-        future = Future()
-        try:
-            future.set_result(function(*given))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, **how):
-        self.closed.append(how)
-
-
 @pytest.fixture
-def done(monkeypatch):
+def done(monkeypatch, inline_pool):
     """The units that are done, in the caller's process, each with a row of its generator."""
     done = []
 
@@ -165,33 +137,32 @@ def done(monkeypatch):
             raise RuntimeError("no luck")
         return [] if unit.part == "data" else [Row(unit.part, "case", unit.generator, 1, unit.seed, {"ratio": 1.0})]
 
-    monkeypatch.setattr(suite, "ProcessPoolExecutor", Inline)
     monkeypatch.setattr(suite, "_rows_of", rows_of)
     return done
 
 
-def test_units_are_done_once_and_kept(done, tmp_path):
+def test_units_are_done_once_and_kept(done, inline_pool, tmp_path):
     settings = TruthSettings(parts=["chunks", "cost"], rivals=["drifting"], seeds=[1], workers=3)
     rows = truth(settings, RunFolder(tmp_path))
     assert [unit.part for unit in done] == ["data"] * 2 + ["chunks"] * len(CHUNKS) + ["cost"]
     assert rows == read_rows(tmp_path)
-    assert Inline.last.workers == 3
-    assert Inline.last.closed == [{}]
+    assert inline_pool.last.workers == 3
+    assert inline_pool.last.closed == [{}]
     first = list(done)
     assert truth(settings, RunFolder(tmp_path)) == rows
     assert done == first, "what is there is not done again"
     next((tmp_path / "units").glob("chunks-walker*k_=_5-*")).unlink()
     truth(settings, RunFolder(tmp_path))
     assert [unit.case for unit in done[len(first) :]] == ["walker, k = 5"]
-    assert Inline.last.workers == 1, "no more processes than units"
+    assert inline_pool.last.workers == 1, "no more processes than units"
 
 
-def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, tmp_path):
+def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, inline_pool, tmp_path):
     asked = {"parts": ["laws"], "rivals": ["drifting", "regression"], "law_seeds": [1]}
     with pytest.raises(RuntimeError, match="no luck"):
         truth(TruthSettings(**asked, steps=13), RunFolder(tmp_path))
-    assert Inline.last._processes[1].terminated
-    assert Inline.last.closed == [{"wait": False, "cancel_futures": True}]
+    assert inline_pool.last._processes[1].terminated
+    assert inline_pool.last.closed == [{"wait": False, "cancel_futures": True}]
     assert not (tmp_path / "results.json").exists()
     assert [row.generator for row in read_rows(tmp_path)] == ["drifting"]
     done.clear()
@@ -221,7 +192,7 @@ def test_from_the_command_line_with_processes_and_again(tmp_path, capsys, monkey
     assert results["rows"][0]["case"] == "near-deterministic"
     assert len(results["verdicts"]) == 2, "of the claims that drifting alone can bear out"
     assert (tmp_path / "run" / "tables.md").read_text().startswith("### Known laws")
-    monkeypatch.setattr(suite, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(pool, "ProcessPoolExecutor", None)
     assert main(arguments) == 0, "nothing is left to do"
 
 

@@ -16,6 +16,7 @@ from drift_wm.checkpoint import Checkpoint
 from drift_wm.env_settings import EnvSettings, recorded_env
 from drift_wm.envs.disturbances import Draw
 from drift_wm.envs.disturbed_env import DisturbedEnv
+from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import History
 from drift_wm.train import recorded_task
@@ -69,6 +70,8 @@ class Truth:
 def world_of(task: str, env: EnvSettings, file: Path, checkpoint: Checkpoint) -> World | None:
     """The world that the user names, or else the one the file records, or else that of the model's training.
 
+    None where that is none of the dm_control suite, whose tasks alone can be asked for true samples.
+
     Args:
         task: asked for; empty: not.
         env: asked for; its action repeat gives way to a recorded one, its disturbance takes precedence if it is one.
@@ -79,9 +82,10 @@ def world_of(task: str, env: EnvSettings, file: Path, checkpoint: Checkpoint) ->
         ValueError: a record cannot be read.
     """
     stored: dict[str, Any] | None = recorded_task(str(file)) or checkpoint.config.get("task")
-    if not stored:
-        return World(task, env) if task else None
-    return World(task or stored["name"], recorded_env(stored, env))
+    name = task or (stored["name"] if stored else "")
+    if not name or is_gymnasium_id(name):
+        return None
+    return World(name, recorded_env(stored, env) if stored else env)
 
 
 @contextmanager

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.truth.cost import cost_rows
@@ -124,35 +120,15 @@ def _compared(settings: TruthSettings, part: str, first: bool) -> list[str]:
 
 
 def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:
-    """Do units in processes of one thread each; an interruption drops those in flight and keeps the rest."""
+    """Do the units that are not done; an interruption drops those in flight and keeps the rest."""
     left = []
     for unit in units:
         if unit.file(folder).exists():
             on_done(unit)
         else:
             left.append(unit)
-    if not left:
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
-    workers = settings.workers or os.cpu_count() or 1
-    pool = ProcessPoolExecutor(min(workers, len(left)), mp_context=context, initializer=_start_worker)
-    try:
-        futures: dict[Future[None], Unit] = {pool.submit(_do_one, unit, settings, folder): unit for unit in left}
-        for future in as_completed(futures):
-            future.result()
-            on_done(futures[future])
-    except BaseException:
-        for process in list(pool._processes.values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _start_worker() -> None:
-    """One thread, and no progress bars beside the parent's; errors travel with their futures."""
-    torch.set_num_threads(1)
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    work = partial(_do_one, settings=settings, folder=folder)
+    run_in_processes(work, left, workers=settings.workers, on_done=on_done)
 
 
 def _do_one(unit: Unit, settings: TruthSettings, folder: Path) -> None:

@@ -1,0 +1,226 @@
+"""What a grid of runs found: cells, rows of the table, and aggregates over tasks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from scipy import stats  # type: ignore[import-untyped]
+
+from drift_wm.evaluate import RANDOM, SIMULATOR
+from drift_wm.results import standard_error
+from drift_wm.suites import ANCHOR, suite_task
+
+_RESAMPLES = 5_000
+_LAST = 0.2  # of training, in which no evaluation of a steady run falls below half of the best
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What one run of the grid reached."""
+
+    task: str
+    model: str
+    planner: str
+    seed: int
+    frames: int
+    """Collected for training, action repeat included."""
+    returns: tuple[float, ...]
+    """Of the evaluation episodes of the final model."""
+    decision_ms: float
+    """Median time of a decision for one environment."""
+    learning_seconds: float | None
+    """From the first episode to the final model, evaluations on the way included; None where a stop came between."""
+    progress: tuple[tuple[int, tuple[float, ...]], ...]
+    """Frames, and returns of the evaluation episodes, on the way."""
+    references: dict[str, tuple[float, ...]]
+    """Returns of chance and of the planner in the true simulator, where this run measured them."""
+
+    @classmethod
+    def of(cls, task: str, model: str, planner: str, seed: int, results: dict[str, Any]) -> CellResult:
+        """From what `drift-wm online` wrote."""
+        final, *references = results["evaluations"]
+        return cls(
+            task,
+            model,
+            planner,
+            seed,
+            results["frames"],
+            tuple(final["returns"]),
+            results["decision_ms"]["p50"],
+            results["learning_seconds"],
+            tuple((point["frames"], tuple(point["returns"])) for point in results["progress"]),
+            {reference["name"]: tuple(reference["returns"]) for reference in references},
+        )
+
+    @property
+    def mean(self) -> float:
+        """Return of the final model."""
+        return float(np.mean(self.returns))
+
+    @property
+    def steady(self) -> bool | None:
+        """Whether no evaluation in the last fifth of training lies below half of the best; None without evaluations."""
+        if not self.progress:
+            return None
+        means = {frames: float(np.mean(returns)) for frames, returns in self.progress}
+        late = [value for frames, value in means.items() if frames >= (1 - _LAST) * self.frames]
+        return min([*late, self.mean]) >= 0.5 * max(*means.values(), self.mean)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"mean": self.mean, "steady": self.steady}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what acted, over all its seeds."""
+
+    task: str
+    model: str
+    planner: str
+    frames: int
+    returns: tuple[float, ...]
+    """Mean return of each seed; of each episode for the references."""
+    anchor: float | None = None
+    """The published return to stand beside."""
+    steady: tuple[bool, ...] = ()
+    """Of each seed, where it was evaluated on the way."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.returns))
+
+    @property
+    def standard_error(self) -> float | None:
+        """Over seeds; None for one."""
+        return standard_error(self.returns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"mean": self.mean, "standard_error": self.standard_error, "n": len(self.returns)}
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Interquartile mean over all tasks and seeds of returns divided by a yardstick, with a 95 % interval."""
+
+    model: str
+    planner: str
+    yardstick: str
+    iqm: float
+    low: float
+    high: float
+    tasks: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def table(results: Sequence[CellResult], *, suite: str) -> list[Row]:
+    """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
+    groups: dict[tuple[str, str, str], list[CellResult]] = defaultdict(list)
+    references: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for result in results:
+        groups[result.task, result.model, result.planner].append(result)
+        for name, returns in result.references.items():
+            references[result.task, name, result.planner if name == SIMULATOR else "-"] += returns
+    rows = [Row(*key, frames=0, returns=tuple(values)) for key, values in references.items()]
+    for key, group in groups.items():
+        task = suite_task(suite, key[0])
+        rows.append(
+            Row(
+                *key,
+                frames=group[0].frames,
+                returns=tuple(result.mean for result in group),
+                anchor=task.published[0] if task else None,
+                steady=tuple(result.steady for result in group if result.steady is not None),
+            )
+        )
+    order = {RANDOM: 0, SIMULATOR: 2}
+    return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
+
+
+def aggregates(results: Sequence[CellResult], *, suite: str) -> list[Aggregate]:
+    """Every model and planner, divided by the suite's published returns, and by the same planner in the simulator."""
+    published: dict[tuple[str, str], float] = {}
+    simulated: dict[tuple[str, str], float] = {}
+    for result in results:
+        if task := suite_task(suite, result.task):
+            published[result.task, result.planner] = task.published[0]
+        if SIMULATOR in result.references:
+            simulated[result.task, result.planner] = float(np.mean(result.references[SIMULATOR]))
+    found = []
+    for model, planner in dict.fromkeys((result.model, result.planner) for result in results):
+        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", simulated)):
+            scores: dict[str, list[float]] = defaultdict(list)
+            for result in results:
+                value = values.get((result.task, planner), 0.0)
+                if (result.model, result.planner) == (model, planner) and value > 0:
+                    scores[result.task].append(result.mean / value)
+            if scores:
+                low, high = stratified_interval(list(scores.values()))
+                found.append(
+                    Aggregate(model, planner, yardstick, interquartile_mean(scores.values()), low, high, len(scores))
+                )
+    return found
+
+
+def interquartile_mean(scores: Sequence[Sequence[float]] | Any) -> float:
+    """Mean of the middle half of all runs of all tasks (Agarwal et al. 2021, "Deep RL at the edge", section 4.3)."""
+    return float(stats.trim_mean(np.concatenate([np.asarray(task, dtype=float) for task in scores]), 0.25))
+
+
+def stratified_interval(
+    scores: Sequence[Sequence[float]], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap of the interquartile mean: runs are drawn again within each task (the same, section 4.2).
+
+    Args:
+        scores: runs of each task; a task with a single run adds no spread.
+        level: of the interval.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [rng.choice(np.asarray(task, dtype=float), (_RESAMPLES, len(task))) for task in scores], axis=1
+    )
+    means = stats.trim_mean(drawn, 0.25, axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    """The grid for a terminal."""
+    shown = Table(title="Return: mean and standard error over n seeds; over n episodes for the references")
+    for column in ("task", "model", "planner"):
+        shown.add_column(column)
+    for column in HEADER[3:]:
+        shown.add_column(column, justify="right")
+    for row in rows:
+        shown.add_row(*cells(row))
+    return shown
+
+
+HEADER = ("task", "model", "planner", "frames", "mean", "standard error", "n", f"/ {ANCHOR}", "steady")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text."""
+    return (
+        row.task,
+        row.model,
+        row.planner,
+        f"{row.frames:,}" if row.frames else "-",
+        f"{row.mean:.1f}",
+        "-" if row.standard_error is None else f"{row.standard_error:.1f}",
+        str(len(row.returns)),
+        "-" if row.anchor is None else f"{row.mean / row.anchor:.2f}",
+        f"{sum(row.steady)} of {len(row.steady)}" if row.steady else "-",
+    )

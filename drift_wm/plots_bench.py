@@ -1,0 +1,124 @@
+"""Plots of `drift-wm bench`: learning curves of every task, and return against decision time."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from drift_wm.bench_results import CellResult
+from drift_wm.evaluate import SIMULATOR
+from drift_wm.plots import BLUE, GREY, INK, REFERENCE_COLOURS, VERMILION, style
+from drift_wm.suites import PUBLISHED, suite_task
+
+_COLOURS = (BLUE, VERMILION, *REFERENCE_COLOURS[1:])
+_MARKERS = "oDs^v*P"
+_COLUMNS = 4
+_DRAWN = (0, 1, 2)  # of PUBLISHED
+
+
+def curves_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
+    """A panel for each task: evaluations on the way over frames, mean and range over seeds, beside what others reach.
+
+    Args:
+        results: at least one cell.
+        suite: whose published returns are drawn as dashed lines.
+    """
+    tasks = list(dict.fromkeys(result.task for result in results))
+    names = _names(results)
+    columns = min(_COLUMNS, len(tasks))
+    rows = math.ceil(len(tasks) / columns)
+    figure = Figure(figsize=(3.4 * columns + 0.6, 2.7 * rows + 0.9), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, task in zip(panels.flat, tasks, strict=False):
+        for number, name in enumerate(names):
+            cells = [result for result in results if (result.task, _name(result)) == (task, name)]
+            _draw_curve(axes, cells, name, _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)])
+        _draw_references(axes, [result for result in results if result.task == task], task, suite)
+        axes.set_title(task, loc="left", fontsize=10, color=INK)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        style(axes)
+        axes.get_legend().remove()
+    for axes in panels.flat[len(tasks) :]:
+        axes.set_visible(False)
+    legend = _legend_of(list(panels.flat))
+    figure.legend(legend.values(), legend.keys(), loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    figure.supxlabel("environment frames", fontsize=9, color=INK)
+    figure.supylabel("return", fontsize=9, color=INK)
+    return figure
+
+
+def decision_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
+    """Return of each model, divided by the suite's published one where there is a suite, over its decision time."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(_names(results)):
+        cells = [result for result in results if _name(result) == name]
+        by_task: dict[str, list[CellResult]] = defaultdict(list)
+        for result in cells:
+            by_task[result.task].append(result)
+        axes.plot(
+            [np.median([result.decision_ms for result in group]) for group in by_task.values()],
+            [np.mean([result.mean for result in group]) / _unit(task, suite) for task, group in by_task.items()],
+            _MARKERS[number % len(_MARKERS)],
+            color=_COLOURS[number % len(_COLOURS)],
+            ms=7,
+            mec="white",
+            label=name,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds of a decision", color=INK)
+    axes.set_ylabel(f"return / {PUBLISHED[0]}" if suite else "return", color=INK)
+    style(axes)
+    return figure
+
+
+def _draw_curve(axes: Axes, cells: Sequence[CellResult], name: str, colour: str, marker: str) -> None:
+    """The mean over seeds of what each evaluation on the way found, and of the final one."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for result in cells:
+        for frames, returns in (*result.progress, (result.frames, result.returns)):
+            values[frames].append(float(np.mean(returns)))
+    places = sorted(values)
+    means = [float(np.mean(values[at])) for at in places]
+    axes.plot(places, means, color=colour, marker=marker, ms=4, lw=1.5, mec="white", mew=0.5, label=name)
+    low, high = ([bound(values[at]) for at in places] for bound in (min, max))
+    axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
+
+
+def _draw_references(axes: Axes, results: Sequence[CellResult], task: str, suite: str) -> None:
+    simulated = [value for result in results for value in result.references.get(SIMULATOR, ())]
+    if simulated:
+        axes.axhline(float(np.mean(simulated)), color=INK, lw=1.2, label=f"planner in the {SIMULATOR}")
+    if found := suite_task(suite, task):
+        for number in _DRAWN:
+            colour = REFERENCE_COLOURS[1 + number] if number < len(REFERENCE_COLOURS) - 1 else GREY
+            axes.axhline(found.published[number], color=colour, lw=1.0, ls=(0, (5, 3)), label=PUBLISHED[number])
+
+
+def _legend_of(panels: Sequence[Axes]) -> dict[str, Artist]:
+    """Each name once, from whichever panel has it."""
+    found: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return found
+
+
+def _names(results: Sequence[CellResult]) -> list[str]:
+    return list(dict.fromkeys(map(_name, results)))
+
+
+def _name(result: CellResult) -> str:
+    return f"{result.model}, {result.planner}"
+
+
+def _unit(task: str, suite: str) -> float:
+    found = suite_task(suite, task)
+    return found.published[0] if found else 1.0

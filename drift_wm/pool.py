@@ -1,0 +1,61 @@
+"""Independent jobs in a pool of processes, each with one thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+
+_TICK_SECONDS = 2.0
+
+
+def run_in_processes(
+    work: Callable[[Job], None],
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    on_done: Callable[[Job], None],
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Do every job; an error or an interruption ends those in flight, and what finished before stays.
+
+    Args:
+        work: does one job; it and the jobs are pickled, so they are plain functions and data.
+        jobs: independent of each other, and started in this order.
+        workers: processes; 0: one for each core.
+        on_done: called here after each job.
+        on_tick: called here every few seconds, to show progress.
+    """
+    if not jobs:
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
+    count = min(workers or os.cpu_count() or 1, len(jobs))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    try:
+        futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
+        pending = set(futures)
+        while pending:
+            finished, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
+            for future in [future for future in futures if future in finished]:
+                future.result()
+                on_done(futures[future])
+            on_tick()
+    except BaseException:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _start_worker() -> None:
+    """One thread, and no progress bars beside the parent's; errors travel with their futures."""
+    torch.set_num_threads(1)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives

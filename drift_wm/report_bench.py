@@ -1,0 +1,84 @@
+"""The page of `drift-wm bench`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from drift_wm.bench_results import HEADER, Aggregate, CellResult, Row, cells
+from drift_wm.report import data_uri, video_source, write_page
+from drift_wm.settings import BenchSettings
+from drift_wm.suites import PUBLISHED, suite_task
+
+_FILM = "best_episode.mp4"
+
+
+def write_bench_page(
+    folder: Path,
+    results: Sequence[CellResult],
+    rows: Sequence[Row],
+    found: Sequence[Aggregate],
+    plots: Sequence[tuple[Path, str]],
+    *,
+    settings: BenchSettings,
+    environment: dict[str, Any],
+) -> Path:
+    """Write `report.html`, one file that opens anywhere.
+
+    Args:
+        folder: of the grid; receives the page.
+        results: every finished cell.
+        rows: of the table.
+        found: aggregates over tasks.
+        plots: PNG files and what each shows; embedded.
+        settings: what was asked.
+        environment: machine and versions.
+
+    Returns:
+        The page.
+    """
+    return write_page(
+        folder,
+        "bench.html.jinja",
+        title=f"Planning in learned world models: {settings.suite or 'a grid of runs'}",
+        lines=[line_of(aggregate) for aggregate in found],
+        header=HEADER,
+        rows=[cells(row) for row in rows],
+        published_header=("task", *PUBLISHED),
+        published=_published(settings),
+        images=[{"title": title, "source": data_uri(path, "image/png")} for path, title in plots],
+        films=_films(folder, results),
+        command=environment["command_line"],
+        settings=json.dumps(asdict(settings), indent=2),
+        environment=json.dumps(environment, indent=2),
+    )
+
+
+def line_of(aggregate: Aggregate) -> str:
+    """An aggregate in a sentence."""
+    return (
+        f"{aggregate.model}, {aggregate.planner}: {aggregate.iqm:.2f} times {aggregate.yardstick} (interquartile mean "
+        f"over {aggregate.tasks} task{'s' * (aggregate.tasks != 1)} and all seeds; 95 % interval {aggregate.low:.2f} "
+        f"to {aggregate.high:.2f})"
+    )
+
+
+def _published(settings: BenchSettings) -> list[tuple[str, ...]]:
+    found = (suite_task(settings.suite, name) for name in settings.tasks)
+    return [(task.name, *(f"{value:.0f}" for value in task.published)) for task in found if task is not None]
+
+
+def _films(folder: Path, results: Sequence[CellResult]) -> list[dict[str, str]]:
+    """The best episode of the first seed of every task and model that was filmed."""
+    films: dict[tuple[str, str], dict[str, str]] = {}
+    for result in results:
+        cell = f"{result.model}-{result.planner}"
+        path = folder / result.task / cell / f"seed{result.seed}" / _FILM
+        if path.exists():
+            films.setdefault(
+                (result.task, cell), {"title": f"{result.task}, {cell}", "source": video_source(path, folder)}
+            )
+    return list(films.values())

@@ -1,0 +1,189 @@
+"""Any gymnasium environment with box actions, as the rest of the package sees environments."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.mujoco import MujocoEnv
+from gymnasium.envs.registration import load_env_creator
+from numpy.typing import NDArray
+
+from drift_wm.envs.rendering import choose_backend
+from drift_wm.envs.spaces import check_action, require_box_action, rescale_actions
+from drift_wm.interfaces import Spec
+
+_PLUGINS = ("gymnasium_robotics",)
+"""Packages whose environments gymnasium knows only after they were asked to register them."""
+_STEPS_WITHOUT_LIMIT = 1000
+_SECONDS_UNKNOWN = 1 / 30
+
+
+def is_gymnasium_id(task: str) -> bool:
+    """Whether a task's name is one of gymnasium's, such as "Hopper-v5" or "my-robots/Reach-v0"."""
+    return re.search(r"-v\d+$", task) is not None or task in gymnasium.registry
+
+
+def make_gymnasium(task: str, *, action_repeat: int = 1) -> GymnasiumEnv:
+    """The environment that gymnasium registers under a name.
+
+    Environments of gymnasium itself and of gymnasium-robotics are known; one of your own is, once your program has
+    called `gymnasium.register`. Names that import a module ("module:Name-v0") are refused: a checkpoint or data file
+    carries the name of its task, and must not decide what is executed.
+
+    Args:
+        task: its name.
+        action_repeat: steps of the environment for which each action is held.
+
+    Raises:
+        ValueError: no such environment (the message lists the nearest), or one that cannot be planned in.
+    """
+    if ":" in task:
+        raise ValueError(
+            f"task={task!r}: expected a name without ':'; import the module that registers it in your own program, and "
+            "use the name after the colon"
+        )
+    if task not in gymnasium.registry:
+        _register_plugins()
+    if task not in gymnasium.registry:
+        near = get_close_matches(task, list(gymnasium.registry), n=4, cutoff=0.4)
+        hint = f"the nearest are {', '.join(near)}" if near else "call gymnasium.register before"
+        raise ValueError(f"task={task!r}: gymnasium has no environment of that name; {hint}")
+    return GymnasiumEnv(task, action_repeat=action_repeat)
+
+
+class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """A registered environment; build it with `make_gymnasium`.
+
+    An observation is a flat float32 vector (D,), that of gymnasium's `flatten`. An action (A,) in [-1, 1] is scaled to
+    the bounds of the action space and held for `action_repeat` steps, or up to the end of the episode; rewards are
+    summed. The physics state of MuJoCo environments is (qpos, qvel); others have none, and cannot be filmed.
+    """
+
+    def __init__(self, task: str, *, action_repeat: int = 1) -> None:
+        """As `make_gymnasium`, of a name that is registered."""
+        if action_repeat < 1:
+            raise ValueError(f"action_repeat is {action_repeat}; expected at least 1 step")
+        self._backend = choose_backend()
+        self._env: gymnasium.Env[Any, Any] = _make(task, renders=self._backend.renders)
+        self.render_mode = self._env.render_mode
+        self.task_name = task
+        self.action_repeat = action_repeat
+        box = require_box_action(self._env.action_space)
+        self._low, self._high = box.low.astype(np.float64), box.high.astype(np.float64)
+        size = _observation_size(self._env.observation_space)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, box.shape, np.float32)
+        self.task_spec = Spec(size, box.shape[0], self._step_seconds() * action_repeat)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": 1.0 / self.task_spec.decision_seconds}
+        limit = self._env.spec.max_episode_steps if self._env.spec else None
+        self.steps_per_episode = limit or _STEPS_WITHOUT_LIMIT
+        """Steps of the environment in an episode that runs to its time limit; 1000 where it has none."""
+        self._steps = 0
+
+    @property
+    def decisions_per_episode(self) -> int:
+        """Decisions of an episode that runs to its time limit."""
+        return -(-self.steps_per_episode // self.action_repeat)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode: the observation (D,), and the environment's own info."""
+        super().reset(seed=seed)
+        self._steps = 0
+        obs, info = self._env.reset(seed=seed, options=options)
+        return self._flat(obs), info
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Hold an action (A,) for `action_repeat` steps; entries beyond [-1, 1] are clipped.
+
+        Returns:
+            observation (D,), summed reward, terminated, truncated, and the last step's info.
+
+        Raises:
+            ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
+        """
+        unit = check_action(action, self.task_spec.action_size)
+        control = rescale_actions(unit, self._low, self._high).astype(self._env.action_space.dtype)
+        total = 0.0
+        for _ in range(self.action_repeat):
+            obs, reward, terminated, truncated, info = self._env.step(control)
+            total += float(reward)
+            self._steps += 1
+            truncated = truncated or (not terminated and self._steps >= self.steps_per_episode)
+            if terminated or truncated:
+                break
+        return self._flat(obs), total, terminated, truncated, info
+
+    def render(self) -> NDArray[np.uint8]:
+        """A picture (height, width, 3) of the present state.
+
+        Raises:
+            RenderingUnavailableError: no OpenGL backend works here; the message says what to install.
+        """
+        self._backend.require()
+        return np.asarray(self._env.render(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Free the environment, which cannot be used afterwards."""
+        self._env.close()
+
+    def physics_state(self) -> NDArray[np.float64]:
+        """(qpos, qvel) of a MuJoCo environment; nothing, (0,), of others."""
+        inner = self._env.unwrapped
+        return inner.state_vector() if isinstance(inner, MujocoEnv) else np.zeros(0)
+
+    def set_physics_state(self, state: NDArray[np.float64]) -> None:
+        """Go to a state of this task.
+
+        Raises:
+            ValueError: the environment's state cannot be set, or has another size.
+        """
+        inner = self._env.unwrapped
+        if not isinstance(inner, MujocoEnv):
+            raise ValueError(f"{self.task_name} is no MuJoCo environment of gymnasium, so its state cannot be set")
+        nq, nv = inner.model.nq, inner.model.nv
+        if np.shape(state) != (nq + nv,):
+            raise ValueError(f"the state has shape {np.shape(state)}; expected ({nq + nv},), that of {self.task_name}")
+        inner.set_state(np.asarray(state[:nq]), np.asarray(state[nq:]))  # type: ignore[no-untyped-call]
+
+    def _flat(self, obs: Any) -> NDArray[np.float32]:
+        flat = gymnasium.spaces.flatten(self._env.observation_space, obs)
+        return np.asarray(flat, dtype=np.float32)
+
+    def _step_seconds(self) -> float:
+        """Seconds of one step, where the environment says so."""
+        dt = getattr(self._env.unwrapped, "dt", None)
+        fps = self._env.metadata.get("render_fps")
+        return float(dt) if dt else 1.0 / fps if fps else _SECONDS_UNKNOWN
+
+
+def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
+    """The environment, ready to draw where both it and the machine can."""
+    made_by = gymnasium.spec(task).entry_point
+    creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
+    draws = "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
+    options: dict[str, Any] = {"render_mode": "rgb_array"} if draws and renders else {}
+    return gymnasium.make(task, **options)
+
+
+def _observation_size(space: gymnasium.Space[Any]) -> int:
+    boxes = space.spaces.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
+    if not all(isinstance(box, gymnasium.spaces.Box) and len(box.shape) <= 1 for box in boxes):
+        raise ValueError(
+            f"the observation space is {space}; expected vectors of numbers, a Box or a Dict of them: choose its state "
+            "observations, or wrap it with gymnasium.wrappers.FilterObservation"
+        )
+    return gymnasium.spaces.flatdim(space)
+
+
+def _register_plugins() -> None:
+    for name in _PLUGINS:
+        if find_spec(name) is not None:
+            gymnasium.register_envs(import_module(name))

@@ -1,0 +1,142 @@
+"""Environments of gymnasium: scaled actions, held actions, time limits apart from terminations, states restored."""
+
+import gymnasium
+import numpy as np
+import pytest
+
+from drift_wm.envs.gymnasium_env import GymnasiumEnv, is_gymnasium_id, make_gymnasium
+
+
+class Counter(gymnasium.Env):
+    """Counts its steps; ends at 7 where `ends`."""
+
+    observation_space = gymnasium.spaces.Dict(
+        count=gymnasium.spaces.Box(0, np.inf, (1,)), acted=gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    )
+    action_space = gymnasium.spaces.Box(np.array([0.0, -2.0], np.float32), np.array([10.0, 2.0], np.float32))
+
+    def __init__(self, ends=False):
+        self.ends = ends
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count = 0
+        return self._obs(np.zeros(2)), {}
+
+    def step(self, action):
+        self.count += 1
+        return self._obs(action), 1.0, self.ends and self.count == 7, False, {"count": self.count}
+
+    def _obs(self, action):
+        return {"count": np.array([self.count], np.float32), "acted": np.asarray(action, np.float32)}
+
+
+class Pixels(Counter):
+    observation_space = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+
+
+class Buttons(Counter):
+    action_space = gymnasium.spaces.Discrete(3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    gymnasium.register("test/Counter-v0", Counter, max_episode_steps=9)
+    gymnasium.register("test/Ends-v0", Counter, kwargs={"ends": True})
+    gymnasium.register("test/Pixels-v0", Pixels)
+    gymnasium.register("test/Buttons-v0", Buttons)
+    yield
+    for name in ("Counter", "Ends", "Pixels", "Buttons"):
+        gymnasium.registry.pop(f"test/{name}-v0")
+
+
+def test_actions_are_scaled_to_the_bounds_and_held():
+    env = make_gymnasium("test/Counter-v0", action_repeat=3)
+    obs, _ = env.reset(seed=0)
+    assert obs.dtype == np.float32
+    assert env.task_spec.observation_size == 3
+    obs, reward, terminated, truncated, info = env.step(np.array([-1.0, 1.0], np.float32))
+    count, acted = obs[0], obs[1:]
+    assert (reward, terminated, truncated, info["count"], count) == (3.0, False, False, 3, 3)
+    np.testing.assert_allclose(acted, [0.0, 2.0])
+    np.testing.assert_allclose(env.step(np.zeros(2, np.float32))[0][1:], [5.0, 0.0])
+
+
+def test_a_time_limit_truncates_within_a_held_action():
+    env = make_gymnasium("test/Counter-v0", action_repeat=4)
+    env.reset(seed=0)
+    steps = [env.step(np.zeros(2, np.float32)) for _ in range(3)]
+    assert [(reward, terminated, truncated) for _, reward, terminated, truncated, _ in steps] == [
+        (4.0, False, False),
+        (4.0, False, False),
+        (1.0, False, True),
+    ]
+    assert (env.steps_per_episode, env.decisions_per_episode) == (9, 3)
+
+
+def test_a_termination_is_no_truncation_and_an_environment_without_limit_gets_one():
+    env = make_gymnasium("test/Ends-v0", action_repeat=2)
+    assert env.steps_per_episode == 1000
+    env.reset(seed=0)
+    for _ in range(3):
+        assert env.step(np.zeros(2, np.float32))[2:4] == (False, False)
+    _, reward, terminated, truncated, _ = env.step(np.zeros(2, np.float32))
+    assert (reward, terminated, truncated) == (1.0, True, False)
+
+
+def test_an_environment_without_physics_has_no_state():
+    env = make_gymnasium("test/Counter-v0")
+    env.reset(seed=0)
+    assert env.physics_state().shape == (0,)
+    with pytest.raises(ValueError, match="its state cannot be set"):
+        env.set_physics_state(np.zeros(0))
+
+
+def test_a_state_of_mujoco_is_restored():
+    env = make_gymnasium("Hopper-v5", action_repeat=2)
+    assert env.task_spec.decision_seconds == pytest.approx(2 * 0.008)
+    env.reset(seed=1)
+    kept = env.physics_state()
+    action = np.array([0.3, -0.2, 0.1], np.float32)
+    there = env.step(action)[0]
+    env.step(action)
+    env.set_physics_state(kept)
+    np.testing.assert_allclose(env.step(action)[0], there, atol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(3,\); expected \(12,\)"):
+        env.set_physics_state(np.zeros(3))
+    env.close()
+
+
+def test_a_seed_fixes_the_episode():
+    env = make_gymnasium("InvertedPendulum-v5")
+    assert isinstance(env, GymnasiumEnv)
+    first, again, other = (env.reset(seed=seed)[0] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("Hoper-v5", "the nearest are Hopper-v5"),
+        ("os:Hopper-v5", "expected a name without ':'"),
+        ("test/Pixels-v0", "expected vectors of numbers"),
+        ("test/Buttons-v0", "expected a continuous one"),
+    ],
+)
+def test_what_cannot_be_planned_in_is_refused(task, message):
+    with pytest.raises(ValueError, match=message):
+        make_gymnasium(task)
+
+
+def test_an_action_repeat_of_zero_is_refused():
+    with pytest.raises(ValueError, match="action_repeat is 0"):
+        make_gymnasium("Hopper-v5", action_repeat=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "is_one"), [("Hopper-v5", True), ("cartpole-swingup", False), ("a/B-v12", True), ("dog-walk", False)]
+)
+def test_names_of_gymnasium_are_told_from_those_of_the_suite(task, is_one):
+    assert is_gymnasium_id(task) is is_one

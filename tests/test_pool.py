@@ -1,0 +1,54 @@
+"""Jobs in processes: all are done, and what goes wrong ends them without losing what is finished."""
+
+import os
+from functools import partial
+
+import pytest
+import torch
+
+from drift_wm.pool import run_in_processes
+
+
+def note(name, *, folder):
+    if name == "bad":
+        raise ValueError("no luck")
+    (folder / name).write_text(f"{os.getpid()} {torch.get_num_threads()}")
+
+
+def test_jobs_are_done_in_other_processes_of_one_thread(tmp_path):
+    done, ticks = [], []
+    work = partial(note, folder=tmp_path)
+    run_in_processes(work, ["a", "b"], workers=1, on_done=done.append, on_tick=lambda: ticks.append(1))
+    assert sorted(done) == ["a", "b"]
+    assert ticks
+    noted = [(tmp_path / name).read_text().split() for name in done]
+    assert all(int(process) != os.getpid() for process, _ in noted)
+    assert [threads for _, threads in noted] == ["1", "1"]
+
+
+def test_an_error_ends_the_pool_and_keeps_what_was_done(tmp_path, inline_pool):
+    done = []
+    with pytest.raises(ValueError, match="no luck"):
+        run_in_processes(partial(note, folder=tmp_path), ["a", "bad"], workers=2, on_done=done.append)
+    assert done == ["a"]
+    assert inline_pool.last._processes[1].terminated
+
+
+def test_an_interruption_ends_the_pool(tmp_path, inline_pool):
+    def interrupt(job):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes(partial(note, folder=tmp_path), ["a", "b"], workers=2, on_done=interrupt)
+    assert inline_pool.last._processes[1].terminated
+    assert inline_pool.last.closed == [{"wait": False, "cancel_futures": True}]
+
+
+def test_no_jobs_start_no_process(monkeypatch):
+    monkeypatch.setattr("drift_wm.pool.ProcessPoolExecutor", None)
+    run_in_processes(note, [], workers=0, on_done=print)
+
+
+def test_there_are_no_more_processes_than_jobs(tmp_path, inline_pool):
+    run_in_processes(partial(note, folder=tmp_path), ["a"], workers=8, on_done=lambda job: None)
+    assert inline_pool.last.workers == 1
