@@ -106,7 +106,8 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     simulator = settings.reference_simulator_episodes if first and not is_gymnasium_id(cell.task) else 0
     of_suite: tuple[str, ...] = ()
     if allowed := suite_task(settings.suite, cell.task):
-        of_suite = (f"episodes={allowed.frames // _FRAMES_PER_EPISODE}", *_SUITE_OVERRIDES)
+        episodes = allowed.frames // _FRAMES_PER_EPISODE
+        of_suite = (f"episodes={episodes}", f"planner.horizon={allowed.horizon}", *_SUITE_OVERRIDES)
     return [
         f"task={cell.task}",
         f"model={cell.model}",

@@ -241,8 +241,8 @@ class BenchSettings:
     run_dir: str | None = None
     """Folder of the whole grid; the same folder continues it."""
     suite: str = ""
-    """`dmc`: its ten tasks, each with its own number of frames, ten evaluation episodes and published returns to stand
-    beside. Empty: `tasks`, as `overrides` say."""
+    """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
+    published returns to stand beside. Empty: `tasks`, as `overrides` say."""
     tasks: list[str] = field(default_factory=list)
     """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
     models: list[str] = field(default_factory=lambda: ["drifting", "regression"])

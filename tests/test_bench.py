@@ -163,6 +163,7 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         asked = compose(overrides_of(cell, settings))
         assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
+        assert asked.planner.horizon == task.horizon
         assert asked.progress_every > 0
         assert len(task.published) == len(PUBLISHED)
 
