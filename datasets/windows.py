@@ -6,6 +6,7 @@ policy pads its history after a reset. A window is then a run of consecutive row
     row       K - 1 repetitions | 0  1  2 ... L
     obs           o0 ... o0     | o0 o1 o2 ... oL
     actions        0 ...  0     | a0 a1 ... a(L-1)  0
+    ended          0 ...  0     | 0  0  ... e       0     (e = 1 if the world ended with the last transition)
 
 The window of decision t covers the rows from the one of frame t - K + 1 to that of frame t + k.
 """
@@ -58,7 +59,10 @@ class Windows:
         self._obs = _GrowingTensor((self.observation_size,), torch.float32, device, capacity=rows)
         self._actions = _GrowingTensor((self.action_size,), torch.float32, device, capacity=rows)
         self._rewards = _GrowingTensor((), torch.float32, device, capacity=rows)
+        self._ended = _GrowingTensor((), torch.float32, device, capacity=rows)
         self._starts = _GrowingTensor((), torch.int64, device, capacity=count)
+        self.ends = False
+        """Whether an episode ends by itself."""
         for episode in episodes:
             self.extend(episode)
 
@@ -90,6 +94,10 @@ class Windows:
             torch.cat([actions.new_zeros(padding, self.action_size), actions, actions.new_zeros(1, self.action_size)])
         )
         self._rewards.append(torch.cat([rewards.new_zeros(padding), rewards, rewards.new_zeros(1)]))
+        ended = rewards.new_zeros(padding + len(episode) + 1)
+        ended[-2] = float(episode.terminated)
+        self._ended.append(ended)
+        self.ends = self.ends or episode.terminated
 
     def batch(self, indices: Tensor) -> Batch:
         """Gather windows by number.
@@ -127,10 +135,12 @@ class Windows:
 
     def _gather(self, indices: Tensor) -> Batch:
         starts = self._starts.storage.index_select(0, indices.to(self._starts.storage.device))
+        first = starts + (self.history - 1)  # rows of the transitions to predict
         return Batch(
             obs=_runs(self._obs.storage, starts, self.history + self.chunk),
             actions=_runs(self._actions.storage, starts, self.history - 1 + self.chunk),
-            reward=_runs(self._rewards.storage, starts + (self.history - 1), self.chunk),
+            reward=_runs(self._rewards.storage, first, self.chunk),
+            ended=_runs(self._ended.storage, first, self.chunk) if self.ends else None,
         )
 
 

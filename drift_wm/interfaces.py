@@ -55,7 +55,7 @@ class Prediction:
     Args:
         obs: (B, N, P, H, D) the observation after each action, or what puts them together when they are asked for:
             most objectives read rewards alone.
-        reward: (B, N, P, H) the reward of each step.
+        reward: (B, N, P, H) the reward of each step, times the probability that the world goes on to it.
     """
 
     __slots__ = ("_obs", "reward")
@@ -82,6 +82,8 @@ class Batch:
     """(B, K - 1 + k, A): the actions between those frames."""
     reward: Tensor
     """(B, k): the rewards of the k predicted steps."""
+    ended: Tensor | None = None
+    """(B, k) float: 1 where the world ended with a step, 0 elsewhere; None if no episode of the data ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ class PreparedModel:
             planning on a single future: a draw would add its chance to every score of a decision. On
             cartpole-swingup one trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a
             world may go several ways, plan on several particles instead.
-        observe: whether observations will be read. If not, the network leaves out those of a central future from
-            which no chunk starts; to read them after all takes a second prediction.
+        observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
+            central future from which no chunk starts; to read them after all takes a second prediction.
     """
 
     def __init__(self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True) -> None:
@@ -42,7 +42,8 @@ class PreparedModel:
         self._model.rescale(_unit_scales(model))
         # Some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
-        self._centre = _Centre.of(self._model, observe=observe) if central else None
+        self._ends = bool(self._model.ending.seen)
+        self._centre = _Centre.of(self._model, observe=observe or self._ends) if central else None
 
     @property
     def nfe(self) -> int:
@@ -68,10 +69,20 @@ class PreparedModel:
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
-        model = self._model
-        model.check(history, actions)
+        self._model.check(history, actions)
         if self._centre is not None:
-            return self._centre.rollout(history, actions, particles=particles)
+            prediction = self._centre.rollout(history, actions, particles=particles)
+        else:
+            prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
+        if not self._ends:
+            return prediction
+        return Prediction(prediction.obs, self._model.expected(prediction.reward, prediction.obs))
+
+    def _sample(
+        self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
+    ) -> Prediction:
+        """The futures of generators that take more than a pass, or that are asked for draws."""
+        model = self._model
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.uses_bfloat16()):
             if self.central:
                 futures = [self._futures(model.members[0], history, actions, None)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from drift_wm.ending import Ending
 from drift_wm.generators import (
     ConditionalGenerator,
     DriftingGenerator,
@@ -67,6 +68,7 @@ class LearnedWorldModel(nn.Module):
         D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
         self.normaliser = Normaliser(D, k)
         self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
+        self.ending = Ending(D, rng=rng)
 
     @property
     def device(self) -> torch.device:
@@ -84,10 +86,17 @@ class LearnedWorldModel(nn.Module):
         return self.config.self_rollout * self.chunk
 
     def loss(self, batch: Batch, *, rng: torch.Generator) -> Tensor:
-        """The generator's loss on a batch of windows of `training_steps` steps, in standardised units."""
+        """The generator's loss on a batch of windows of `training_steps` steps, in standardised units.
+
+        Where worlds end, plus the cross entropy of their endings, which shares no weights with it.
+        """
         if self.config.self_rollout > 1:
-            return torch.stack([self._trajectory_loss(member, batch, rng) for member in self.members]).mean()
-        return self.generator.loss(*self.pair(batch), rng=rng)
+            loss = torch.stack([self._trajectory_loss(member, batch, rng) for member in self.members]).mean()
+        else:
+            loss = self.generator.loss(*self.pair(batch), rng=rng)
+        if batch.ended is None:
+            return loss
+        return loss + self.ending.loss(self.normaliser.obs(batch.obs[:, self.history :]), batch.ended)
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
         """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""
@@ -148,7 +157,11 @@ class LearnedWorldModel(nn.Module):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
         future = torch.cat(futures, dim=2).expand(*actions.shape[:2], particles, -1, -1)
-        return Prediction(obs=future[..., :-1], reward=future[..., -1])
+        return Prediction(obs=future[..., :-1], reward=self.expected(future[..., -1], future[..., :-1]))
+
+    def expected(self, reward: Tensor, obs: Tensor) -> Tensor:
+        """Rewards (..., H) of a world that may have ended before, by the observations (..., H, D) after each step."""
+        return reward * self.ending.survival(self.normaliser.obs(obs)) if self.ending.seen else reward
 
     def draw_noise(self, actions: Tensor, particles: int, *, rng: torch.Generator, independent: bool) -> Tensor:
         """The noise of a rollout, (H / k, B or 1, 1, P, Z); one particle stands for all where nothing is drawn."""
@@ -206,6 +219,7 @@ class LearnedWorldModel(nn.Module):
                 output_scale=(scales.target_std / old.target_std).flatten(),
                 output_shift=((scales.target_mean - old.target_mean) / old.target_std).flatten(),
             )
+        self.ending.rebase(scale, shift)
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:

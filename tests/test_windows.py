@@ -146,3 +146,13 @@ def test_bad_arguments_are_refused():
         Windows(episodes + numbered_episodes([2], obs_size=3), history=1, chunk=1)
     with pytest.raises(ValueError, match="size is 0"):
         Windows(episodes, history=1, chunk=1).sample(0, torch.Generator())
+
+
+def test_the_end_of_a_world_is_told_from_the_end_of_an_episode():
+    cut, ended = numbered_episodes([4, 3])
+    ended = Episode(ended.obs, ended.actions, ended.rewards, terminated=True)
+    windows = Windows([cut], history=2, chunk=2)
+    assert windows.batch(torch.arange(3)).ended is None
+    windows.extend(ended)
+    marks = windows.batch(torch.arange(len(windows))).ended
+    assert marks.tolist() == [[0, 0]] * 3 + [[0, 0], [0, 1]], "with the last transition of the second episode"

@@ -1,0 +1,108 @@
+"""Worlds that end: where, how surely, and what that does to a predicted return."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.ending import Ending
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import History, Spec
+from drift_wm.prepared import PreparedModel
+from drift_wm.train import scales_of
+from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.world_model import WorldModelConfig
+
+SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)
+MODEL = WorldModelConfig(chunk=2, generator=GeneratorConfig("regression", width=32, depth=2, noise_size=2))
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def walk(seed: int) -> Episode:
+    """x' = x + 0.2 a, a reward of 1 in each step; the world ends where |x| > 1. The second entry says nothing."""
+    source = np.random.default_rng(seed)
+    obs, actions = [np.array([0.0, source.normal()], np.float32)], []
+    while abs(obs[-1][0]) <= 1 and len(actions) < 40:
+        actions.append(source.uniform(-1, 1, 1).astype(np.float32) * 1.5)
+        obs.append(np.array([obs[-1][0] + 0.2 * actions[-1][0], source.normal()], np.float32))
+    ended = bool(abs(obs[-1][0]) > 1)
+    return Episode(np.stack(obs), np.stack(actions), np.ones(len(actions), np.float32), terminated=ended)
+
+
+@pytest.fixture(scope="module")
+def episodes():
+    episodes = [walk(seed) for seed in range(60)]
+    assert 10 < sum(episode.terminated for episode in episodes) < 60
+    return episodes
+
+
+@pytest.fixture(scope="module")
+def model(episodes):
+    trainer = Trainer(SPEC, MODEL, TrainingConfig(batch_size=64), seed=1)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=2)))
+    trainer.train_round(Windows(episodes, history=1, chunk=2), 500)
+    return trainer.world_model
+
+
+def asked(action: float, H: int = 10):
+    return History(torch.zeros(1, 1, 2), torch.zeros(1, 0, 1)), torch.full((1, 1, H, 1), action)
+
+
+def test_the_probability_is_learned_from_what_was_seen(model):
+    inside, outside = torch.tensor([[0.5, 1.0], [-0.5, 0.0]]), torch.tensor([[1.4, 0.0], [-1.4, -1.0]])
+    probability = torch.sigmoid(model.ending.logit(model.normaliser.obs(torch.cat([inside, outside])))).detach()
+    assert (probability[:2] < 0.1).all()
+    assert (probability[2:] > 0.9).all()
+
+
+@pytest.mark.parametrize("prepare", [False, True])
+def test_a_predicted_return_stops_where_the_world_is_predicted_to_end(model, prepare):
+    chosen = PreparedModel(model, central=True, observe=False) if prepare else model
+    still, fast = (chosen.rollout(*asked(action), particles=1, rng=rng()).reward[0, 0, 0] for action in (0.0, 1.0))
+    assert still.sum() == pytest.approx(10, abs=1)
+    # x passes 1 in the sixth step, whose reward still counts.
+    assert fast.sum() == pytest.approx(6, abs=1)
+    assert fast[-1] < 0.1
+
+
+def test_a_prepared_model_says_the_same(model):
+    past, actions = asked(1.0)
+    expected = model.rollout(past, actions, particles=1, rng=rng())
+    for central in (False, True):
+        found = PreparedModel(model, central=central).rollout(past, actions, particles=1, rng=rng())
+        torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.obs, expected.obs, rtol=1e-4, atol=1e-4)
+
+
+def test_other_scales_keep_the_prediction(model, episodes):
+    past, actions = asked(1.0)
+    before = model.rollout(past, actions, particles=1, rng=rng()).reward
+    logit = model.ending.logit(model.normaliser.obs(torch.tensor([0.9, 0.3])))
+    kept = model.state_dict()
+    kept = {name: value.clone() for name, value in kept.items()}
+    model.rescale(scales_of(compute_statistics(episodes[:3], chunk=2)))
+    torch.testing.assert_close(model.ending.logit(model.normaliser.obs(torch.tensor([0.9, 0.3]))), logit)
+    torch.testing.assert_close(model.rollout(past, actions, particles=1, rng=rng()).reward, before)
+    model.load_state_dict(kept)
+
+
+def test_a_time_limit_ends_no_world(episodes):
+    cut = [replace(episode, terminated=False) for episode in episodes]
+    trainer = Trainer(SPEC, MODEL, TrainingConfig(batch_size=64), seed=1)
+    trainer.rescale(scales_of(compute_statistics(cut, chunk=2)))
+    trainer.train_round(Windows(cut, history=1, chunk=2), 20)
+    assert not trainer.world_model.ending.seen
+    assert all(parameter.grad is None for parameter in trainer.model.ending.parameters()), "nothing was spent on it"
+
+
+def test_survival_is_the_chance_that_no_step_before_was_the_last():
+    ending = Ending(1, rng=rng())
+    ending.logit = lambda obs: torch.tensor([0.0, 0.0, 50.0, 0.0])  # halves, then surely
+    torch.testing.assert_close(ending.survival(torch.zeros(4, 1)), torch.tensor([1.0, 0.5, 0.25, 0.0]))
