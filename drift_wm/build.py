@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from drift_wm.env_settings import EnvSettings
@@ -90,13 +92,19 @@ def require_simulator(task: str) -> None:
 def make_policy(
     model: WorldModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
 ) -> PlanningPolicy:
-    """Model-predictive control in a world model; in a learned one as it is now."""
+    """Model-predictive control in a world model; in a learned one as it is now.
+
+    A model with a value function is planned in under its discount, unless another is asked for.
+    """
+    objective = settings.objective
     if isinstance(model, LearnedWorldModel):
-        model = PreparedModel(model, central=settings.particles == 0, observe=_reads_observations(settings.objective))
+        if model.value is not None and objective.discount == 1:
+            objective = replace(objective, discount=model.value.discount)
+        model = PreparedModel(model, central=settings.particles == 0, observe=_reads_observations(objective))
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),
-        make_objective(settings.objective),
+        make_objective(objective),
         make_risk(settings.risk),
         particles=max(1, settings.particles),
         exploration_std=exploration_std,

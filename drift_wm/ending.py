@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from drift_wm.nets import MLP
+
 _WIDTH = 64
 _RARE = -4.0  # logit before training: worlds seldom end
 
@@ -25,16 +27,11 @@ class Ending(nn.Module):
 
     def __init__(self, observation_size: int, *, rng: torch.Generator) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(observation_size, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, 1)
-        )
+        self.network = MLP(observation_size, 1, width=_WIDTH, depth=2, rng=rng)
         self.register_buffer("seen", torch.zeros((), dtype=torch.bool))
-        with torch.no_grad():
-            for layer in self._linear_layers():
-                bound = layer.in_features**-0.5
-                layer.weight.uniform_(-bound, bound, generator=rng)
-                layer.bias.zero_()
-            self._linear_layers()[-1].bias.fill_(_RARE)
+        last = self.network[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.constant_(last.bias, _RARE)
 
     def logit(self, obs: Tensor) -> Tensor:
         """Of the probability: standardised observations (..., D) -> (...)."""
@@ -47,16 +44,13 @@ class Ending(nn.Module):
         return nn.functional.binary_cross_entropy_with_logits(self.logit(obs), ended)
 
     def survival(self, obs: Tensor) -> Tensor:
-        """Probability that the world goes on to each step: standardised (..., H, D) after each -> (..., H), first 1."""
-        goes_on = torch.sigmoid(-self.logit(obs))
-        return torch.cat([torch.ones_like(goes_on[..., :1]), goes_on[..., :-1].cumprod(dim=-1)], dim=-1)
+        """Probability that the world goes on to each step, the first 1, and after the last.
 
-    @torch.no_grad()
+        Standardised observations after H steps (..., H, D) -> (..., H + 1).
+        """
+        goes_on = torch.sigmoid(-self.logit(obs))
+        return torch.cat([torch.ones_like(goes_on[..., :1]), goes_on.cumprod(dim=-1)], dim=-1)
+
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
         """Keep the function when observations are given as o' with o = scale * o' + shift, both (D,)."""
-        first = self._linear_layers()[0]
-        first.bias.add_(first.weight @ shift)
-        first.weight.mul_(scale)
-
-    def _linear_layers(self) -> list[nn.Linear]:
-        return [layer for layer in self.network if isinstance(layer, nn.Linear)]
+        self.network.rebase(scale, shift)

@@ -56,13 +56,25 @@ class Prediction:
         obs: (B, N, P, H, D) the observation after each action, or what puts them together when they are asked for:
             most objectives read rewards alone.
         reward: (B, N, P, H) the reward of each step, times the probability that the world goes on to it.
+        final: (B, N, P, D) the observation after the last action; default: the last of `obs`.
+        later: (B, N, P) what is still to come after the last step, in rewards discounted to that step; None where
+            nobody knows.
     """
 
-    __slots__ = ("_obs", "reward")
+    __slots__ = ("_final", "_obs", "later", "reward")
 
-    def __init__(self, obs: Tensor | Callable[[], Tensor], reward: Tensor) -> None:
+    def __init__(
+        self,
+        obs: Tensor | Callable[[], Tensor],
+        reward: Tensor,
+        *,
+        final: Tensor | None = None,
+        later: Tensor | None = None,
+    ) -> None:
         self._obs = obs
+        self._final = final
         self.reward = reward
+        self.later = later
 
     @property
     def obs(self) -> Tensor:
@@ -70,6 +82,11 @@ class Prediction:
         if not isinstance(self._obs, Tensor):
             self._obs = self._obs()
         return self._obs
+
+    @property
+    def final(self) -> Tensor:
+        """(B, N, P, D): the observation after the last action."""
+        return self.obs[..., -1, :] if self._final is None else self._final
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -108,6 +109,37 @@ class ConditionalMLP(nn.Module):
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
+
+
+class MLP(nn.Sequential):
+    """A small network of observations, y = f(o).
+
+    Args:
+        inputs: D.
+        outputs: Y.
+        width: units of each hidden layer.
+        depth: hidden layers, at least 1.
+        rng: source of the initial weights, uniform by fan-in.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, rng: torch.Generator) -> None:
+        sizes = [inputs, *[width] * depth, outputs]
+        linear = [nn.Linear(before, after) for before, after in itertools.pairwise(sizes)]
+        hidden = itertools.chain.from_iterable((layer, nn.SiLU()) for layer in linear[:-1])
+        super().__init__(*hidden, linear[-1])
+        with torch.no_grad():
+            for layer in linear:
+                bound = layer.in_features**-0.5
+                layer.weight.uniform_(-bound, bound, generator=rng)
+                layer.bias.zero_()
+
+    @torch.no_grad()
+    def rebase(self, scale: Tensor, shift: Tensor) -> None:
+        """Keep the function when inputs are given as c' with c = scale * c' + shift, both (D,)."""
+        first = self[0]
+        assert isinstance(first, nn.Linear)
+        first.bias.add_(first.weight @ shift)
+        first.weight.mul_(scale)
 
 
 @torch.no_grad()

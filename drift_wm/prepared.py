@@ -42,8 +42,8 @@ class PreparedModel:
         self._model.rescale(_unit_scales(model))
         # Some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
-        self._ends = bool(self._model.ending.seen)
-        self._centre = _Centre.of(self._model, observe=observe or self._ends) if central else None
+        observe = observe or bool(self._model.ending.seen)  # which is told by observations
+        self._centre = _Centre.of(self._model, observe=observe) if central else None
 
     @property
     def nfe(self) -> int:
@@ -74,9 +74,7 @@ class PreparedModel:
             prediction = self._centre.rollout(history, actions, particles=particles)
         else:
             prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
-        if not self._ends:
-            return prediction
-        return Prediction(prediction.obs, self._model.expected(prediction.reward, prediction.obs))
+        return self._model.judge(prediction)
 
     def _sample(
         self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
@@ -172,7 +170,7 @@ class _Centre:
 
     def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
         """See `WorldModel.rollout`."""
-        (B, N, H), K, k, net = actions.shape[:3], self._model.history, self._model.chunk, self._network
+        (B, N), K, k, net = actions.shape[:2], self._model.history, self._model.chunk, self._network
         D = self._model.spec.observation_size
         chunks = _chunks(history, actions, k).to(self._dtype)
         from_frames, from_actions = torch.split(net.from_condition.weight, [K * D, chunks.shape[-1]], dim=1)
@@ -190,11 +188,13 @@ class _Centre:
             if not self._observe:
                 everything = _Centre(self._model, self._layer, observe=True)
                 return everything.rollout(history, actions, particles=particles).obs
-            return torch.cat(observations, dim=1).view(B, N, 1, H, D).expand(B, N, particles, H, D)
+            return shown(torch.cat(observations, dim=1))
 
-        return Prediction(
-            torch.inference_mode()(obs), torch.cat(rewards, dim=1).view(B, N, 1, H).expand(B, N, particles, H)
-        )
+        def shown(entries: Tensor) -> Tensor:
+            """The same for all particles: (B * N, ...) -> (B, N, P, ...)."""
+            return entries.view(B, N, 1, *entries.shape[1:]).expand(B, N, particles, *entries.shape[1:])
+
+        return Prediction(torch.inference_mode()(obs), shown(torch.cat(rewards, dim=1)), final=shown(frames[:, -1]))
 
 
 def _chunks(history: History, actions: Tensor, k: int) -> Tensor:

@@ -18,6 +18,7 @@ from drift_wm.generators import (
 )
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.normalisation import Normaliser, Scales
+from drift_wm.value import Value
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -33,6 +34,8 @@ class WorldModelConfig:
     self_rollout: int = 1
     """Chunks that training predicts in a row, each from the model's own samples of the one before, and scores as one
     trajectory; `drifting` and `regression` only."""
+    value_discount: float = 0.0
+    """Per decision, of a value function that is trained beside the model and judges where a plan ends; 0: none."""
     precision: str = "auto"
     """Of the network while planning: `auto` takes bfloat16 where the hardware multiplies it natively."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
@@ -46,6 +49,8 @@ class WorldModelConfig:
                 f"model.self_rollout={self.self_rollout}: expected 1 for model.generator.name={self.generator.name}; "
                 "only drifting and regression learn from their own rollouts"
             )
+        if not 0 <= self.value_discount < 1:
+            raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.99")
         if self.precision not in PRECISIONS:
             raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 
@@ -69,6 +74,7 @@ class LearnedWorldModel(nn.Module):
         self.normaliser = Normaliser(D, k)
         self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
         self.ending = Ending(D, rng=rng)
+        self.value = Value(D, discount=config.value_discount, rng=rng) if config.value_discount else None
 
     @property
     def device(self) -> torch.device:
@@ -88,15 +94,18 @@ class LearnedWorldModel(nn.Module):
     def loss(self, batch: Batch, *, rng: torch.Generator) -> Tensor:
         """The generator's loss on a batch of windows of `training_steps` steps, in standardised units.
 
-        Where worlds end, plus the cross entropy of their endings, which shares no weights with it.
+        Plus those of endings and of the value, where there are any; they share no weights with it.
         """
         if self.config.self_rollout > 1:
             loss = torch.stack([self._trajectory_loss(member, batch, rng) for member in self.members]).mean()
         else:
             loss = self.generator.loss(*self.pair(batch), rng=rng)
-        if batch.ended is None:
-            return loss
-        return loss + self.ending.loss(self.normaliser.obs(batch.obs[:, self.history :]), batch.ended)
+        if batch.ended is not None:
+            loss = loss + self.ending.loss(self.normaliser.obs(batch.obs[:, self.history :]), batch.ended)
+        if self.value is not None:
+            obs = self.normaliser.obs(batch.obs[:, self.history - 1 :])
+            loss = loss + self.value.loss(obs, batch.reward, batch.ended)
+        return loss
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
         """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""
@@ -157,11 +166,18 @@ class LearnedWorldModel(nn.Module):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
         future = torch.cat(futures, dim=2).expand(*actions.shape[:2], particles, -1, -1)
-        return Prediction(obs=future[..., :-1], reward=self.expected(future[..., -1], future[..., :-1]))
+        return self.judge(Prediction(obs=future[..., :-1], reward=future[..., -1]))
 
-    def expected(self, reward: Tensor, obs: Tensor) -> Tensor:
-        """Rewards (..., H) of a world that may have ended before, by the observations (..., H, D) after each step."""
-        return reward * self.ending.survival(self.normaliser.obs(obs)) if self.ending.seen else reward
+    def judge(self, prediction: Prediction) -> Prediction:
+        """The same, now of a world that may end on the way, and with the value of where it leads."""
+        if self.value is not None:
+            prediction.later = self.value(self.normaliser.obs(prediction.final))
+        if self.ending.seen:
+            survival = self.ending.survival(self.normaliser.obs(prediction.obs))
+            prediction.reward = prediction.reward * survival[..., :-1]
+            if prediction.later is not None:
+                prediction.later = prediction.later * survival[..., -1]
+        return prediction
 
     def draw_noise(self, actions: Tensor, particles: int, *, rng: torch.Generator, independent: bool) -> Tensor:
         """The noise of a rollout, (H / k, B or 1, 1, P, Z); one particle stands for all where nothing is drawn."""
@@ -220,6 +236,8 @@ class LearnedWorldModel(nn.Module):
                 output_shift=((scales.target_mean - old.target_mean) / old.target_std).flatten(),
             )
         self.ending.rebase(scale, shift)
+        if self.value is not None:
+            self.value.rebase(scale, shift)
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from drift_wm.interfaces import Objective, Prediction
 
 @dataclass(frozen=True)
 class PredictedReturn:
-    """The discounted sum of the predicted rewards."""
+    """The discounted sum of the predicted rewards, and of what the model says comes after them."""
 
     discount: float = 1.0
     """Worth of a reward one decision later, in (0, 1]."""
@@ -25,11 +25,12 @@ class PredictedReturn:
 
     def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
         """(B, N, P) returns."""
-        reward = prediction.reward
+        reward, H = prediction.reward, prediction.reward.shape[-1]
         if self.discount == 1.0:
-            return reward.sum(dim=-1)
-        step = torch.arange(reward.shape[-1], device=reward.device, dtype=reward.dtype)
-        return reward @ self.discount**step
+            total = reward.sum(dim=-1)
+        else:
+            total = reward @ self.discount ** torch.arange(H, device=reward.device, dtype=reward.dtype)
+        return total if prediction.later is None else total + self.discount**H * prediction.later
 
 
 @dataclass(frozen=True)

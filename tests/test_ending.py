@@ -105,4 +105,4 @@ def test_a_time_limit_ends_no_world(episodes):
 def test_survival_is_the_chance_that_no_step_before_was_the_last():
     ending = Ending(1, rng=rng())
     ending.logit = lambda obs: torch.tensor([0.0, 0.0, 50.0, 0.0])  # halves, then surely
-    torch.testing.assert_close(ending.survival(torch.zeros(4, 1)), torch.tensor([1.0, 0.5, 0.25, 0.0]))
+    torch.testing.assert_close(ending.survival(torch.zeros(4, 1)), torch.tensor([1.0, 0.5, 0.25, 0.0, 0.0]))

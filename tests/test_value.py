@@ -1,0 +1,135 @@
+"""The value function: known worlds, endings, and its place in a predicted return."""
+
+import pytest
+import torch
+
+from drift_wm.build import make_policy
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import History, Prediction, Spec
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.prepared import PreparedModel
+from drift_wm.settings import ObjectiveSettings, PlanningSettings
+from drift_wm.train import scales_of
+from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.value import Value
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def learn(value: Value, batches, steps: int) -> None:
+    optimiser = torch.optim.Adam(value.networks.parameters(), lr=3e-3)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        value.loss(*next(batches)).backward()
+        optimiser.step()
+
+
+def test_a_world_that_stands_still_is_worth_its_reward_forever():
+    def batches():
+        source = rng(1)
+        while True:
+            obs = torch.rand(128, 1, 2, generator=source) * 2 - 1
+            yield obs.expand(-1, 4, -1), obs[..., 0].expand(-1, 3), None
+
+    value = Value(2, discount=0.9, rng=rng())
+    learn(value, batches(), 1500)
+    with torch.no_grad():
+        found = value(torch.tensor([[0.5, 0.3], [-0.5, -0.9], [0.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([5.0, -5.0, 0.0]), atol=0.5, rtol=0)
+
+
+def test_nothing_comes_after_the_end():
+    """From 0 to 1, from 1 to 2, and there the world ends; every step is worth 1."""
+
+    def batches():
+        obs = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1).expand(32, -1, -1)
+        while True:
+            yield obs, torch.ones(32, 2), torch.tensor([[0.0, 1.0]]).expand(32, -1)
+
+    value = Value(1, discount=0.9, rng=rng())
+    learn(value, batches(), 300)
+    with torch.no_grad():
+        torch.testing.assert_close(value(torch.tensor([[0.0], [1.0]])), torch.tensor([1.9, 1.0]), atol=0.1, rtol=0)
+
+
+def test_the_lower_of_two_networks_counts():
+    value = Value(1, discount=0.5, rng=rng())
+    with torch.no_grad():
+        for network, constant in zip(value.networks, (3.0, 1.0), strict=True):
+            network[-1].weight.zero_()
+            network[-1].bias.fill_(constant)
+    assert value(torch.zeros(4, 1)).tolist() == [2.0] * 4, "in units of 1 / (1 - discount)"
+
+
+def test_the_bootstrapping_copy_follows_slowly_and_is_not_trained():
+    value = Value(2, discount=0.9, rng=rng())
+    with torch.no_grad():
+        value.networks[0][0].weight.add_(1.0)
+    before = value.slow[0][0].weight.clone()
+    value.loss(torch.zeros(1, 2, 2), torch.zeros(1, 1), None).backward()
+    torch.testing.assert_close(value.slow[0][0].weight, before + 0.01)
+    assert all(parameter.grad is None for parameter in value.slow.parameters())
+
+
+def test_a_return_counts_what_comes_after_the_horizon():
+    prediction = Prediction(torch.zeros(1, 1, 1, 3, 1), torch.ones(1, 1, 1, 3), later=torch.full((1, 1, 1), 8.0))
+    assert PredictedReturn(0.5)(prediction, torch.zeros(0)).item() == 1 + 0.5 + 0.25 + 8 / 8
+    assert PredictedReturn()(prediction, torch.zeros(0)).item() == 3 + 8
+
+
+def make_model(**changed) -> LearnedWorldModel:
+    generator = GeneratorConfig("regression", width=16, depth=2, noise_size=2)
+    config = WorldModelConfig(chunk=2, value_discount=0.9, generator=generator, **changed)
+    return LearnedWorldModel(SPEC, config, rng=rng())
+
+
+def asked(H=4):
+    past = History(torch.randn(2, 1, 3, generator=rng(1)), torch.zeros(2, 0, 2))
+    return past, torch.randn(2, 5, H, 2, generator=rng(2)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("observe", [True, False])
+@pytest.mark.parametrize("particles", [1, 3])
+def test_a_prepared_model_judges_the_end_of_a_plan_as_its_reference(linear_episodes, particles, observe):
+    model = make_model()
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    expected = model.rollout(*asked(), particles=particles, rng=rng())
+    assert expected.later.shape == (2, 5, particles)
+    final = model.normaliser.obs(expected.obs[..., -1, :])
+    torch.testing.assert_close(expected.later, model.value(final))
+    for central in (True, False):
+        prepared = PreparedModel(model, central=central, observe=observe)
+        found = prepared.rollout(*asked(), particles=particles, rng=rng())
+        torch.testing.assert_close(found.later, expected.later, rtol=1e-4, atol=1e-4)
+
+
+def test_training_learns_it_and_other_scales_keep_it(linear_episodes):
+    trainer = Trainer(SPEC, make_model().config, TrainingConfig(batch_size=32), seed=0)
+    trainer.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    before = [parameter.clone() for parameter in trainer.world_model.value.parameters()]
+    trainer.train_round(Windows(linear_episodes, history=1, chunk=2), 10)
+    model = trainer.world_model
+    assert not any(torch.equal(old, new) for old, new in zip(before, model.value.parameters(), strict=True))
+    later = model.rollout(*asked(), particles=1, rng=rng()).later
+    trainer.rescale(scales_of(compute_statistics(linear_episodes[:1], chunk=2)))
+    torch.testing.assert_close(model.rollout(*asked(), particles=1, rng=rng()).later, later, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_a_value_is_planned_in_under_its_discount():
+    cpu = torch.device("cpu")
+    assert make_policy(make_model(), PlanningSettings(), device=cpu).objective == PredictedReturn(0.9)
+    asked_for = PlanningSettings(objective=ObjectiveSettings(discount=0.5))
+    assert make_policy(make_model(), asked_for, device=cpu).objective == PredictedReturn(0.5)
+
+
+@pytest.mark.parametrize("discount", [1.0, -0.1])
+def test_a_discount_that_has_no_value_is_refused(discount):
+    with pytest.raises(ValueError, match=r"model\.value_discount"):
+        WorldModelConfig(value_discount=discount)
