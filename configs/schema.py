@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from drift_wm.bench_settings import BenchSettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.planners.cem import CEMConfig
@@ -24,7 +25,6 @@ from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShootingConfig
 from drift_wm.settings import (
-    BenchSettings,
     CollectSettings,
     EvaluateSettings,
     LineageSettings,

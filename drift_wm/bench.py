@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from drift_wm.bench_results import CellResult, aggregates, table
+from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
@@ -17,7 +18,7 @@ from drift_wm.online_loop import STATUS
 from drift_wm.pool import run_in_processes
 from drift_wm.progress import Task, track
 from drift_wm.run_folder import RunFolder, describe_environment
-from drift_wm.settings import BenchSettings, OnlineSettings
+from drift_wm.settings import OnlineSettings
 from drift_wm.suites import suite_task
 
 Compose = Callable[[list[str]], OnlineSettings]

@@ -15,6 +15,7 @@ from rich.markdown import Markdown
 
 from drift_wm.bench import bench
 from drift_wm.bench_results import aggregates, as_table, table
+from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
@@ -33,7 +34,7 @@ from drift_wm.report_bench import line_of, write_bench_page
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
-from drift_wm.settings import BenchSettings, LineageSettings
+from drift_wm.settings import LineageSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import TABLES as SPEED_TABLES
 from drift_wm.speed.suite import speed

@@ -92,11 +92,6 @@ class ConditionalMLP(nn.Module):
         weight.mul_(scale)
 
     @torch.no_grad()
-    def rebase_output(self, scale: Tensor, shift: Tensor) -> None:
-        """See the function of that name."""
-        rebase_output(self.output, scale, shift)
-
-    @torch.no_grad()
     def _initialise(self, rng: torch.Generator) -> None:
         """Uniform fan-in weights drawn from `rng`.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.bench_results import HEADER, Aggregate, CellResult, Row, cells
+from drift_wm.bench_settings import BenchSettings
 from drift_wm.report import data_uri, video_source, write_page
-from drift_wm.settings import BenchSettings
 from drift_wm.suites import PUBLISHED, suite_task
 
 _FILM = "best_episode.mp4"

@@ -13,7 +13,6 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import PlannerConfig
-from drift_wm.suites import SUITES
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -41,8 +40,8 @@ class ObjectiveSettings:
     """Weight of the squared changes between consecutive actions, subtracted."""
 
     def __post_init__(self) -> None:
-        _require(self.name in OBJECTIVES, "objective.name", self.name, f"one of {', '.join(OBJECTIVES)}")
-        _require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
+        require(self.name in OBJECTIVES, "objective.name", self.name, f"one of {', '.join(OBJECTIVES)}")
+        require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
 
 
 @dataclass
@@ -55,7 +54,7 @@ class RiskSettings:
     """`cvar`: the share of worst futures that counts. `mean_minus_spread`: weight of the spread."""
 
     def __post_init__(self) -> None:
-        _require(self.name in RISKS, "risk.name", self.name, f"one of {', '.join(RISKS)}")
+        require(self.name in RISKS, "risk.name", self.name, f"one of {', '.join(RISKS)}")
 
 
 @dataclass
@@ -75,8 +74,8 @@ class RunSettings:
     env: EnvSettings = field(default_factory=EnvSettings)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"an integer from 0 to {LARGEST_SEED}")
-        _require(self.threads >= 0, "threads", self.threads, "an integer of at least 0")
+        require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"an integer from 0 to {LARGEST_SEED}")
+        require(self.threads >= 0, "threads", self.threads, "an integer of at least 0")
 
 
 @dataclass
@@ -93,8 +92,8 @@ class PlanningSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.particles >= 0, "particles", self.particles, "an integer of at least 0")
-        _require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
+        require(self.particles >= 0, "particles", self.particles, "an integer of at least 0")
+        require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
 
 
 @dataclass
@@ -115,9 +114,9 @@ class CollectSettings(PlanningSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_actor(self.actor, self.checkpoint)
-        _require(self.episodes >= 1, "episodes", self.episodes, "an integer of at least 1")
+        require(self.episodes >= 1, "episodes", self.episodes, "an integer of at least 1")
         noiseless = self.actor != "policy" or self.exploration_std == 0
-        _require(noiseless, "exploration_std", self.exploration_std, "0 with actor=policy, which acts as it samples")
+        require(noiseless, "exploration_std", self.exploration_std, "0 with actor=policy, which acts as it samples")
 
 
 @dataclass
@@ -146,9 +145,9 @@ class TrainSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
-        _require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
-        _require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
+        require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
+        require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
+        require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
         shape_of_kind(self.kind, self.model, self.policy)
 
 
@@ -196,11 +195,11 @@ class OnlineSettings(PlanningSettings):
             "progress_episodes",
             "evaluation_episodes",
         ):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
         for name in ("episode_decisions", "progress_every"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
         expected = f"an integer of at least random_episodes={self.random_episodes}"
-        _require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
+        require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
 
 
 @dataclass
@@ -229,47 +228,9 @@ class EvaluateSettings(PlanningSettings):
         super().__post_init__()
         _require_actor(self.actor, self.checkpoint)
         for_policy = self.execute is None or self.actor == "policy"
-        _require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
+        require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
         for name in ("episodes", "batch"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-
-
-@dataclass
-class BenchSettings:
-    """`drift-wm bench`: tasks x models x planners x seeds, each an online run; finished ones are skipped."""
-
-    run_dir: str | None = None
-    """Folder of the whole grid; the same folder continues it."""
-    suite: str = ""
-    """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
-    published returns to stand beside. Empty: `tasks`, as `overrides` say."""
-    tasks: list[str] = field(default_factory=list)
-    """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
-    models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
-    """Names of the `model` group."""
-    planners: list[str] = field(default_factory=lambda: ["icem"])
-    """Names of the `planner` group."""
-    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
-    """Training seeds."""
-    overrides: list[str] = field(default_factory=list)
-    """Further overrides of every online run, such as `episodes=20`."""
-    reference_random_episodes: int = 5
-    """Episodes of the random policy for each task."""
-    reference_simulator_episodes: int = 1
-    """Episodes of each planner in the true simulator for each task."""
-    workers: int = 0
-    """Runs at once, each a process with one thread; 0: one for each core."""
-
-    def __post_init__(self) -> None:
-        _require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, or one of {', '.join(SUITES)}")
-        known = [task.name for task in SUITES.get(self.suite, ())]
-        self.tasks = self.tasks or known or ["cartpole-swingup"]
-        unknown = [task for task in self.tasks if known and task not in known]
-        _require(not unknown, "tasks", unknown, f"tasks of suite={self.suite}: {', '.join(known)}")
-        for name in ("models", "planners", "seeds"):
-            _require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
-        for name in ("reference_random_episodes", "reference_simulator_episodes", "workers"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
 
 
 @dataclass
@@ -292,16 +253,16 @@ class LineageSettings:
     """Of torch; 0 takes every core."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
+        require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
         for name in ("windows", "horizon"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
         for name in ("seed", "threads"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
 
 
 def _require_actor(actor: str, checkpoint: str | None) -> None:
-    _require(actor in ACTORS, "actor", actor, f"one of {', '.join(ACTORS)}")
-    _require(
+    require(actor in ACTORS, "actor", actor, f"one of {', '.join(ACTORS)}")
+    require(
         actor not in ("model", "policy") or checkpoint is not None,
         "checkpoint",
         checkpoint,
@@ -309,6 +270,7 @@ def _require_actor(actor: str, checkpoint: str | None) -> None:
     )
 
 
-def _require(holds: bool, name: str, value: object, expected: str) -> None:
+def require(holds: bool, name: str, value: object, expected: str) -> None:
+    """Raise a ValueError that names a setting, its value and what was expected of it."""
     if not holds:
         raise ValueError(f"{name}={value!r}: expected {expected}")

@@ -130,23 +130,24 @@ class LearnedWorldModel(nn.Module):
         K, k, D, scales = self.history, self.chunk, self.spec.observation_size, self.normaliser
         B, G = batch.obs.shape[0], member.siblings
         obs = batch.obs[:, None, :K].expand(B, G, K, D)
-        samples, data, first = [], [], None
+        samples, data, features = [], [], None
         for start in range(0, self.training_steps, k):
             recorded, future = batch.obs[:, start + K - 1], batch.obs[:, start + K : start + K + k]
             data.append(scales.target(recorded, future, batch.reward[:, start : start + k]).flatten(1))
             acted = batch.actions[:, None, start : start + K - 1 + k].expand(B, G, -1, -1)
             z = torch.randn(B, G, member.noise_size, generator=rng, device=obs.device)
             c = self._condition(obs, acted)
-            first = first or (c, z)
-            target = member.sample(c, z).view(B, G, k, D + 1)
+            if start == 0 and isinstance(member, DriftingGenerator):
+                features = member.backbone.features(member.backbone.from_condition(c), z)
+                target = member.backbone.read_out(features, z)
+            else:
+                target = member.sample(c, z)
+            target = target.view(B, G, k, D + 1)
             predicted, reward = scales.prediction(obs[..., -1, :], target)
             samples.append(scales.target(recorded.unsqueeze(1), predicted, reward).flatten(2))
             obs = torch.cat([obs, predicted], dim=2)[:, :, -K:]
         loss = member.loss_of(torch.cat(samples, dim=2), torch.cat(data, dim=1), blocks=self.training_steps)
-        if isinstance(member, DriftingGenerator):
-            assert first is not None
-            c, z = first
-            features = member.backbone.features(member.backbone.from_condition(c), z)
+        if isinstance(member, DriftingGenerator) and features is not None:
             loss = loss + member.mean_loss(features, data[0], drift=loss)
         return loss
 

@@ -17,12 +17,12 @@ from drift_wm.bench_results import (
     stratified_interval,
     table,
 )
+from drift_wm.bench_settings import BenchSettings
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
 from drift_wm.plots_bench import curves_figure, decision_figure
 from drift_wm.report_bench import line_of
 from drift_wm.run_folder import RunFolder
-from drift_wm.settings import BenchSettings
 from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])

@@ -1,6 +1,6 @@
 import torch
 
-from drift_wm.nets import ConditionalMLP, time_features, time_features_size
+from drift_wm.nets import ConditionalMLP, rebase_output, time_features, time_features_size
 
 
 def network(seed: int = 0, noise: int = 2) -> ConditionalMLP:
@@ -74,5 +74,5 @@ def test_rebasing_keeps_the_function():
     net.rebase_condition(scale, shift)
     torch.testing.assert_close(net((c - shift) / scale, z), before)
     out_scale, out_shift = torch.tensor([3.0, 0.1, 1.0, 2.0]), torch.tensor([0.0, 1.0, -1.0, 5.0])
-    net.rebase_output(out_scale, out_shift)
+    rebase_output(net.output, out_scale, out_shift)
     torch.testing.assert_close(net((c - shift) / scale, z) * out_scale + out_shift, before)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.interfaces import Generator
-from drift_wm.nets import ConditionalMLP
+from drift_wm.nets import ConditionalMLP, rebase_output
 
 
 class ConditionalGenerator(nn.Module, ABC):
@@ -108,7 +108,7 @@ class ConditionalGenerator(nn.Module, ABC):
         return [module for module in self.modules() if isinstance(module, ConditionalMLP)]
 
     def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
-        self.backbone.rebase_output(scale, shift)
+        rebase_output(self.backbone.output, scale, shift)
 
     def set_sampling_steps(self, steps: int) -> None:
         """Sample in so many network evaluations from now on, where the method leaves the choice; 0 changes nothing.

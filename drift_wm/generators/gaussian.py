@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
+from drift_wm.nets import rebase_output
 
 _BOUND_WEIGHT = 0.01  # of the pull on the learned bounds, as in PETS
 
@@ -47,7 +48,8 @@ class GaussianGenerator(ConditionalGenerator):
     def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
         # Log variances move by twice the logarithm of the scale, and so do their bounds.
         double = 2 * scale.log()
-        self.backbone.rebase_output(torch.cat([scale, torch.ones_like(scale)]), torch.cat([shift, double]))
+        both_scales, both_shifts = torch.cat([scale, torch.ones_like(scale)]), torch.cat([shift, double])
+        rebase_output(self.backbone.output, both_scales, both_shifts)
         self.largest.sub_(double)
         self.smallest.sub_(double)
 

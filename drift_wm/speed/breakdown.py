@@ -74,9 +74,8 @@ def breakdown(
         with watch("objective"):
             return reduce(values)
 
-    policy = make_policy(
-        _Watched(model, watch), planner, particles=particles, device=device, objective=objective, risk=risk
-    )
+    policy = make_policy(_Watched(model, watch), planner, particles=particles, device=device)
+    policy.objective, policy.risk = objective, risk
     noise, rng = ColouredNoise(planner.horizon, planner.noise_exponent), torch.Generator(device)
     draws = sum(make_planner(planner, model.spec.action_size, device=device).populations)
     decide = Decider(policy, device=device)

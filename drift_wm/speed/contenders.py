@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from drift_wm import build
 from drift_wm.generators import GeneratorConfig
-from drift_wm.interfaces import Objective, Risk, Spec, WorldModel
-from drift_wm.planners.factory import make_planner
+from drift_wm.interfaces import Spec, WorldModel
 from drift_wm.planners.loop import PlannerConfig
-from drift_wm.planners.objectives import PredictedReturn
-from drift_wm.planners.risk import Mean
 from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
+from drift_wm.settings import PlanningSettings
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 
@@ -56,23 +55,9 @@ def make_model(contender: Contender, spec: Spec, *, width: int, device: torch.de
     return PreparedModel(model, central=contender.particles == 0, observe=False)
 
 
-def make_policy(
-    model: WorldModel,
-    planner: PlannerConfig,
-    *,
-    particles: int,
-    device: torch.device,
-    objective: Objective | None = None,
-    risk: Risk | None = None,
-) -> PlanningPolicy:
+def make_policy(model: WorldModel, planner: PlannerConfig, *, particles: int, device: torch.device) -> PlanningPolicy:
     """The planner in a model, after the predicted return."""
-    return PlanningPolicy(
-        model,
-        make_planner(planner, model.spec.action_size, device=device),
-        objective or PredictedReturn(),
-        risk or Mean(),
-        particles=max(1, particles),
-    )
+    return build.make_policy(model, PlanningSettings(planner=planner, particles=particles), device=device)
 
 
 class Decider:

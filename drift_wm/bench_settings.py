@@ -1,0 +1,46 @@
+"""What `drift-wm bench` can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drift_wm.settings import require
+from drift_wm.suites import SUITES
+
+
+@dataclass
+class BenchSettings:
+    """`drift-wm bench`: tasks x models x planners x seeds, each an online run; finished ones are skipped."""
+
+    run_dir: str | None = None
+    """Folder of the whole grid; the same folder continues it."""
+    suite: str = ""
+    """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
+    published returns to stand beside. Empty: `tasks`, as `overrides` say."""
+    tasks: list[str] = field(default_factory=list)
+    """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
+    models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
+    """Names of the `model` group."""
+    planners: list[str] = field(default_factory=lambda: ["icem"])
+    """Names of the `planner` group."""
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Training seeds."""
+    overrides: list[str] = field(default_factory=list)
+    """Further overrides of every online run, such as `episodes=20`."""
+    reference_random_episodes: int = 5
+    """Episodes of the random policy for each task."""
+    reference_simulator_episodes: int = 1
+    """Episodes of each planner in the true simulator for each task."""
+    workers: int = 0
+    """Runs at once, each a process with one thread; 0: one for each core."""
+
+    def __post_init__(self) -> None:
+        require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, or one of {', '.join(SUITES)}")
+        known = [task.name for task in SUITES.get(self.suite, ())]
+        self.tasks = self.tasks or known or ["cartpole-swingup"]
+        unknown = [task for task in self.tasks if known and task not in known]
+        require(not unknown, "tasks", unknown, f"tasks of suite={self.suite}: {', '.join(known)}")
+        for name in ("models", "planners", "seeds"):
+            require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
+        for name in ("reference_random_episodes", "reference_simulator_episodes", "workers"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
