@@ -1,0 +1,35 @@
+"""The README's example of an environment of one's own is one."""
+
+import re
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from drift_wm import cli
+from drift_wm.build import make_env
+from drift_wm.configs.schema import read_settings
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def test_the_example_of_an_own_environment_runs(monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (code,) = [block for block in blocks if "gymnasium.register" in block]
+    asked = []
+    monkeypatch.setattr(cli, "main", asked.extend)
+    before = set(gymnasium.registry)
+    try:
+        exec(compile(code, str(README), "exec"), {})
+        command, *overrides = asked
+        settings = read_settings(command, overrides)
+        env = make_env(settings.task, settings.env)
+        env.reset(seed=0)
+        steps = [env.step(np.ones(1, np.float32)) for _ in range(100)]
+    finally:
+        for name in set(gymnasium.registry) - before:
+            del gymnasium.registry[name]
+    assert command == "online"
+    assert [truncated for *_, truncated, _ in steps] == [False] * 99 + [True]
+    assert steps[1][0][0] - steps[0][0][0] == pytest.approx(0.1, abs=1e-6)
