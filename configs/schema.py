@@ -17,6 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench_settings import BenchSettings
+from drift_wm.data_settings import ConvertSettings, InspectSettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.planners.cem import CEMConfig
@@ -45,6 +46,8 @@ COMMANDS: dict[str, type] = {
     "diagnose": DiagnoseSettings,
     "truth": TruthSettings,
     "speed": SpeedSettings,
+    "data-inspect": InspectSettings,
+    "data-convert": ConvertSettings,
 }
 PLANNERS: dict[str, type] = {
     "cem": CEMConfig,
@@ -58,18 +61,20 @@ _REQUIRED = {
     "evaluate": ("checkpoint=RUN",),
     "lineage": ("run=RUN",),
     "diagnose": ("checkpoint=RUN", "data=FILE"),
+    "data-inspect": ("data=FILE",),
+    "data-convert": ("data=FILE", "out=NEW"),
 }
 """Settings without which a command has no settings object; `--help` shows these stand-ins."""
 _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
-_POSITIONAL = {"lineage": "run"}
+_POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data"}
 """Settings that one word without `=` stands for."""
 
 
 def read_settings(command: str, overrides: Sequence[str]) -> Any:
     """Compose `<command>.yaml` with overrides such as `planner.horizon=20`.
 
-    `train` takes `from=` for `parent=`; `lineage` takes its run as a word alone.
+    `train` takes `from=` for `parent=`; `lineage` takes its run, and `data-...` their data, as a word alone.
 
     Returns:
         An instance of the command's settings class.

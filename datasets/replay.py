@@ -23,7 +23,7 @@ import errno
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,38 @@ class Replay:
             )
 
 
+def write_episodes(path: Path, episodes: Iterable[Episode], *, env_args: Mapping[str, object], spec: Spec) -> int:
+    """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
+
+    Args:
+        path: the new file.
+        episodes: at least one, of the spec's sizes.
+        env_args: as `Replay.open`.
+        spec: stored with them.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        ValueError: an episode has other sizes.
+        OSError: the file cannot be written.
+    """
+    temporary, count = _temporary(path), 0
+    try:
+        with h5py.File(temporary, "w") as file:
+            _write_header(file, env_args, spec)
+            for episode in episodes:
+                if _sizes(episode) != (spec.observation_size, spec.action_size):
+                    expected = (spec.observation_size, spec.action_size)
+                    raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
+                _write_demo(file["data"], episode, number=count)
+                count += 1
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
 def read_env_args(path: str | Path) -> dict[str, Any]:
     """How a file names its environment: robomimic's `env_args`, as `Replay` writes them; empty where it does not.
 
@@ -200,8 +232,9 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
         return spec, not demo_names(data)
 
 
-def _write_demo(data: h5py.Group, episode: Episode) -> None:
-    number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
+def _write_demo(data: h5py.Group, episode: Episode, *, number: int | None = None) -> None:
+    if number is None:
+        number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
     demo = data.create_group(f"demo_{number}")
     demo[f"obs/{OBS_KEY}"] = episode.obs[:-1]
     demo[f"next_obs/{OBS_KEY}"] = episode.obs[1:]

@@ -19,14 +19,14 @@ as they are stored, also where they leave [-1, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_wm.datasets.demonstrations import Description
 from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
 from drift_wm.datasets.hdf5 import data_group, demo_names, demo_number, open_hdf5
 
@@ -34,41 +34,58 @@ _NOT_AN_OBSERVATION = "actions"
 """Isaac Lab stores the previous action under this observation key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a file holds."""
+class RobomimicFile:
+    """A file of demonstrations."""
 
-    episodes: int
-    """Number of demos."""
-    steps: int
-    """Stored actions of all demos; `read_episodes` yields one fewer for each demo without `next_obs`."""
-    obs_shapes: Mapping[str, tuple[int, ...]]
-    """Observation keys of the first demo, and the shape of one observation; images are included."""
-    action_size: int
-    """A."""
-    masks: Mapping[str, int]
-    """Names of the subsets, and the number of demos in each."""
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
 
+    def describe(self) -> Description:
+        """See `Demonstrations.describe`.
 
-def describe(path: str | Path) -> Description:
-    """Say what a file holds, without reading the observations.
+        Raises:
+            ValueError: the file is missing, damaged or of another schema.
+        """
+        path = self.path
+        with open_hdf5(path) as file:
+            demos = [file["data"][name] for name in _select(file, path, mask=None)]
+            actions = [_dataset(demo, "actions", path) for demo in demos]
+            obs = _obs_group(demos[0], path)
+            shapes = {str(key): tuple(obs[key].shape[1:]) for key in obs if isinstance(obs[key], h5py.Dataset)}
+            steps = sum(len(array) for array in actions)
+            return Description(
+                format="robomimic",
+                episodes=len(demos),
+                steps=steps,
+                obs_shapes=shapes,
+                action_size=int(np.prod(actions[0].shape[1:], dtype=int)),
+                masks={name: len(_mask_members(file, name)) for name in _mask_names(file)},
+                has_rewards="rewards" in demos[0],
+                decision_seconds=float(file["data"].attrs.get("decision_seconds", 0.0)),
+                warnings=_warnings(file, demos, steps),
+            )
 
-    Raises:
-        ValueError: the file is missing, damaged or of another schema.
-    """
-    path = Path(path)
-    with open_hdf5(path) as file:
-        demos = [file["data"][name] for name in _select(file, path, mask=None)]
-        actions = [_dataset(demo, "actions", path) for demo in demos]
-        obs = _obs_group(demos[0], path)
-        shapes = {str(key): tuple(obs[key].shape[1:]) for key in obs if isinstance(obs[key], h5py.Dataset)}
-        return Description(
-            episodes=len(demos),
-            steps=sum(len(array) for array in actions),
-            obs_shapes=shapes,
-            action_size=int(np.prod(actions[0].shape[1:], dtype=int)),
-            masks={name: len(_mask_members(file, name)) for name in _mask_names(file)},
-        )
+    def episodes(
+        self,
+        *,
+        obs_keys: Sequence[str] | None = None,
+        mask: str | None = None,
+        allow_missing_rewards: bool = False,
+    ) -> Iterator[Episode]:
+        """See `Demonstrations.episodes`; without `obs_keys`, a copy of the actions is left out.
+
+        `terminated` is the attribute of that name, as `Replay` writes it; in files of others it is the file's
+        own `dones` at the last transition that is kept. Some of those were made with robomimic's `done_mode` 1
+        or 2, which marks the end of every demo, whatever its cause.
+        """
+        path = self.path
+        with open_hdf5(path) as file:
+            names = _select(file, path, mask=mask)
+            keys = _default_keys(file["data"][names[0]], path) if obs_keys is None else list(obs_keys)
+            if not keys:
+                raise ValueError(f"{path}: no low-dimensional observation key; name at least one in obs_keys")
+            for name in names:
+                yield _read_demo(file["data"][name], path, keys, allow_missing_rewards)
 
 
 def read_episodes(
@@ -78,33 +95,32 @@ def read_episodes(
     mask: str | None = None,
     allow_missing_rewards: bool = False,
 ) -> list[Episode]:
-    """Read demonstrations into memory.
+    """All demonstrations of a robomimic file, such as those this package writes, in memory."""
+    demonstrations = RobomimicFile(path)
+    return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
 
-    `terminated` is the attribute of that name, as `Replay` writes it; in files of others it is the file's
-    own `dones` at the last transition that is kept. Some of those were made with robomimic's `done_mode` 1
-    or 2, which marks the end of every demo, whatever its cause.
 
-    Args:
-        path: an HDF5 file.
-        obs_keys: the observation keys to concatenate, in this order. None: all with at most one dimension
-            a frame, in sorted order, except a copy of the actions. Images are not read.
-        mask: the name of a subset. None: all demos.
-        allow_missing_rewards: whether a demo without rewards gets zeros instead of an error.
-
-    Returns:
-        The episodes in the order of their demo numbers; D is the summed size of the keys.
-
-    Raises:
-        ValueError: the file is missing, damaged or of another schema; the mask or a key is unknown; lengths
-            disagree; a number is not finite; rewards are missing. The message names file and key.
-    """
-    path = Path(path)
-    with open_hdf5(path) as file:
-        names = _select(file, path, mask=mask)
-        keys = _default_keys(file["data"][names[0]], path) if obs_keys is None else list(obs_keys)
-        if not keys:
-            raise ValueError(f"{path}: no low-dimensional observation key; name at least one in obs_keys")
-        return [_read_demo(file["data"][name], path, keys, allow_missing_rewards) for name in names]
+def _warnings(file: h5py.File, demos: Sequence[h5py.Group], steps: int) -> tuple[str, ...]:
+    """What does not fit together, or is missing."""
+    found = []
+    total = file["data"].attrs.get("total")
+    if total is not None and int(total) != steps:
+        found.append(f"the attribute total says {int(total)} steps, the demos hold {steps}")
+    numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
+    if gaps := len(range(numbers[0], numbers[-1] + 1)) - len(numbers):
+        found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
+    for name, loss in (
+        ("next_obs", "so the last transition of each demo is dropped"),
+        ("rewards", "so a world model learns none"),
+        ("dones", "so no demo is known to have ended"),
+        ("states", "so the demos cannot be replayed in a simulator"),
+    ):
+        without = sum(name not in demo for demo in demos)
+        if without:
+            found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
+    if "env_args" not in file["data"].attrs:
+        found.append("the attribute env_args is missing, so the task is not known")
+    return tuple(found)
 
 
 def _select(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:

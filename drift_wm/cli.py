@@ -30,6 +30,8 @@ SUMMARIES = {
     "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
     "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
+    "data-inspect": "What is in a file of demonstrations, and what is missing; also `drift-wm data inspect`.",
+    "data-convert": "Any readable dataset as a robomimic HDF5 file; also `drift-wm data convert`.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
 EXAMPLES = {
@@ -78,6 +80,11 @@ EXAMPLES = {
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
         """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
     ),
+    "data-inspect": (
+        "drift-wm data inspect demos.hdf5",
+        "drift-wm data inspect lerobot_folder skip_missing=true",
+    ),
+    "data-convert": ("drift-wm data convert lerobot_folder out=demos.hdf5 skip_missing=true",),
     "doctor": ("drift-wm doctor",),
 }
 
@@ -88,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["data"] and len(given) > 1:
+        given = [f"data-{given[1]}", *given[2:]]
     parsed = _parser(explaining=bool({"-h", "--help"} & set(given))).parse_args(given)
     _start_logging()
     if parsed.command == "doctor":

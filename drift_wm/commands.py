@@ -19,6 +19,8 @@ from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
+from drift_wm.data_settings import InspectSettings
+from drift_wm.data_tools import convert, inspect, show
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.evaluate import evaluate
@@ -26,6 +28,7 @@ from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_bench import curves_figure, decision_figure
+from drift_wm.plots_data import trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
@@ -46,7 +49,7 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
     """Do one command's work in its folder and show the results.
 
     Args:
-        command: `demo`, `collect`, `train`, `online`, `evaluate`, `diagnose`, `truth`, `speed` or `bench`.
+        command: one of `drift_wm.configs.schema.COMMANDS` but `lineage`.
         settings: the command's settings object.
         folder: the run folder.
     """
@@ -57,6 +60,13 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         return
     if command == "bench":
         _show_bench(settings, folder, console=console)
+        return
+    if command == "data-inspect":
+        _show_inspection(settings, folder, console=console)
+        return
+    if command == "data-convert":
+        results = convert(settings, folder)
+        console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
         return
     device = prepare_machine(settings)
     if command == "speed":
@@ -130,6 +140,14 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
     for line in map(line_of, found):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: Console) -> None:
+    found = inspect(settings, folder)
+    show(found, console)
+    plot = folder.path / "trajectories.png"
+    save(trajectories_figure(found), plot)
+    console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:

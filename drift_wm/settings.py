@@ -124,11 +124,15 @@ class TrainSettings(RunSettings):
     """`drift-wm train`: a world model or a policy from a file of episodes."""
 
     data: str = ""
-    """HDF5 file in the robomimic schema."""
+    """A robomimic or Minari HDF5 file, or the folder of a Minari or LeRobot dataset."""
     obs_keys: list[str] | None = None
     """Observation keys, concatenated; default: all that are low-dimensional."""
     mask: str | None = None
     """Name of a subset in the file's `mask/` group."""
+    allow_missing_rewards: bool = False
+    """Train a world model on zeros where the data have no rewards; policies never need any."""
+    skip_missing: bool = False
+    """Leave out episodes that a LeRobot dataset announces and does not hold."""
     decision_seconds: float = 0.0
     """Seconds between two rows of the file; only recorded. 0: unknown."""
     parent: str | None = None

@@ -11,13 +11,14 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 from drift_wm.datasets.replay import read_env_args
-from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.interfaces import Metrics, Spec
-from drift_wm.learned import shape_of_kind
+from drift_wm.learned import POLICY, shape_of_kind
 from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
@@ -37,7 +38,13 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     Returns:
         What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
     """
-    episodes = read_episodes(settings.data, obs_keys=settings.obs_keys, mask=settings.mask)
+    episodes = read_demonstrations(
+        settings.data,
+        obs_keys=settings.obs_keys,
+        mask=settings.mask,
+        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
+        skip_missing=settings.skip_missing,
+    )
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
@@ -72,6 +79,8 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
 
 def recorded_task(data: str) -> dict[str, Any] | None:
     """The task in which a file's episodes were collected, as a checkpoint carries it; None for files of other tools."""
+    if not isinstance(open_demonstrations(data), RobomimicFile):
+        return None
     recorded = read_env_args(data)
     world = recorded.get("env_kwargs")
     if not isinstance(world, dict) or "action_repeat" not in world or "env_name" not in recorded:

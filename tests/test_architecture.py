@@ -24,6 +24,7 @@ ONLY_IN = {
         "drift_wm/plots_diagnose.py",
         "drift_wm/plots_speed.py",
         "drift_wm/plots_bench.py",
+        "drift_wm/plots_data.py",
     ),
     "jinja2": ("drift_wm/report.py",),
     "pytorch_mppi": ("drift_wm/speed/outside.py",),

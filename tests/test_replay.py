@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
-from drift_wm.datasets.robomimic import describe, read_episodes
+from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from drift_wm.interfaces import Spec
 
 ENV_ARGS = {"env_name": "walker-walk", "env_kwargs": {"repeat": 2}}
@@ -98,7 +98,7 @@ def test_the_file_is_of_the_robomimic_schema(path):
         assert data["demo_0/dones"][:].tolist() == [0, 0, 0, 1]
         assert data["demo_1/dones"][:].tolist() == [0, 0, 0]
         assert file["mask/train"][:].tolist() == [b"demo_1"]
-    found = describe(path)
+    found = RobomimicFile(path).describe()
     assert (found.episodes, found.steps, found.masks) == (2, 7, {"train": 1, "valid": 1})
     assert read_episodes(path, mask="train")[0].rewards.tolist() == [2, 2, 2]
 

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from drift_wm.datasets.robomimic import describe, read_episodes
+from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 
 REAL_DATA = Path(os.environ.get("DRIFT_WM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL_FILE = REAL_DATA / "adroit_door_human" / "door_human_25.hdf5"
@@ -115,7 +115,7 @@ def test_a_mask_selects_demos(path, entries):
     write_file(path, numbers=[1, 2, 3])
     edit(path, lambda file: file.create_dataset("mask/train", data=entries))
     assert [episode.rewards[0] for episode in read_episodes(path, mask="train")] == [100, 300]
-    assert describe(path).masks == {"train": 2}
+    assert RobomimicFile(path).describe().masks == {"train": 2}
 
 
 def test_bad_masks_are_refused(path):
@@ -134,7 +134,7 @@ def test_bad_masks_are_refused(path):
 
 def test_describe(path):
     write_file(path, length=6, without=["next_obs"])
-    found = describe(path)
+    found = RobomimicFile(path).describe()
     assert (found.episodes, found.steps, found.action_size, found.masks) == (2, 12, 3, {})
     assert found.obs_shapes == {"a": (), "actions": (3,), "b": (2,), "camera_image": (5, 6, 3)}
 
@@ -145,7 +145,7 @@ def test_a_column_of_rewards_and_flat_actions_are_accepted(path):
     replace(path, "data/demo_0/actions", np.arange(4.0))
     episode = read_episodes(path)[0]
     assert (episode.rewards.shape, episode.actions.shape) == ((4,), (4, 1))
-    assert describe(path).action_size == 1
+    assert RobomimicFile(path).describe().action_size == 1
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,11 @@ def test_foreign_files_are_refused(path):
     with h5py.File(path, "w") as file:
         file["observations"] = [1.0]
     with pytest.raises(ValueError, match=r"no group data, .* found \['observations'\]; convert"):
-        describe(path)
+        RobomimicFile(path).describe()
     with h5py.File(path, "w") as file:
         file.create_group("data/episode_0")
     with pytest.raises(ValueError, match=r"no demo_<i>, found \['episode_0'\]"):
-        describe(path)
+        RobomimicFile(path).describe()
     write_file(path, without=["obs"])
     with pytest.raises(ValueError, match=r"/data/demo_0 has no group obs, .*dataset_states_to_obs"):
         read_episodes(path)
@@ -250,7 +250,7 @@ def test_denied_access_is_not_called_damage(path, monkeypatch, error):
 
 @pytest.mark.skipif(not REAL_FILE.is_file(), reason=f"no {REAL_FILE}; set DRIFT_WM_DATA to the folder of real data")
 def test_human_demonstrations_of_the_adroit_door():
-    found = describe(REAL_FILE)
+    found = RobomimicFile(REAL_FILE).describe()
     assert (found.episodes, found.steps, found.action_size) == (25, 6729, 28)
     assert found.obs_shapes == {"state": (39,)}
     assert found.masks == {"train": 20, "valid": 5}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from drift_wm.datasets.robomimic import describe
+from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.envs.dm_control import DmControlEnv
 
 
@@ -37,7 +37,7 @@ def groups_of_file(file: Path, obs_keys: Sequence[str] | None, size: int) -> tup
     Raises:
         ValueError: the file is missing or damaged.
     """
-    shapes = describe(file).obs_shapes
+    shapes = RobomimicFile(file).describe().obs_shapes
     flat = sorted(name for name, shape in shapes.items() if len(shape) <= 1 and name != "actions")
     groups = _consecutive({name: shapes[name] for name in (flat if obs_keys is None else obs_keys)})
     if len(groups) > 1 and groups[-1].stop == size:

@@ -1,0 +1,63 @@
+"""Logged demonstrations in any of the formats that robots' logs come in, behind one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from drift_wm.datasets.episodes import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a file or folder holds, told without reading its observations."""
+
+    format: str
+    """robomimic, Minari or LeRobot, with a version where there is one."""
+    episodes: int
+    """Number of demonstrations."""
+    steps: int
+    """Stored actions of all; episodes have a transition fewer where no observation follows the last action."""
+    obs_shapes: Mapping[str, tuple[int, ...]]
+    """Observation keys of the first demonstration, and the shape of one observation; images are included."""
+    action_size: int
+    """A."""
+    masks: Mapping[str, int] = field(default_factory=dict)
+    """Names of subsets, and the number of demonstrations in each."""
+    has_rewards: bool = True
+    """Whether the first demonstration has rewards."""
+    decision_seconds: float = 0.0
+    """Seconds between two rows; 0: not recorded."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know: what is announced and absent, what does not fit together."""
+
+
+class Demonstrations(Protocol):
+    """A file or folder of demonstrations."""
+
+    path: Path
+
+    def describe(self) -> Description:
+        """Say what is there."""
+        ...
+
+    def episodes(
+        self,
+        *,
+        obs_keys: Sequence[str] | None = None,
+        mask: str | None = None,
+        allow_missing_rewards: bool = False,
+    ) -> Iterator[Episode]:
+        """The demonstrations in order, read one at a time.
+
+        Args:
+            obs_keys: observation keys to concatenate, in this order. None: all with at most one dimension a frame.
+            mask: name of a subset. None: all.
+            allow_missing_rewards: whether demonstrations without rewards get zeros instead of an error.
+
+        Raises:
+            ValueError: something is missing, damaged, or does not fit; the message names file and key.
+        """
+        ...

@@ -1,0 +1,48 @@
+"""Which reader a path needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from drift_wm.datasets.demonstrations import Demonstrations
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.hdf5 import open_hdf5
+from drift_wm.datasets.lerobot import INFO, LeRobotFolder
+from drift_wm.datasets.minari import MAIN_FILE, MinariDataset
+from drift_wm.datasets.robomimic import RobomimicFile
+
+
+def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demonstrations:
+    """The reader of a robomimic or Minari HDF5 file, or of the folder of a Minari or LeRobot dataset.
+
+    Args:
+        path: of the file or folder.
+        skip_missing: whether episodes that a LeRobot dataset announces and does not hold are left out.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / INFO).exists():
+            return LeRobotFolder(path, skip_missing=skip_missing)
+        if (path / MAIN_FILE).exists():
+            return MinariDataset(path)
+        raise ValueError(f"{path}: expected a dataset of LeRobot ({INFO} in it) or of Minari ({MAIN_FILE} in it)")
+    with open_hdf5(path) as file:
+        is_minari = "data" not in file and any(name.startswith("episode_") for name in file)
+    return MinariDataset(path) if is_minari else RobomimicFile(path)
+
+
+def read_demonstrations(
+    path: str | Path,
+    *,
+    obs_keys: Sequence[str] | None = None,
+    mask: str | None = None,
+    allow_missing_rewards: bool = False,
+    skip_missing: bool = False,
+) -> list[Episode]:
+    """All demonstrations of a file or folder; see `open_demonstrations` and `Demonstrations.episodes`."""
+    demonstrations = open_demonstrations(path, skip_missing=skip_missing)
+    return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))

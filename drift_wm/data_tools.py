@@ -1,0 +1,221 @@
+"""Looking at logged demonstrations, and writing them in robomimic's schema: `drift-wm data`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
+from drift_wm.datasets.demonstrations import Description
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.replay import write_episodes
+from drift_wm.interfaces import Spec
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What the entries of a vector took as values."""
+
+    name: str
+    size: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    constant: int
+    """Entries that never change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is in a file of demonstrations."""
+
+    path: Path
+    description: Description
+    lengths: tuple[int, ...]
+    """Transitions of each demonstration that can be learned from."""
+    ranges: tuple[Range, ...]
+    """Of observations, actions and rewards."""
+    terminated: int
+    """Demonstrations in which the world ended."""
+    warnings: tuple[str, ...]
+    plotted: tuple[Episode, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; without the plotted episodes."""
+        return {
+            "command": "data-inspect",
+            "data": str(self.path),
+            **asdict(self.description),
+            "lengths": list(self.lengths),
+            "terminated": self.terminated,
+            "ranges": [asdict(each) for each in self.ranges],
+            "warnings": list(self.warnings),
+        }
+
+
+def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
+    """Read every demonstration once, one at a time, and write `results.json`.
+
+    Raises:
+        ValueError: the data cannot be read, or hold no transition.
+    """
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    description = demonstrations.describe()
+    sums = {name: _Sums(name) for name in ("observations", "actions", "rewards")}
+    lengths: list[int] = []
+    plotted: list[Episode] = []
+    terminated = 0
+    every = max(1, description.episodes // settings.plotted)
+    for number, episode in enumerate(_episodes(settings, description)):
+        lengths.append(len(episode))
+        terminated += episode.terminated
+        for name, values in (
+            ("observations", episode.obs),
+            ("actions", episode.actions),
+            ("rewards", episode.rewards[:, None]),
+        ):
+            sums[name].add(values)
+        if number % every == 0 and len(plotted) < settings.plotted:
+            plotted.append(episode)
+    ranges = tuple(each.range() for each in sums.values())
+    found = Inspection(
+        path=demonstrations.path,
+        description=description,
+        lengths=tuple(lengths),
+        ranges=ranges,
+        terminated=terminated,
+        warnings=(*description.warnings, *_remarks(ranges)),
+        plotted=tuple(plotted),
+    )
+    folder.write_results(found.as_dict())
+    return found
+
+
+def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
+    """Write the demonstrations as a robomimic HDF5 file, one at a time.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: the data cannot be read, or the new file is there already.
+    """
+    out = Path(settings.out)
+    if out.exists():
+        raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    description = demonstrations.describe()
+    first = next(_episodes(settings, description))
+    spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
+    name = settings.task or Path(settings.data).stem
+    count = write_episodes(out, _episodes(settings, description), env_args={"env_name": name}, spec=spec)
+    results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
+    folder.write_results(results)
+    return results
+
+
+def show(found: Inspection, console: Console) -> None:
+    """For a terminal."""
+    what, lengths = found.description, np.asarray(found.lengths)
+    console.print(
+        f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
+        + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
+        + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
+        f"{found.terminated} of {len(lengths)} ended by themselves",
+        highlight=False,
+        soft_wrap=True,
+    )
+    keys = Table(title="Observation keys", title_justify="left")
+    for column in ("key", "shape"):
+        keys.add_column(column)
+    for key, shape in what.obs_shapes.items():
+        keys.add_row(escape(key), str(tuple(shape)))
+    console.print(keys)
+    ranges = Table(title="Values over all entries", title_justify="left")
+    for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
+        ranges.add_column(column, justify="left" if column == "what" else "right")
+    for each in found.ranges:
+        ranges.add_row(
+            each.name,
+            str(each.size),
+            f"{min(each.low):.4g}",
+            f"{max(each.high):.4g}",
+            f"{min(each.std):.4g}",
+            f"{max(each.std):.4g}",
+            str(each.constant),
+        )
+    console.print(ranges)
+    if what.masks:
+        shown = ", ".join(f"{name} ({count})" for name, count in what.masks.items())
+        console.print(f"subsets: {shown}", highlight=False, markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _episodes(settings: DataSettings, description: Description) -> Iterator[Episode]:
+    """One at a time, with progress; zeros where there are no rewards."""
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    count = description.masks.get(settings.mask or "", description.episodes)
+    with track("read", count) as task:
+        for number, episode in enumerate(found):
+            task.update(number + 1)
+            yield episode
+
+
+def _remarks(ranges: Sequence[Range]) -> list[str]:
+    """What the values say."""
+    actions = next(each for each in ranges if each.name == "actions")
+    found = []
+    outside = sum(low < -1 or high > 1 for low, high in zip(actions.low, actions.high, strict=True))
+    if outside:
+        found.append(
+            f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
+            f"{max(actions.high):.3g}); planners search within it"
+        )
+    found += [f"{each.constant} of {each.size} {each.name} never change" for each in ranges if each.constant]
+    return found
+
+
+class _Sums:
+    """Lowest, highest, mean and deviation of vectors seen one batch at a time, in float64."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.count = name, 0
+
+    def add(self, values: np.ndarray) -> None:
+        """(T, size)."""
+        wide = values.astype(np.float64)
+        if self.count == 0:
+            self.low, self.high = wide.min(axis=0), wide.max(axis=0)
+            self.shift = wide[0]  # sums of differences lose no digits to a far origin
+            self.total, self.squares = np.zeros(wide.shape[1]), np.zeros(wide.shape[1])
+        self.low, self.high = np.minimum(self.low, wide.min(axis=0)), np.maximum(self.high, wide.max(axis=0))
+        self.total += (wide - self.shift).sum(axis=0)
+        self.squares += ((wide - self.shift) ** 2).sum(axis=0)
+        self.count += len(wide)
+
+    def range(self) -> Range:
+        """Of everything added."""
+        mean = self.total / self.count
+        std = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
+        return Range(
+            self.name,
+            len(mean),
+            tuple(self.low.tolist()),
+            tuple(self.high.tolist()),
+            tuple((mean + self.shift).tolist()),
+            tuple(std.tolist()),
+            int((self.low == self.high).sum()),
+        )

@@ -1,0 +1,47 @@
+"""The plot of `drift-wm data inspect`: trajectories of some demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from drift_wm.data_tools import Inspection
+from drift_wm.plots import INK
+
+_MOST = 12  # entries in a column, those that vary most
+
+
+def trajectories_figure(found: Inspection) -> Figure:
+    """A row for each entry that varies most, observations on the left and actions on the right, a line an episode."""
+    episodes = found.plotted
+    columns = [("observation", [e.obs for e in episodes]), ("action", [e.actions for e in episodes])]
+    chosen = [_most_varied(arrays) for _, arrays in columns]
+    rows = max(len(entries) for entries in chosen)
+    figure = Figure(figsize=(9.0, 0.9 * rows + 1.2), layout="constrained")
+    panels = figure.subplots(rows, 2, sharex=True, squeeze=False)
+    shades = colormaps["viridis"](np.linspace(0.1, 0.85, len(episodes)))
+    for column, ((kind, arrays), entries) in enumerate(zip(columns, chosen, strict=True)):
+        for row, axes in enumerate(panels[:, column]):
+            if row >= len(entries):
+                axes.set_visible(False)
+                continue
+            for array, shade in zip(arrays, shades, strict=True):
+                axes.plot(array[:, entries[row]], color=shade, lw=0.9)
+            axes.set_ylabel(f"{kind[:3]}[{entries[row]}]", fontsize=7, rotation=0, ha="right", va="center", color=INK)
+            axes.tick_params(labelsize=7, colors=INK)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y", color="#E6E6E6", lw=0.6)
+        panels[0, column].set_title(f"{kind}s of {len(episodes)} demonstrations", loc="left", fontsize=10, color=INK)
+        panels[len(entries) - 1, column].set_xlabel("step", fontsize=8, color=INK)
+        panels[len(entries) - 1, column].tick_params(labelbottom=True)
+    return figure
+
+
+def _most_varied(arrays: Sequence[np.ndarray]) -> list[int]:
+    """Entries that vary most in relation to their size, in their own order."""
+    together = np.concatenate(arrays)
+    scale = np.abs(together).max(axis=0) + 1e-12
+    return sorted(np.argsort(-together.std(axis=0) / scale)[:_MOST].tolist())

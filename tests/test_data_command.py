@@ -1,0 +1,95 @@
+"""`drift-wm data`: what it says of a file, what it writes, and that it writes nothing over what is there."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from drift_wm.cli import main
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.robomimic import read_episodes
+
+
+@pytest.fixture
+def demos(tmp_path):
+    """Demos 0 and 2 of 5 and 4 steps without next_obs, with actions beyond 1 and an entry that never changes."""
+    path = tmp_path / "demos.hdf5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["total"] = 11
+        for i, length in ((0, 5), (2, 4)):
+            demo = data.create_group(f"demo_{i}")
+            demo["obs/state"] = np.concatenate([rng.normal(size=(length, 2)), np.ones((length, 1))], axis=1)
+            demo["actions"] = np.full((length, 1), 1.5)
+            demo["rewards"] = np.arange(length, dtype=float)
+        file["mask/train"] = np.array(["demo_0"], dtype="S")
+    return path
+
+
+def test_inspect_tells_what_is_there_and_what_is_not(demos, tmp_path, capsys):
+    assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/run"]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "robomimic: 2 demonstrations, 9 steps",
+        "lengths 3 to 4",
+        "subsets: train (1)",
+        "the attribute total says 11 steps, the demos hold 9",
+        "1 numbers between demo_0 and demo_2 are not there",
+        "2 of 2 demos have no next_obs",
+        "1 of 1 action entries leave [-1, 1]",
+        "1 of 3 observations never change",
+    ):
+        assert words in out
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["lengths"] == [4, 3]
+    ranges = {each["name"]: each for each in results["ranges"]}
+    assert ranges["actions"]["low"] == ranges["actions"]["high"] == [1.5]
+    obs = np.concatenate([episode.obs for episode in read_episodes(demos)]).astype(np.float64)
+    np.testing.assert_allclose(ranges["observations"]["std"], obs.std(axis=0), atol=1e-6)
+    np.testing.assert_allclose(ranges["observations"]["mean"], obs.mean(axis=0), atol=1e-6)
+    assert (tmp_path / "run" / "trajectories.png").stat().st_size > 1000
+
+
+def test_convert_writes_what_was_read(demos, tmp_path, capsys):
+    out = tmp_path / "new.hdf5"
+    arguments = ["data", "convert", str(demos), f"out={out}", "mask=train", f"run_dir={tmp_path}/run"]
+    assert main(arguments) == 0
+    assert f"1 demonstrations: {out}" in capsys.readouterr().out
+    (wanted,), (found,) = read_episodes(demos, mask="train"), read_episodes(out)
+    assert isinstance(found, Episode)
+    np.testing.assert_array_equal(found.obs, wanted.obs)
+    np.testing.assert_array_equal(found.actions, wanted.actions)
+    np.testing.assert_array_equal(found.rewards, wanted.rewards)
+    with h5py.File(out) as file:
+        assert json.loads(file["data"].attrs["env_args"])["env_name"] == "demos"
+        assert file["data"].attrs["total"] == 4
+    before = out.read_bytes()
+    assert main([*arguments[:-1], f"run_dir={tmp_path}/again"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_bytes() == before
+
+
+def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
+    with h5py.File(demos, "r+") as file:
+        file["data/demo_2/obs/state"][1, 0] = np.nan
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 2
+    assert "demo_2" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data-inspect"], "expected a file or folder"),
+        (["data", "inspect", "absent.hdf5"], "absent.hdf5: no such file"),
+        (["data", "convert", "a.hdf5"], "expected a file to write"),
+        (["data", "inspect", "a.hdf5", "plotted=0"], "plotted=0"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

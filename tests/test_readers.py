@@ -1,0 +1,227 @@
+"""Demonstrations in every format, read through one protocol, and what is said of what is missing."""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from drift_wm.datasets.lerobot import LeRobotFolder
+from drift_wm.datasets.minari import MinariDataset
+from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
+from drift_wm.datasets.robomimic import RobomimicFile
+
+pyarrow = pytest.importorskip("pyarrow")
+from pyarrow import parquet  # noqa: E402
+
+DATA = Path(os.environ.get("DRIFT_WM_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+
+
+def numbers(*shape, start=0):
+    return (start + np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+@pytest.fixture
+def minari(tmp_path):
+    """Two episodes of a dictionary space: 3 and 2 steps, the first of which ended."""
+    root = tmp_path / "door-v2"
+    (root / "data").mkdir(parents=True)
+    with h5py.File(root / "data" / "main_data.hdf5", "w") as file:
+        for i, (length, ends) in enumerate([(3, True), (2, False)]):
+            group = file.create_group(f"episode_{i}")
+            group.attrs["seed"] = 7 if i == 0 else "None"
+            group["observations/goal"] = numbers(length + 1, 1, start=100 * i)
+            group["observations/robot/joints"] = numbers(length + 1, 2, start=50 + 100 * i)
+            group["observations/image"] = np.zeros((length + 1, 4, 4, 3), np.uint8)
+            group["actions"] = numbers(length, 2)
+            group["rewards"] = np.arange(length, dtype=np.float64)
+            group["terminations"] = np.array([False] * (length - 1) + [ends])
+    return root
+
+
+FEATURES = {
+    "observation.state": {"dtype": "float32", "shape": [2]},
+    "observation.images.top": {"dtype": "video", "shape": [48, 64, 3]},
+    "observation.gripper": {"dtype": "int64", "shape": [1]},
+    "action": {"dtype": "float32", "shape": [3]},
+    "episode_index": {"dtype": "int64", "shape": [1]},
+}
+
+
+def lerobot_rows(index, length):
+    return {
+        "observation.state": pyarrow.array(numbers(length, 2, start=1000 * index).tolist()),
+        "observation.gripper": pyarrow.array([index] * length),
+        "action": pyarrow.array(numbers(length, 3).tolist()),
+        "episode_index": pyarrow.array([index] * length),
+    }
+
+
+def write_info(root, **changed):
+    (root / "meta").mkdir(parents=True, exist_ok=True)
+    info = {"codebase_version": "v2.1", "fps": 25, "chunks_size": 2, "features": FEATURES, **changed}
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+
+
+@pytest.fixture
+def lerobot2(tmp_path):
+    """Three episodes of 4, 3 and 5 rows are announced; the second has no file."""
+    root = tmp_path / "pick2"
+    write_info(root, data_path="data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet")
+    lengths = [4, 3, 5]
+    lines = [json.dumps({"episode_index": i, "length": n}) for i, n in enumerate(lengths)]
+    (root / "meta" / "episodes.jsonl").write_text("\n".join(lines) + "\n")
+    for i in (0, 2):
+        folder = root / "data" / f"chunk-{i // 2:03d}"
+        folder.mkdir(parents=True)
+        parquet.write_table(pyarrow.table(lerobot_rows(i, lengths[i])), folder / f"episode_{i:06d}.parquet")
+    return root
+
+
+@pytest.fixture
+def lerobot3(tmp_path):
+    """Two episodes of 4 and 3 rows in one file, with rewards."""
+    root = tmp_path / "pick3"
+    write_info(
+        root,
+        codebase_version="v3.0",
+        data_path="data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        features=FEATURES | {"next.reward": {"dtype": "float32", "shape": [1]}},
+    )
+    tables = [
+        pyarrow.table(lerobot_rows(i, n) | {"next.reward": pyarrow.array([0.5 + i] * n)}) for i, n in enumerate([4, 3])
+    ]
+    for name in ("data/chunk-000", "meta/episodes/chunk-000"):
+        (root / name).mkdir(parents=True)
+    parquet.write_table(pyarrow.concat_tables(tables), root / "data/chunk-000/file-000.parquet")
+    episodes = {
+        "episode_index": [0, 1],
+        "length": [4, 3],
+        "data/chunk_index": [0, 0],
+        "data/file_index": [0, 0],
+    }
+    parquet.write_table(pyarrow.table(episodes), root / "meta/episodes/chunk-000/file-000.parquet")
+    return root
+
+
+def test_each_path_gets_its_reader(minari, lerobot2, lerobot3, tmp_path):
+    assert isinstance(open_demonstrations(minari), MinariDataset)
+    assert isinstance(open_demonstrations(minari / "data" / "main_data.hdf5"), MinariDataset)
+    assert isinstance(open_demonstrations(lerobot2), LeRobotFolder)
+    assert isinstance(open_demonstrations(lerobot3), LeRobotFolder)
+    with h5py.File(tmp_path / "demos.hdf5", "w") as file:
+        file.create_group("data")
+    assert isinstance(open_demonstrations(tmp_path / "demos.hdf5"), RobomimicFile)
+
+
+def test_minari_is_read_with_its_last_observation(minari):
+    first, second = read_demonstrations(minari)
+    assert (first.obs.shape, len(first), first.terminated, first.seed) == ((4, 3), 3, True, 7)
+    assert (len(second), second.terminated, second.seed) == (2, False, None)
+    np.testing.assert_array_equal(first.obs[1], [1, 52, 53])  # goal, then robot/joints; no image
+    np.testing.assert_array_equal(first.rewards, [0, 1, 2])
+    (joints, _) = read_demonstrations(minari, obs_keys=["robot/joints"])
+    assert joints.obs.shape == (4, 2)
+    assert first.source == "door-v2"
+
+
+def test_minari_is_described(minari):
+    found = open_demonstrations(minari).describe()
+    assert (found.format, found.episodes, found.steps, found.action_size) == ("Minari", 2, 5, 2)
+    assert found.obs_shapes == {"goal": (1,), "robot/joints": (2,), "image": (4, 4, 3)}
+
+
+def test_lerobot_2_names_what_is_absent_and_can_skip_it(lerobot2):
+    described = open_demonstrations(lerobot2).describe()
+    assert (described.format, described.episodes, described.steps) == ("LeRobot v2.1", 2, 9)
+    assert described.decision_seconds == 1 / 25
+    assert described.warnings == ("1 of 3 announced episodes have no file: 1", "no rewards are recorded")
+    assert described.obs_shapes["observation.images.top"] == (48, 64, 3)
+    with pytest.raises(
+        ValueError, match=r"episode 1 is announced, but data/chunk-000/episode_000001\.parquet is absent"
+    ):
+        read_demonstrations(lerobot2, allow_missing_rewards=True)
+    first, last = read_demonstrations(lerobot2, allow_missing_rewards=True, skip_missing=True)
+    assert (len(first), len(last)) == (3, 4), "nothing is seen after the last action"
+    np.testing.assert_array_equal(last.obs[:2], [[2, 2000, 2001], [2, 2002, 2003]])  # gripper, then state
+    np.testing.assert_array_equal(first.actions[1], [3, 4, 5])
+
+
+def test_lerobot_3_reads_its_episodes_out_of_one_file(lerobot3):
+    first, second = read_demonstrations(lerobot3, obs_keys=["observation.state"])
+    assert (len(first), len(second)) == (3, 2)
+    np.testing.assert_array_equal(second.obs[0], [1000, 1001])
+    np.testing.assert_array_equal(second.rewards, [1.5, 1.5])
+
+
+def test_rewards_that_are_missing_are_an_error_unless_allowed(lerobot2, minari):
+    with pytest.raises(ValueError, match="no rewards are recorded; set allow_missing_rewards"):
+        read_demonstrations(lerobot2)
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        del file["episode_0/rewards"]
+    with pytest.raises(ValueError, match="episode_0 has no rewards"):
+        read_demonstrations(minari)
+    assert read_demonstrations(minari, allow_missing_rewards=True)[0].rewards.tolist() == [0, 0, 0]
+
+
+def test_a_name_of_files_cannot_lead_out_of_the_folder(lerobot2):
+    for pattern, message in (
+        ("../../secret/{episode_index}.parquet", "leads out of the dataset's folder"),
+        ("data/{version}.parquet", "expected only"),
+    ):
+        write_info(lerobot2, data_path=pattern)
+        with pytest.raises(ValueError, match=message):
+            read_demonstrations(lerobot2, allow_missing_rewards=True)
+    write_info(lerobot2, data_path="data/{episode_index.__class__}.parquet")
+    with pytest.raises(ValueError, match="is absent"):  # nothing but numbers is filled in
+        read_demonstrations(lerobot2, allow_missing_rewards=True)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda root: write_info(root, codebase_version="v1.6"), "codebase_version is 'v1.6'"),
+        (lambda root: write_info(root, features={}), "features has no 'action'"),
+        (lambda root: (root / "meta/info.json").write_text("{"), "expected the description of a LeRobot dataset"),
+        (lambda root: (root / "meta/episodes.jsonl").unlink(), "expected a line of JSON for each episode"),
+        (lambda root: (root / "data/chunk-000/episode_000000.parquet").write_bytes(b"PAR1"), "cannot be read"),
+    ],
+)
+def test_a_broken_lerobot_dataset_says_what_is_broken(lerobot2, break_it, message):
+    write_info(lerobot2, data_path="data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet")
+    break_it(lerobot2)
+    with pytest.raises(ValueError, match=message):
+        read_demonstrations(lerobot2, allow_missing_rewards=True, skip_missing=True)
+
+
+@pytest.mark.parametrize("keys", [["observation.velocity"], []])
+def test_keys_that_are_not_there_are_named(lerobot2, minari, keys):
+    message = "no observation|no low-dimensional"
+    with pytest.raises(ValueError, match=message):
+        read_demonstrations(lerobot2, obs_keys=keys, allow_missing_rewards=True)
+    with pytest.raises(ValueError, match=message):
+        read_demonstrations(minari, obs_keys=keys)
+
+
+def test_subsets_are_robomimics(lerobot2, minari):
+    for path in (lerobot2, minari):
+        with pytest.raises(ValueError, match="mask='train': expected none"):
+            read_demonstrations(path, mask="train", allow_missing_rewards=True)
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a dataset of LeRobot"):
+        open_demonstrations(tmp_path)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"no real data at {DATA}; set DRIFT_WM_DATA")
+def test_a_real_robots_log_is_read():
+    path = DATA / "unitree_g1_pick_bottle"
+    found = open_demonstrations(path).describe()
+    assert (found.episodes, found.action_size, found.decision_seconds) == (32, 26, 1 / 30)
+    assert found.warnings[0] == "68 of 100 announced episodes have no file: 32-99"
+    episodes = open_demonstrations(path, skip_missing=True).episodes(allow_missing_rewards=True)
+    first = next(episodes)
+    assert (first.obs.shape, first.actions.shape) == ((479, 26), (478, 26))
