@@ -82,7 +82,7 @@ EXAMPLES = {
     ),
     "data-inspect": (
         "drift-wm data inspect demos.hdf5",
-        "drift-wm data inspect lerobot_folder skip_missing=true",
+        "drift-wm data inspect lerobot_folder obs_keys=[observation.state]",
     ),
     "data-convert": ("drift-wm data convert lerobot_folder out=demos.hdf5 skip_missing=true",),
     "doctor": ("drift-wm doctor",),

@@ -31,6 +31,8 @@ class DataSettings:
 class InspectSettings(DataSettings):
     """`drift-wm data inspect FILE`: what is in a file of demonstrations, and what is missing."""
 
+    skip_missing: bool = True
+    """Look at what is there, and name what a LeRobot dataset announces and does not hold."""
     plotted: int = 8
     """Demonstrations drawn in the plot of trajectories, evenly chosen."""
 

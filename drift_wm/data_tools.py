@@ -88,6 +88,8 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             sums[name].add(values)
         if number % every == 0 and len(plotted) < settings.plotted:
             plotted.append(episode)
+    if not description.has_rewards:
+        del sums["rewards"]
     ranges = tuple(each.range() for each in sums.values())
     found = Inspection(
         path=demonstrations.path,
@@ -144,7 +146,7 @@ def show(found: Inspection, console: Console) -> None:
     console.print(keys)
     ranges = Table(title="Values over all entries", title_justify="left")
     for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
-        ranges.add_column(column, justify="left" if column == "what" else "right")
+        ranges.add_column(column, justify="left" if column == "what" else "right", no_wrap=column == "what")
     for each in found.ranges:
         ranges.add_row(
             each.name,
