@@ -94,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["data"] and len(given) > 1:
-        given = [f"data-{given[1]}", *given[2:]]
+    given = join_data(sys.argv[1:] if arguments is None else list(arguments))
     parsed = _parser(explaining=bool({"-h", "--help"} & set(given))).parse_args(given)
     _start_logging()
     if parsed.command == "doctor":
@@ -111,6 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, status=2)
     except (OSError, FloatingPointError) as error:
         return _fail(error, status=1)
+
+
+def join_data(words: list[str]) -> list[str]:
+    """`data inspect ...` is the command `data-inspect`."""
+    return [f"data-{words[1]}", *words[2:]] if words[:1] == ["data"] and len(words) > 1 else words
 
 
 def _run(command: str, settings: Any) -> int:

@@ -98,7 +98,7 @@ def test_examples_compose(monkeypatch):
 
     for command, examples in cli.EXAMPLES.items():
         for example in examples:
-            words = shlex.split(example, comments=True)[1:]
+            words = cli.join_data(shlex.split(example, comments=True)[1:])
             assert words[0] == command
             if command != "doctor":
                 read_settings(command, words[1:])

@@ -29,6 +29,8 @@ NEEDED = {
     "evaluate": ["checkpoint=x"],
     "lineage": ["run=x"],
     "diagnose": ["checkpoint=x", "data=x"],
+    "data-inspect": ["data=x"],
+    "data-convert": ["data=x", "out=y"],
 }
 
 
