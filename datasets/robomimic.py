@@ -206,7 +206,7 @@ def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> 
     if "rewards" not in demo and allow_missing:
         return np.zeros(stored, np.float32)
     if "rewards" not in demo:
-        raise ValueError(f"{path}: {demo.name} has no rewards; pass allow_missing_rewards=True to read zeros")
+        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards to read zeros")
     dataset = _dataset(demo, "rewards", path)
     _check_length(dataset, path, stored)
     rewards = _float32_matrix(dataset, path)

@@ -137,3 +137,39 @@ def test_an_unreadable_name_of_the_environment_is_refused(data, text):
         file["data"].attrs["env_args"] = text
     with pytest.raises(ValueError, match=r"logs\.hdf5: env_args of data is .*repair or remove it"):
         read_env_args(data)
+
+
+@pytest.fixture
+def without_rewards(data):
+    with h5py.File(data, "r+") as file:
+        for demo in file["data"].values():
+            del demo["rewards"]
+    return data
+
+
+def test_a_policy_needs_no_rewards(without_rewards, tmp_path):
+    results = train(settings(without_rewards, kind="policy"), RunFolder(tmp_path / "run"), device=CPU)
+    assert results["kind"] == "policy"
+
+
+def test_a_world_model_takes_zeros_for_missing_rewards_only_if_told_to(without_rewards, tmp_path):
+    with pytest.raises(ValueError, match="has no rewards"):
+        train(settings(without_rewards), RunFolder(tmp_path / "run"), device=CPU)
+    allowed = settings(without_rewards, allow_missing_rewards=True)
+    results = train(allowed, RunFolder(tmp_path / "run"), device=CPU)
+    assert results["training_episodes"] == 5
+
+
+def test_trains_on_a_dataset_of_minari(tmp_path, linear_episodes):
+    root = tmp_path / "linear-v0"
+    (root / "data").mkdir(parents=True)
+    with h5py.File(root / "data" / "main_data.hdf5", "w") as file:
+        for i, episode in enumerate(linear_episodes):
+            group = file.create_group(f"episode_{i}")
+            group["observations"], group["actions"] = episode.obs, episode.actions
+            group["rewards"] = episode.rewards
+            group["terminations"] = np.zeros(len(episode), bool)
+    results = train(settings(root), RunFolder(tmp_path / "run"), device=CPU)
+    checkpoint = load_checkpoint(newest_checkpoint(tmp_path / "run"))
+    assert checkpoint.config["task"] is None
+    assert results["training_episodes"] + results["held_out_episodes"] == 6
