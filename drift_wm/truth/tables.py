@@ -50,6 +50,8 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
     "chunks": (
         ("error 1", "central_1"),
         ("error 20", "central_20"),
+        ("of the samples' mean, 1", "error_1"),
+        ("20", "error_20"),
         ("spread 20", "spread_20"),
         ("training s", "train_seconds"),
     ),
