@@ -71,18 +71,19 @@ def _simulator(cases: Rows) -> list[str]:
 
 
 def _mppi(cases: Rows) -> list[str]:
-    lines = ["### MPPI, ours and another package's", ""]
-    for case, rows in cases.items():
-        body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, OURS):.2f}"] for row in rows]
-        lines += _table(["contender", "ms", f"times {OURS}"], body, title=case)
-    return lines[:-1]
+    return _beside(cases, OURS, title="MPPI, ours and another package's", what="contender")
 
 
 def _training(cases: Rows) -> list[str]:
-    lines = ["### A training step", ""]
+    return _beside(cases, OUR_TRAINING, title="A training step", what="loop")
+
+
+def _beside(cases: Rows, ours: str, *, title: str, what: str) -> list[str]:
+    """Each case's contenders, and how many times as long as ours they take."""
+    lines = [f"### {title}", ""]
     for case, rows in cases.items():
-        body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, OUR_TRAINING):.2f}"] for row in rows]
-        lines += _table(["loop", "ms", f"times {OUR_TRAINING}"], body, title=case)
+        body = [[row.contender, _ms(row), f"{ratio(rows, row.contender, ours):.2f}"] for row in rows]
+        lines += _table([what, "ms", f"times {ours}"], body, title=case)
     return lines[:-1]
 
 
