@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from drift_wm.bench_results import CellResult
 from drift_wm.evaluate import SIMULATOR
@@ -42,6 +43,7 @@ def curves_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
         _draw_references(axes, [result for result in results if result.task == task], task, suite)
         axes.set_title(task, loc="left", fontsize=10, color=INK)
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         style(axes)
         axes.get_legend().remove()

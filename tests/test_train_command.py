@@ -148,7 +148,8 @@ def without_rewards(data):
 
 
 def test_a_policy_needs_no_rewards(without_rewards, tmp_path):
-    results = train(settings(without_rewards, kind="policy"), RunFolder(tmp_path / "run"), device=CPU)
+    shape = WorldModelConfig(generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    results = train(settings(without_rewards, kind="policy", model=shape), RunFolder(tmp_path / "run"), device=CPU)
     assert results["kind"] == "policy"
 
 
