@@ -61,3 +61,9 @@ class Demonstrations(Protocol):
             ValueError: something is missing, damaged, or does not fit; the message names file and key.
         """
         ...
+
+
+def require_no_mask(mask: str | None, format: str) -> None:
+    """Raise a ValueError if a subset is asked of a format that has none."""
+    if mask is not None:
+        raise ValueError(f"mask={mask!r}: expected none, as {format} datasets have no named subsets of demonstrations")

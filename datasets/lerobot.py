@@ -3,7 +3,7 @@
     meta/info.json               features with dtype and shape, fps, patterns of file names
     meta/episodes.jsonl          2.1: index and length of every episode
     meta/episodes/**.parquet     3.0: the same, and where each lies
-    data/**.parquet              columns `observation.*`, `action`, perhaps `next.reward` and `next.done`
+    data/**.parquet              columns `observation.*`, `action`, perhaps `next.reward`
 
 Rows are as the robot logged them: T observations and T actions, and nothing after the last action, so that an episode
 has T - 1 transitions. Videos are not touched. Patterns of file names come from strangers: they are filled in by number
@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description
+from drift_wm.datasets.demonstrations import Description, require_no_mask
 from drift_wm.datasets.episodes import Episode, Float32Array
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _NUMBERS = re.compile(r"(float|int|uint|bool)\d*")
-_OBSERVATION, _ACTION, _REWARD, _DONE = "observation.", "action", "next.reward", "next.done"
+_OBSERVATION, _ACTION, _REWARD = "observation.", "action", "next.reward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class LeRobotFolder:
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
         entries = list(self._entries())
-        missing = [entry.index for entry in entries if not entry.file.exists()]
         there = [entry for entry in entries if entry.file.exists()]
-        warnings = [f"{len(missing)} of {len(entries)} announced episodes have no file: {_ranges(missing)}"] * bool(
-            missing
-        )
+        warnings = []
+        if len(there) < len(entries):
+            missing = sorted({entry.index for entry in entries} - {entry.index for entry in there})
+            warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {_ranges(missing)}")
         if _REWARD not in self._features:
             warnings.append("no rewards are recorded")
         return Description(
@@ -98,10 +98,7 @@ class LeRobotFolder:
         allow_missing_rewards: bool = False,
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`."""
-        if mask is not None:
-            raise ValueError(
-                f"mask={mask!r}: expected none, as LeRobot datasets have no named subsets of demonstrations"
-            )
+        require_no_mask(mask, "LeRobot")
         keys = self._low_dimensional() if obs_keys is None else list(obs_keys)
         if unknown := [key for key in keys if key not in self._features]:
             raise ValueError(
@@ -131,8 +128,8 @@ class LeRobotFolder:
         )
 
     def _read(self, entry: _Entry, keys: Sequence[str]) -> Episode:
-        extra = [name for name in (_REWARD, _DONE) if name in self._features]
-        columns = _read_columns(entry.file, [*keys, _ACTION, *extra], episode=entry.index)
+        names = [*keys, _ACTION, *([_REWARD] if _REWARD in self._features else [])]
+        columns = _read_columns(entry.file, names, episode=entry.index)
         obs, actions = np.concatenate([columns[key] for key in keys], axis=1), columns[_ACTION]
         transitions = len(actions) - 1
         rewards = columns[_REWARD][:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)

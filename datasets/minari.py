@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description
+from drift_wm.datasets.demonstrations import Description, require_no_mask
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.hdf5 import open_hdf5
 
@@ -56,8 +56,7 @@ class MinariDataset:
         allow_missing_rewards: bool = False,
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`; nested groups give keys `outer/inner`, a plain array `observations`."""
-        if mask is not None:
-            raise ValueError(f"mask={mask!r}: expected none, as Minari datasets have no named subsets")
+        require_no_mask(mask, "Minari")
         with open_hdf5(self.path) as file:
             for name in episode_names(file):
                 yield self._read(file[name], obs_keys, allow_missing_rewards)

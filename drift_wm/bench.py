@@ -65,7 +65,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
     threads = max(1, (os.cpu_count() or 1) // workers)
     jobs = [_Job(folders[cell].path, replace(cells[cell], threads=threads)) for cell in left]
 
-    def keep(job: _Job | None = None) -> None:
+    def keep() -> list[CellResult]:
         results = _finished(folders)
         folder.write_results(
             {
@@ -77,18 +77,18 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
                 "aggregates": [found.as_dict() for found in aggregates(results, suite=settings.suite)],
             }
         )
+        return results
 
     with track("bench, episodes", sum(asked.episodes for asked in cells.values())) as bar:
         run_in_processes(
             _run_cell,
             jobs,
             workers=workers,
-            on_done=keep,
+            on_done=lambda job: keep(),
             on_tick=lambda: _show(bar, cells, folders),
         )
         _show(bar, cells, folders)
-    keep()
-    return _finished(folders)
+    return keep()
 
 
 def grid(settings: BenchSettings) -> Iterator[Cell]:

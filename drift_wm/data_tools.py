@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
-from drift_wm.datasets.demonstrations import Description
+from drift_wm.datasets.demonstrations import Demonstrations, Description
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import write_episodes
@@ -77,7 +78,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     plotted: list[Episode] = []
     terminated = 0
     every = max(1, description.episodes // settings.plotted)
-    for number, episode in enumerate(_episodes(settings, description)):
+    for number, episode in enumerate(_episodes(demonstrations, settings, description)):
         lengths.append(len(episode))
         terminated += episode.terminated
         for name, values in (
@@ -118,10 +119,11 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
-    first = next(_episodes(settings, description))
+    episodes = _episodes(demonstrations, settings, description)
+    first = next(episodes)
     spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
     name = settings.task or Path(settings.data).stem
-    count = write_episodes(out, _episodes(settings, description), env_args={"env_name": name}, spec=spec)
+    count = write_episodes(out, chain([first], episodes), env_args={"env_name": name}, spec=spec)
     results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
     folder.write_results(results)
     return results
@@ -165,9 +167,14 @@ def show(found: Inspection, console: Console) -> None:
         console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _episodes(settings: DataSettings, description: Description) -> Iterator[Episode]:
-    """One at a time, with progress; zeros where there are no rewards."""
-    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+def _episodes(demonstrations: Demonstrations, settings: DataSettings, description: Description) -> Iterator[Episode]:
+    """One at a time, with progress; zeros where there are no rewards.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if description.episodes == 0:
+        raise ValueError(f"{demonstrations.path}: holds no demonstration; {'; '.join(description.warnings)}")
     found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     count = description.masks.get(settings.mask or "", description.episodes)
     with track("read", count) as task:

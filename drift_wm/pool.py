@@ -21,7 +21,7 @@ def run_in_processes(
     jobs: Sequence[Job],
     *,
     workers: int,
-    on_done: Callable[[Job], None],
+    on_done: Callable[[Job], object],
     on_tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Do every job; an error or an interruption ends those in flight, and what finished before stays.
