@@ -72,32 +72,50 @@ def _changes(episode: Episode, chunk: int) -> Float64Array:
     return np.stack([obs[i : i + count] - obs[:count] for i in range(1, chunk + 1)], axis=1)
 
 
+class RunningMoments:
+    """Mean, deviation, lowest and highest of rows seen a part at a time, in float64 (Chan, Golub & LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Float64Array = np.zeros(())
+        self.low: Float64Array = np.full((), np.inf)
+        self.high: Float64Array = np.full((), -np.inf)
+        self._squares: Float64Array = np.zeros(())
+
+    @property
+    def std(self) -> Float64Array:
+        """(...) that of the population."""
+        return np.sqrt(self._squares / self.count)
+
+    def add(self, part: NDArray[np.floating]) -> None:
+        """Rows (n, ...), at least one."""
+        rows = part.astype(np.float64)
+        total = self.count + len(rows)
+        offset = rows.mean(axis=0) - self.mean
+        spread = rows.var(axis=0) * len(rows) + offset**2 * (self.count * len(rows) / total)
+        self._squares = self._squares + spread
+        self.mean = self.mean + offset * (len(rows) / total)
+        self.low, self.high = np.minimum(self.low, rows.min(axis=0)), np.maximum(self.high, rows.max(axis=0))
+        self.count = total
+
+
 def _moments(parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.floating] | None = None) -> Moments:
-    """Merge the moments of each part, rows first, by the update of Chan, Golub & LeVeque (1979).
+    """Of all parts together.
 
     Args:
         parts: arrays (n, ...).
         magnitude: (...) or broadcast to it, the size of the numbers whose rounding limits the precision of the
             parts; None: the largest absolute value of the parts.
     """
-    count = 0
-    mean: Float64Array = np.zeros(())
-    squares: Float64Array = np.zeros(())
-    largest: Float64Array = np.zeros(())
+    running = RunningMoments()
     for part in parts:
-        rows = part.astype(np.float64)
-        total = count + len(rows)
-        offset = rows.mean(axis=0) - mean
-        squares = squares + rows.var(axis=0) * len(rows) + offset**2 * (count * len(rows) / total)
-        mean = mean + offset * (len(rows) / total)
-        largest = np.maximum(largest, np.abs(rows).max(axis=0))
-        count = total
-    std = np.sqrt(squares / count)
+        running.add(part)
+    std, largest = running.std, np.maximum(-running.low, running.high)
     float32 = np.finfo(np.float32)
     resolution = float32.eps * (largest if magnitude is None else magnitude)
     constant = std <= np.maximum(resolution, float32.tiny)
     return Moments(
-        mean=torch.as_tensor(mean, dtype=torch.float32),
+        mean=torch.as_tensor(running.mean, dtype=torch.float32),
         std=torch.as_tensor(np.where(constant, 1.0, std), dtype=torch.float32),
         constant=int(constant.sum()),
     )

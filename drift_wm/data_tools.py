@@ -18,6 +18,7 @@ from drift_wm.datasets.demonstrations import Demonstrations, Description
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import write_episodes
+from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.interfaces import Spec
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder
@@ -73,7 +74,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     """
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
-    sums = {name: _Sums(name) for name in ("observations", "actions", "rewards")}
+    moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     lengths: list[int] = []
     plotted: list[Episode] = []
     terminated = 0
@@ -86,12 +87,12 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             ("actions", episode.actions),
             ("rewards", episode.rewards[:, None]),
         ):
-            sums[name].add(values)
+            moments[name].add(values)
         if number % every == 0 and len(plotted) < settings.plotted:
             plotted.append(episode)
     if not description.has_rewards:
-        del sums["rewards"]
-    ranges = tuple(each.range() for each in sums.values())
+        del moments["rewards"]
+    ranges = tuple(_range(name, seen) for name, seen in moments.items())
     found = Inspection(
         path=demonstrations.path,
         description=description,
@@ -197,34 +198,13 @@ def _remarks(ranges: Sequence[Range]) -> list[str]:
     return found
 
 
-class _Sums:
-    """Lowest, highest, mean and deviation of vectors seen one batch at a time, in float64."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.count = name, 0
-
-    def add(self, values: np.ndarray) -> None:
-        """(T, size)."""
-        wide = values.astype(np.float64)
-        if self.count == 0:
-            self.low, self.high = wide.min(axis=0), wide.max(axis=0)
-            self.shift = wide[0]  # sums of differences lose no digits to a far origin
-            self.total, self.squares = np.zeros(wide.shape[1]), np.zeros(wide.shape[1])
-        self.low, self.high = np.minimum(self.low, wide.min(axis=0)), np.maximum(self.high, wide.max(axis=0))
-        self.total += (wide - self.shift).sum(axis=0)
-        self.squares += ((wide - self.shift) ** 2).sum(axis=0)
-        self.count += len(wide)
-
-    def range(self) -> Range:
-        """Of everything added."""
-        mean = self.total / self.count
-        std = np.sqrt(np.maximum(self.squares / self.count - mean**2, 0))
-        return Range(
-            self.name,
-            len(mean),
-            tuple(self.low.tolist()),
-            tuple(self.high.tolist()),
-            tuple((mean + self.shift).tolist()),
-            tuple(std.tolist()),
-            int((self.low == self.high).sum()),
-        )
+def _range(name: str, seen: RunningMoments) -> Range:
+    return Range(
+        name,
+        len(seen.mean),
+        tuple(seen.low.tolist()),
+        tuple(seen.high.tolist()),
+        tuple(seen.mean.tolist()),
+        tuple(seen.std.tolist()),
+        int((seen.low == seen.high).sum()),
+    )
