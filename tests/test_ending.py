@@ -18,7 +18,8 @@ from drift_wm.training import Trainer, TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)
-MODEL = WorldModelConfig(chunk=2, generator=GeneratorConfig("regression", width=32, depth=2, noise_size=2))
+GENERATOR = GeneratorConfig("regression", width=32, depth=2, noise_size=2)
+MODEL = WorldModelConfig(chunk=2, generator=GENERATOR, precision="float32")
 
 
 def rng(seed=0):

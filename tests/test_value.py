@@ -86,7 +86,7 @@ def test_a_return_counts_what_comes_after_the_horizon():
 
 def make_model(**changed) -> LearnedWorldModel:
     generator = GeneratorConfig("regression", width=16, depth=2, noise_size=2)
-    config = WorldModelConfig(chunk=2, value_discount=0.9, generator=generator, **changed)
+    config = WorldModelConfig(chunk=2, value_discount=0.9, generator=generator, precision="float32", **changed)
     return LearnedWorldModel(SPEC, config, rng=rng())
 
 
