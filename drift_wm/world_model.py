@@ -21,6 +21,9 @@ from drift_wm.normalisation import Normaliser, Scales
 from drift_wm.value import Value
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+_WIDE = 256
+"""Units from which bfloat16 pays on a CPU with AMX: below, what a product costs to set up outweighs what it saves
+(docs/speed/attempts.md), and cartpole's error after one step is a tenth larger."""
 
 
 @dataclass
@@ -37,7 +40,8 @@ class WorldModelConfig:
     value_discount: float = 0.0
     """Per decision, of a value function that is trained beside the model and judges where a plan ends; 0: none."""
     precision: str = "auto"
-    """Of the network while planning: `auto` takes bfloat16 where the hardware multiplies it natively."""
+    """Of the network while planning: `auto` takes bfloat16 where that is faster, on a GPU that has it, and on a CPU that
+    has it for networks of at least 256 units."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:
@@ -262,7 +266,8 @@ class LearnedWorldModel(nn.Module):
     def uses_bfloat16(self) -> bool:
         """Whether the network predicts in bfloat16."""
         if self.config.precision == "auto":
-            return multiplies_bfloat16(self.device)
+            worth_it = self.device.type == "cuda" or self.config.generator.width >= _WIDE
+            return worth_it and multiplies_bfloat16(self.device)
         return self.config.precision == "bfloat16"
 
 

@@ -73,6 +73,8 @@ def stochastic(*, own=1.0, coverage=0.9, skill=1.0, far=0.9, far_skill=1.0, **ot
         ({}, "below that of regression", True),
         ({"regression": 0.5}, "below that of regression", False),
         ({"gaussian": 0.99}, "below that of gaussian", False),
+        ({"gaussian, equal parameters": 1.01}, "below that of gaussian, equal parameters", True),
+        ({"gaussian, equal parameters": 0.99}, "below that of gaussian, equal parameters", False),
         ({"own": 1.09}, "best diffusion", True),
         ({"own": 1.11}, "best diffusion", False),
         ({"diffusion": {5: 0.8, 20: 1.0}}, "best diffusion", False),

@@ -155,6 +155,14 @@ def test_bfloat16_network_keeps_float32_state():
     assert multiplies_bfloat16(torch.device("meta")) is False
 
 
+@pytest.mark.parametrize(("width", "there", "taken"), [(32, True, False), (256, True, True), (256, False, False)])
+def test_a_cpu_takes_bfloat16_where_it_is_there_and_the_network_wide(monkeypatch, width, there, taken):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there)
+    model = make()
+    model.config.generator.width = width
+    assert model.uses_bfloat16() is taken
+
+
 @pytest.mark.parametrize(
     ("obs", "actions", "match"),
     [

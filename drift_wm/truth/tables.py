@@ -184,7 +184,12 @@ def _stochastic(table: Table) -> list[Verdict]:
             for label in table.labels("stochastic", case)
         }
         own = distance["drifting"]
-        for name, rival in (("drifting", "regression"), ("drifting", "gaussian"), ("drifting ensemble", "gaussian")):
+        for name, rival in (
+            ("drifting", "regression"),
+            ("drifting", "gaussian, equal parameters"),
+            ("drifting", "gaussian"),
+            ("drifting ensemble", "gaussian"),
+        ):
             if {name, rival} <= distance.keys():
                 shown = f"{distance[name]:.3f} against {distance[rival]:.3f}"
                 claim = f"{case}: energy distance of {name} below that of {rival}"
