@@ -19,8 +19,8 @@ class PreparedModel:
     """The predictions of a learned world model as it is now, faster.
 
     * Scales are folded into the network's first and last layers, so nothing is standardised on the way.
-    * The actions' share of the first layer is one product for all chunks of a horizon, and that of the frames is added
-      to it in place.
+    * The actions of all chunks of a horizon are laid out at once as the network reads them. Where several futures of a
+      candidate share them, their share of the first layer is one product for all.
     * Observations are put together only when they are read.
 
     `LearnedWorldModel.rollout` is the reference that tests hold it to. Training on does not reach a prepared model.
@@ -172,14 +172,16 @@ class _Centre:
         """See `WorldModel.rollout`."""
         (B, N), K, k, net = actions.shape[:2], self._model.history, self._model.chunk, self._network
         D = self._model.spec.observation_size
-        chunks = _chunks(history, actions, k).to(self._dtype)
-        from_frames, from_actions = torch.split(net.from_condition.weight, [K * D, chunks.shape[-1]], dim=1)
-        known_of_chunks = nn.functional.linear(chunks, from_actions, net.from_condition.bias)
+        # What the network reads of each chunk; the frames are filled in when they are known.
+        chunks = _chunks(history, actions, k)
+        inputs = chunks.new_empty(*chunks.shape[:2], net.from_condition.in_features, dtype=self._dtype)
+        inputs[..., K * D :] = chunks
         frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
         rewards, observations = [], []
-        for known in known_of_chunks.unbind(0):
-            known.addmm_(frames.flatten(1).to(self._dtype), from_frames.t())
-            predicted = nn.functional.linear(net.features(known, None), self._weight, self._bias).float()
+        for condition in inputs.unbind(0):
+            condition[:, : K * D] = frames.flatten(1)
+            features = net.features(net.from_condition(condition), None)
+            predicted = nn.functional.linear(features, self._weight, self._bias).float()
             rewards.append(predicted[:, :k])
             observations.append(predicted[:, k:].view(B * N, -1, D) + frames[:, -1:])
             frames = self._model.next_frames(frames, observations[-1][:, -K:])

@@ -40,8 +40,8 @@ class WorldModelConfig:
     value_discount: float = 0.0
     """Per decision, of a value function that is trained beside the model and judges where a plan ends; 0: none."""
     precision: str = "auto"
-    """Of the network while planning: `auto` takes bfloat16 where that is faster, on a GPU that has it, and on a CPU that
-    has it for networks of at least 256 units."""
+    """Of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and for networks
+    of at least 256 units on a CPU that has it."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ class ReachTarget:
 
 
 def policy(model, exploration_std: float = 0.0) -> PlanningPolicy:
-    planner = ICEM(ICEMConfig(horizon=4, candidates=64, iterations=4), 1)
+    planner = ICEM(ICEMConfig(horizon=4, candidates=256, iterations=6), 1)
     return PlanningPolicy(model, planner, PredictedReturn(), Mean(), exploration_std=exploration_std)
 
 
