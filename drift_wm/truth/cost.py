@@ -60,6 +60,6 @@ def _stepper(name: str, condition_size: int, output_size: int, blocks: int, widt
     def step() -> None:
         generator.begin_step(0, 1)
         loss = generator.loss(c, y, rng=rng)
-        descend(loss, generator, optimiser, clip=config.clip, rate=config.learning_rate)
+        descend(loss, optimiser, clip=config.clip, rate=config.learning_rate)
 
     return step

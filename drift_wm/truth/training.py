@@ -14,7 +14,7 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig, average_into, descend, make_optimiser
+from drift_wm.training import Average, Trainer, TrainingConfig, descend, make_optimiser
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
@@ -27,13 +27,13 @@ def train_generator(
 ) -> AnyGenerator:
     """Train a bare generator through one round, as `Trainer` trains a model; returns the averaged one."""
     averaged = copy.deepcopy(generator).requires_grad_(False)
-    optimiser = make_optimiser(generator, config)
+    average, optimiser = Average(averaged, generator), make_optimiser(generator, config)
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rate = config.rate(step, generator.begin_step(step, steps))
         c, y = draw(config.batch_size, rng)
-        descend(generator.loss(c, y, rng=rng), generator, optimiser, clip=config.clip, rate=rate)
-        average_into(averaged, generator, config.averaging_share(step, steps))
+        descend(generator.loss(c, y, rng=rng), optimiser, clip=config.clip, rate=rate)
+        average.update(config.averaging_share(step, steps))
     return averaged.eval()
 
 
