@@ -61,7 +61,6 @@ class ColouredNoise:
         """
         if self.filter is None:
             return torch.randn(count, self.horizon, action_size, generator=rng, device=rng.device)
-        # Steps first: one product for all sequences, and rearranging them moves whole actions, not single entries.
-        white = torch.randn(self.horizon, count * action_size, generator=rng, device=rng.device)
+        white = torch.randn(count, action_size, self.horizon, generator=rng, device=rng.device)
         self.filter = self.filter.to(rng.device)
-        return (self.filter @ white).view(self.horizon, count, action_size).transpose(0, 1).contiguous()
+        return (white @ self.filter).mT.contiguous()
