@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from drift_wm.generators import GeneratorConfig
@@ -29,21 +28,14 @@ class Rival:
     """Each makes a row of its own from the same trained model; 0: as configured."""
     law_sampling_steps: tuple[int, ...] = (0,)
     """The same on known laws."""
-    shared_width: bool = False
-    """Whether the members of an ensemble share the parameters of one network, instead of having as many each."""
 
     def parts(self, *, first: bool) -> tuple[str, ...]:
         """Where it is compared with the first seed, or with any other."""
         return self.every_seed + self.first_seed * first
 
     def of_width(self, width: int) -> GeneratorConfig:
-        """Its configuration with the common width, or with members so narrow that together they weigh as much.
-
-        Weights between hidden layers go with the square of the width; those of the first and last layers do not, so
-        that narrow members have some parameters more than the one network.
-        """
-        members = self.generator.members if self.shared_width else 1
-        return replace(self.generator, width=round(width / math.sqrt(members)))
+        """Its configuration with the common width."""
+        return replace(self.generator, width=width)
 
 
 _DISTRIBUTIONS = ("laws", "stochastic")
@@ -55,7 +47,7 @@ RIVALS: dict[str, Rival] = {
     "regression": Rival(GeneratorConfig("regression"), ("stochastic", "deterministic", "risk"), first_seed=("laws",)),
     # Five times the parameters and the training of the others, as has the drifting ensemble.
     "gaussian": Rival(GeneratorConfig("gaussian", members=5), ("stochastic", "risk"), first_seed=("laws",)),
-    "gaussian, equal parameters": Rival(GeneratorConfig("gaussian", members=5), ("stochastic",), shared_width=True),
+    "gaussian, one network": Rival(GeneratorConfig("gaussian"), ("stochastic",)),
     "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), ("stochastic",)),
     "diffusion": Rival(
         GeneratorConfig("diffusion"), _DISTRIBUTIONS, sampling_steps=(5, 20, 100), law_sampling_steps=(1, 50)

@@ -186,7 +186,7 @@ def _stochastic(table: Table) -> list[Verdict]:
         own = distance["drifting"]
         for name, rival in (
             ("drifting", "regression"),
-            ("drifting", "gaussian, equal parameters"),
+            ("drifting", "gaussian, one network"),
             ("drifting", "gaussian"),
             ("drifting ensemble", "gaussian"),
         ):
