@@ -97,7 +97,7 @@ class Average:
     """Moves a copy of a module after it: parameters by exponential averaging, buffers at once.
 
     `torch.optim.swa_utils.AveragedModel` takes six times as long for it, a tenth of a step of these small networks.
-    What belongs to a module is looked up once, as walking through it took as long as the arithmetic.
+    Parameters and buffers are looked up once: walking through the module at every step is not free.
 
     Args:
         averaged: the copy, changed in place.

@@ -22,8 +22,8 @@ from drift_wm.value import Value
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 _WIDE = 256
-"""Units from which bfloat16 pays on a CPU with AMX: below, what a product costs to set up outweighs what it saves
-(docs/speed/attempts.md), and cartpole's error after one step is a tenth larger."""
+"""Units from which bfloat16 was never slower on a CPU with AMX (docs/speed/attempts.md): below, setting a product up
+may cost more than it saves."""
 
 
 @dataclass
