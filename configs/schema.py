@@ -86,7 +86,7 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
     for override in overrides:
         if not override[:1].isalpha() or "=" not in override:
             raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
-    _register()
+    register()
     try:
         with initialize_config_module("drift_wm.configs", version_base="1.3"):
             return OmegaConf.to_object(compose(command, overrides=overrides))
@@ -114,8 +114,8 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
     return translated
 
 
-def _register() -> None:
-    """Tell Hydra the types; storing them again changes nothing."""
+def register() -> None:
+    """Tell Hydra the types of settings; again changes nothing."""
     store = ConfigStore.instance()
     for command, settings in COMMANDS.items():
         node = OmegaConf.structured(settings)

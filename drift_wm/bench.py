@@ -44,7 +44,7 @@ class Cell:
 
 
 def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> list[CellResult]:
-    """Do every cell that the folder does not hold yet.
+    """Do every cell of this shard that the folder does not hold yet.
 
     Args:
         settings: the grid.
@@ -54,13 +54,19 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
             begins, so that a mistake in the last one fails at once.
 
     Returns:
-        The result of every cell, in the grid's order.
+        The result of every finished cell, in the grid's order.
+
+    Raises:
+        ValueError: there are more shards than cells, or a cell's folder belongs to a run with other settings.
     """
     cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
+    if settings.shards > len(cells):
+        raise ValueError(f"shards={settings.shards}: expected at most {len(cells)}, the number of cells in the grid")
     folders = {cell: RunFolder(folder.path / cell.folder) for cell in cells}
     for cell, asked in cells.items():
         folders[cell].write_config("online", asked)
-    left = [cell for cell in cells if folders[cell].read_results() is None]
+    mine = dict(list(cells.items())[settings.shard :: settings.shards])
+    left = [cell for cell in mine if folders[cell].read_results() is None]
     workers = min(settings.workers or os.cpu_count() or 1, max(1, len(left)))
     threads = max(1, (os.cpu_count() or 1) // workers)
     jobs = [_Job(folders[cell].path, replace(cells[cell], threads=threads)) for cell in left]
@@ -79,15 +85,15 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
         )
         return results
 
-    with track("bench, episodes", sum(asked.episodes for asked in cells.values())) as bar:
+    with track("bench, episodes", sum(asked.episodes for asked in mine.values())) as bar:
         run_in_processes(
             _run_cell,
             jobs,
             workers=workers,
             on_done=lambda job: keep(),
-            on_tick=lambda: _show(bar, cells, folders),
+            on_tick=lambda: _show(bar, mine, folders),
         )
-        _show(bar, cells, folders)
+        _show(bar, mine, folders)
     return keep()
 
 

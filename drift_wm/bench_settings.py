@@ -33,6 +33,10 @@ class BenchSettings:
     """Episodes of each planner in the true simulator for each task."""
     workers: int = 0
     """Runs at once, each a process with one thread; 0: one for each core."""
+    shards: int = 1
+    """Shares into which the grid is dealt, one for each machine of a cluster; all write to the same `run_dir`."""
+    shard: int = 0
+    """Which share to run here, from 0 on. The table holds all cells that are finished, whoever ran them."""
 
     def __post_init__(self) -> None:
         require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, or one of {', '.join(SUITES)}")
@@ -44,3 +48,9 @@ class BenchSettings:
             require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
         for name in ("reference_random_episodes", "reference_simulator_episodes", "workers"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+        require(self.shards >= 1, "shards", self.shards, "an integer of at least 1")
+        require(
+            0 <= self.shard < self.shards, "shard", self.shard, f"an integer from 0 to shards - 1 = {self.shards - 1}"
+        )
+        shared = self.shards == 1 or self.run_dir is not None
+        require(shared, "run_dir", self.run_dir, "a folder that all shards share")

@@ -114,8 +114,8 @@ def newest_checkpoint(path: Path) -> Path:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write beside the target, then rename, so that a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write beside the target, then rename, so that a reader never sees half a file, nor does another writer."""
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
     temporary.write_text(json.dumps(_plain(content), indent=2) + "\n")
     os.replace(temporary, path)
 
@@ -134,7 +134,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    ignored = {"run_dir", "threads", "workers", "device"}  # where and on what, not what
+    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards"}  # where and on what, not what
     differing = [
         f"{name} (there {found.get(name)!r}, asked {asked.get(name)!r})"
         for name in sorted(found.keys() | asked.keys())

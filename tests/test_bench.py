@@ -245,3 +245,32 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     for name in ("learning_curves.png", "decision_time.png"):
         assert (tmp_path / name).stat().st_size > 0
     assert commands.bench is bench
+
+
+def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
+    for shard in range(3):
+        part = replace(SETTINGS, run_dir=str(tmp_path), shards=3, shard=shard)
+        results = bench(part, RunFolder(tmp_path), compose=compose)
+        assert len(results) == len(runs.done)
+    assert len(set(runs.done)) == len(runs.done) == len(list(grid(SETTINGS)))
+    bench(SETTINGS, RunFolder(tmp_path), compose=compose)
+    assert len(runs.done) == len(list(grid(SETTINGS)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"shards": 0}, "shards=0: expected an integer of at least 1"),
+        ({"shards": 2, "shard": 2, "run_dir": "x"}, "shard=2: expected an integer from 0 to shards - 1 = 1"),
+        ({"shards": 2}, "run_dir=None: expected a folder that all shards share"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SETTINGS, **wrong)
+
+
+def test_more_shares_than_cells_are_refused(tmp_path, runs):
+    settings = replace(SETTINGS, run_dir=str(tmp_path), shards=17)
+    with pytest.raises(ValueError, match="shards=17: expected at most 16"):
+        bench(settings, RunFolder(tmp_path), compose=compose)
