@@ -3,9 +3,9 @@
     python -m drift_wm.configs.multirun --multirun hydra/launcher=submitit_slurm \
         suite=dmc models=[drifting] run_dir=/shared/dmc shards=30 'shard=range(30)'
 
-Each job runs its share of the cells into the shared folder. `drift-wm bench` with the same settings, without shards, then
-makes the table and the page of all, and runs what a lost job left. Launchers are plugins of Hydra: the extra `sweeps`
-brings submitit's and joblib's. `hydra/launcher=submitit_local` tries the same on one machine.
+Each job runs its share of the cells into the shared folder. `drift-wm bench` with the same settings, without shards,
+then makes the table and the page of all, and runs what a lost job left. Launchers are plugins of Hydra: the extra
+`sweeps` brings submitit's and joblib's. `hydra/launcher=submitit_local` tries the same on one machine.
 """
 
 from __future__ import annotations
