@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import torch
@@ -33,7 +34,8 @@ def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> 
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if settings.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        local = int(os.environ.get("LOCAL_RANK", 0))  # of torchrun: each of its processes has a GPU of its own
+        return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(settings.device)
     except RuntimeError as error:

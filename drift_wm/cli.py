@@ -45,6 +45,7 @@ EXAMPLES = {
         "drift-wm train data=demos.hdf5 obs_keys=[robot0_eef_pos,object] mask=train model.chunk=8 model.history=2",
         "drift-wm train data=more.hdf5 from=runs/train/first steps=2000",
         "drift-wm train data=demos.hdf5 kind=policy policy.history=2 policy.chunk=8   # imitates instead of predicting",
+        "torchrun --nproc-per-node 2 -m drift_wm train data=demos.hdf5 run_dir=runs/two   # two processes together",
     ),
     "online": (
         "drift-wm online task=cheetah-run planner.horizon=20 episodes=30",

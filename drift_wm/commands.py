@@ -32,6 +32,7 @@ from drift_wm.plots_data import trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
+from drift_wm.ranks import joined, ranks_of
 from drift_wm.report import evaluation_table
 from drift_wm.report_bench import line_of, write_bench_page
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
@@ -53,7 +54,8 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         settings: the command's settings object.
         folder: the run folder.
     """
-    console = Console()
+    ranks = ranks_of(command, settings.run_dir)
+    console = Console(quiet=not ranks.first)
     if command == "truth":
         truth(settings, folder)
         console.print(Markdown((folder.path / TABLES).read_text()))
@@ -83,7 +85,8 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         case "collect":
             results = collect(settings, folder, device=device)
         case "train":
-            results = train(settings, folder, device=device)
+            with joined(ranks, device):
+                results = train(settings, folder, device=device, ranks=ranks)
         case _:
             raise AssertionError(command)
     if "evaluations" in results:

@@ -10,13 +10,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 
 class MetricsLog:
-    """Writes scalars to `<folder>/tensorboard`; a context manager that flushes at the end."""
+    """Writes scalars to `<folder>/tensorboard`, without a folder nowhere; a context manager that flushes at the end."""
 
-    def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder / "tensorboard"), flush_secs=10)
+    def __init__(self, folder: Path | None) -> None:
+        self._writer = None if folder is None else SummaryWriter(str(folder / "tensorboard"), flush_secs=10)
 
     def record(self, group: str, step: int, values: Mapping[str, float]) -> None:
         """Record each value as `group/name` at `step`."""
+        if self._writer is None:
+            return
         for name, value in values.items():
             self._writer.add_scalar(f"{group}/{name}", value, step)
 
@@ -26,4 +28,5 @@ class MetricsLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._writer:
+            self._writer.close()

@@ -22,18 +22,26 @@ from drift_wm.learned import POLICY, shape_of_kind
 from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
+from drift_wm.ranks import Ranks
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
 
 
-def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
+def train(
+    settings: TrainSettings,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
     """Train a world model or a policy on a file for one round; a folder that holds an unfinished run is continued.
 
     Args:
         settings: what to train, on what.
         folder: receives checkpoints, metrics and `results.json`.
         device: where to train.
+        ranks: the processes that train together; the first one alone writes.
 
     Returns:
         What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
@@ -48,9 +56,8 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
-    trainer = Trainer(
-        spec, shape, settings.training, seed=settings.seed, device=device, task=recorded_task(settings.data)
-    )
+    task = recorded_task(settings.data)
+    trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
     last_round = 0
     if settings.parent is not None:
         trainer.restore(load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device))
@@ -58,7 +65,7 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     resume(trainer, folder, device=device)
     metrics: Metrics = {}
     if trainer.rounds <= last_round:
-        with MetricsLog(folder.path) as log:
+        with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
@@ -73,7 +80,8 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
         "held_out_episodes": len(held_out),
         "metrics": metrics,
     }
-    folder.write_results(results)
+    if ranks.first:
+        folder.write_results(results)
     return results
 
 
@@ -101,7 +109,8 @@ def fit_round(
             log.record("train", trainer.steps, metrics)
             task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
 
-        return trainer.train_round(windows, steps, on_step=on_step, save_to=folder.checkpoint_of_round(trainer.rounds))
+        file = folder.checkpoint_of_round(trainer.rounds) if trainer.ranks.first else None
+        return trainer.train_round(windows, steps, on_step=on_step, save_to=file)
 
 
 def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:

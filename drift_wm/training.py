@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
 from drift_wm.interfaces import Batch, Metrics, Spec
@@ -25,96 +24,11 @@ from drift_wm.learned import (
     stored_shape,
 )
 from drift_wm.normalisation import Scales
+from drift_wm.optimisation import Average, TrainingConfig, descend, make_optimiser
+from drift_wm.ranks import Ranks, SharedLoss
 from drift_wm.world_model import LearnedWorldModel
 
 __all__ = ["Trainer", "TrainingConfig", "TrainingData", "load_policy", "load_world_model", "stored_shape"]
-
-
-@dataclass
-class TrainingConfig:
-    """How a model is trained."""
-
-    batch_size: int = 256
-    """Windows per step."""
-    learning_rate: float = 3e-3
-    """Peak of each round: AdamW rises over `warmup` steps, then falls by a cosine to `final_fraction` of it."""
-    final_fraction: float = 0.01
-    """The energy field has nearly constant length, so a model trained at a constant rate never settles."""
-    warmup: int = 50
-    """Steps of linear rise at the start of a round."""
-    weight_decay: float = 1e-4
-    """Decoupled weight decay."""
-    clip: float = 10.0
-    """Largest norm of a gradient."""
-    averaging: float = 0.05
-    """Share of a round over which the weights that plan and predict are averaged (exponentially)."""
-    log_every: int = 50
-    """Steps between two records of the metrics."""
-    checkpoint_every: int = 2000
-    """Steps between two checkpoints inside a round, besides the one at its end."""
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name}={getattr(self, name)}: expected an integer of at least 1")
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"training.{name}={getattr(self, name)}: expected a number above 0")
-        if not 0 < self.averaging <= 1:
-            raise ValueError(f"training.averaging={self.averaging}: expected a number in (0, 1]")
-        if self.warmup < 0:
-            raise ValueError(f"training.warmup={self.warmup}: expected an integer of at least 0")
-
-    def rate(self, step: int, progress: float) -> float:
-        """Learning rate of a round's step, whose schedule has come so far, from 0 to 1."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * cosine)
-
-    def averaging_share(self, done: int, steps: int) -> float:
-        """Weight of the newest weights in the average, after `done` steps in all, in a round of `steps`."""
-        return 1.0 if done == 0 else 1 / max(1.0, self.averaging * steps)
-
-
-def make_optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """The optimiser of everything that is trained here."""
-    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def descend(loss: Tensor, optimiser: torch.optim.AdamW, *, clip: float, rate: float) -> Tensor:
-    """One step down a loss at a learning rate; returns the gradient's norm before it was clipped."""
-    (group,) = optimiser.param_groups
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(group["params"], clip)
-    group["lr"] = rate
-    optimiser.step()
-    return norm
-
-
-class Average:
-    """Moves a copy of a module after it: parameters by exponential averaging, buffers at once.
-
-    `torch.optim.swa_utils.AveragedModel` takes six times as long for it, a tenth of a step of these small networks.
-    Parameters and buffers are looked up once: walking through the module at every step is not free.
-
-    Args:
-        averaged: the copy, changed in place.
-        module: what is trained; its tensors must stay the same objects.
-    """
-
-    def __init__(self, averaged: nn.Module, module: nn.Module) -> None:
-        self._averages: list[Tensor] = list(averaged.parameters())
-        self._parameters: list[Tensor] = list(module.parameters())
-        self._kept, self._buffers = list(averaged.buffers()), list(module.buffers())
-
-    @torch.no_grad()
-    def update(self, share: float) -> None:
-        """Move the parameters a share of the way."""
-        torch._foreach_lerp_(self._averages, self._parameters, share)
-        if self._buffers:
-            torch._foreach_copy_(self._kept, self._buffers)
 
 
 class TrainingData(Protocol):
@@ -141,6 +55,10 @@ class Trainer:
         seed: of initial weights and of all batches and noise.
         device: where to train.
         task: name of the environment and record of its settings, for the record that checkpoints carry.
+        ranks: the processes that train together; all must be given the same data.
+
+    Raises:
+        ValueError: a batch cannot be shared out equally among the processes.
     """
 
     def __init__(
@@ -152,14 +70,18 @@ class Trainer:
         seed: int,
         device: torch.device | str = "cpu",
         task: dict[str, Any] | None = None,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
+        ranks.require_divides(config.batch_size)
         self.config = config
+        self.ranks = ranks
         self.task = task
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
         """What predicts or acts."""
         self._average = Average(self.averaged, self.model)
         self.optimiser = make_optimiser(self.model, config)
+        self._loss = SharedLoss(self.model, ranks)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished
         self.round_step = 0  # of the round in progress
@@ -273,7 +195,7 @@ class Trainer:
         rate = self.config.rate(self.round_step, self.model.generator.begin_step(self.round_step, steps))
         rng_before = self.rng.get_state()
         batch = data.sample(self.config.batch_size, self.rng)
-        loss = self.model.loss(batch, rng=self.rng)
+        loss = self._loss(batch, self.rng)
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         norm = descend(loss, self.optimiser, clip=self.config.clip, rate=rate)

@@ -13,8 +13,9 @@ from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
+from drift_wm.optimisation import Average, TrainingConfig, descend, make_optimiser
 from drift_wm.train import scales_of
-from drift_wm.training import Average, Trainer, TrainingConfig, descend, make_optimiser
+from drift_wm.training import Trainer
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
