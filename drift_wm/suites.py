@@ -13,7 +13,8 @@ class SuiteTask:
     frames: int
     """Environment frames, action repeat included, that a run may collect."""
     horizon: int
-    """Decisions that the planner looks ahead: half a second to a second, and two for the slow swing of a pendulum."""
+    """Decisions that the planner looks ahead: half a second to a second, 1.3 for cartpole's swing and two for the slow
+    one of a pendulum. A swing-up must fit in: within a second cartpole's barely does, and some models never began it."""
     published: tuple[float, ...]
     """Mean returns, in the order of `PUBLISHED`."""
 
@@ -26,7 +27,7 @@ ANCHOR = PUBLISHED[0]
 
 SUITES: dict[str, tuple[SuiteTask, ...]] = {
     "dmc": (
-        SuiteTask("cartpole-swingup", 10_000, 50, (839.4, 876.1, 676.7, 788.8, 835.0, 834.6)),
+        SuiteTask("cartpole-swingup", 10_000, 65, (839.4, 876.1, 676.7, 788.8, 835.0, 834.6)),
         SuiteTask("cartpole-balance", 10_000, 50, (997.8, 993.9, 912.6, 955.2, 998.7, 984.1)),
         SuiteTask("pendulum-swingup", 20_000, 50, (724.0, 841.7, 699.3, 739.9, 96.0, 408.4)),
         SuiteTask("reacher-easy", 30_000, 20, (936.9, 919.4, 872.1, 940.1, 540.4, 918.3)),
