@@ -20,6 +20,7 @@ from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalD
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
+from drift_wm.proposals import ActorProposals
 from drift_wm.settings import LineageSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.world_model import LearnedWorldModel
@@ -98,10 +99,13 @@ def make_policy(
 
     A model with a value function is planned in under its discount, unless another is asked for.
     """
-    objective = settings.objective
+    objective, proposals = settings.objective, None
     if isinstance(model, LearnedWorldModel):
         if model.value is not None and objective.discount == 1:
             objective = replace(objective, discount=model.value.discount)
+        if model.value is not None and settings.proposals:
+            seeing = PreparedModel(model, central=True)
+            proposals = ActorProposals(seeing, horizon=settings.planner.horizon, count=settings.proposals)
         model = PreparedModel(model, central=settings.particles == 0, observe=_reads_observations(objective))
     return PlanningPolicy(
         model,
@@ -110,6 +114,7 @@ def make_policy(
         make_risk(settings.risk),
         particles=max(1, settings.particles),
         exploration_std=exploration_std,
+        proposals=proposals,
     )
 
 

@@ -198,8 +198,8 @@ class Planner(Protocol):
         """The plan of someone who knows nothing yet, for B environments."""
         ...
 
-    def improve(self, score: Score, plan: Plan, *, rng: torch.Generator) -> Plan:
-        """Spend one decision's budget of candidates on the plan."""
+    def improve(self, score: Score, plan: Plan, *, rng: torch.Generator, proposals: Tensor | None = None) -> Plan:
+        """Spend one decision's budget of candidates on the plan; (B, M, H, A) proposals are among them."""
         ...
 
     def shift(self, plan: Plan, steps: int) -> Plan:

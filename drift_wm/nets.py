@@ -115,12 +115,17 @@ class MLP(nn.Sequential):
         width: units of each hidden layer.
         depth: hidden layers, at least 1.
         rng: source of the initial weights, uniform by fan-in.
+        normalised: whether each hidden layer is normalised before its activation (Ba et al. 2016).
     """
 
-    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, rng: torch.Generator) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, width: int, depth: int, rng: torch.Generator, normalised: bool = False
+    ) -> None:
         sizes = [inputs, *[width] * depth, outputs]
         linear = [nn.Linear(before, after) for before, after in itertools.pairwise(sizes)]
-        hidden = itertools.chain.from_iterable((layer, nn.SiLU()) for layer in linear[:-1])
+        hidden: list[nn.Module] = []
+        for layer in linear[:-1]:
+            hidden += [layer, nn.LayerNorm(width), nn.SiLU()] if normalised else [layer, nn.SiLU()]
         super().__init__(*hidden, linear[-1])
         with torch.no_grad():
             for layer in linear:
@@ -130,11 +135,12 @@ class MLP(nn.Sequential):
 
     @torch.no_grad()
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
-        """Keep the function when inputs are given as c' with c = scale * c' + shift, both (D,)."""
+        """Keep the function when the first R inputs are given as c' with c = scale * c' + shift, both (R,)."""
         first = self[0]
         assert isinstance(first, nn.Linear)
-        first.bias.add_(first.weight @ shift)
-        first.weight.mul_(scale)
+        weight = first.weight[:, : len(scale)]
+        first.bias.add_(weight @ shift)
+        weight.mul_(scale)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ class TrainingConfig:
     """The energy field has nearly constant length, so a model trained at a constant rate never settles."""
     warmup: int = 50
     """Steps of linear rise at the start of a round."""
+    value_rate: float = 0.1
+    """Learning rate of actor and critics, where there are any, as a share of the model's."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
     clip: float = 10.0
@@ -36,7 +39,7 @@ class TrainingConfig:
         for name in ("batch_size", "log_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name}={getattr(self, name)}: expected an integer of at least 1")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "value_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"training.{name}={getattr(self, name)}: expected a number above 0")
         if not 0 < self.averaging <= 1:
@@ -56,20 +59,29 @@ class TrainingConfig:
         return 1.0 if done == 0 else 1 / max(1.0, self.averaging * steps)
 
 
-def make_optimiser(module: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """The optimiser of everything that is trained here."""
-    return torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+def make_optimiser(
+    module: nn.Module, config: TrainingConfig, *, value: Sequence[nn.Parameter] = ()
+) -> torch.optim.AdamW:
+    """The optimiser of everything that is trained here; `value` are those of the module that learn at `value_rate`."""
+    apart = set(value)
+    groups = [{"params": [each for each in module.parameters() if each not in apart], "share": 1.0}]
+    if value:
+        groups.append({"params": list(value), "share": config.value_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def descend(loss: Tensor, optimiser: torch.optim.AdamW, *, clip: float, rate: float) -> Tensor:
-    """One step down a loss at a learning rate; returns the gradient's norm before it was clipped."""
-    (group,) = optimiser.param_groups
+    """One step down a loss at a learning rate; returns the model's gradient norm before it was clipped.
+
+    Parameters that learn at a share of the rate are clipped by themselves.
+    """
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(group["params"], clip)
-    group["lr"] = rate
+    norms = [torch.nn.utils.clip_grad_norm_(group["params"], clip) for group in optimiser.param_groups]
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["share"]
     optimiser.step()
-    return norm
+    return norms[0]
 
 
 class Average:

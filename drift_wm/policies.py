@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -92,6 +93,14 @@ class PlanningState:
     step: int
 
 
+class Proposals(Protocol):
+    """A source of action sequences that are worth a try."""
+
+    def __call__(self, history: History, *, rng: torch.Generator) -> Tensor:
+        """What is known, for B environments -> (B, M, H, A) sequences in [-1, 1]."""
+        ...
+
+
 class PlanningPolicy:
     """Model-predictive control: plan in a world model, execute the first action, plan again.
 
@@ -102,6 +111,7 @@ class PlanningPolicy:
         risk: what several sampled futures of one candidate are worth together.
         particles: P, sampled futures per candidate.
         exploration_std: standard deviation of Gaussian noise on executed actions, for collecting data.
+        proposals: further candidates for the first iteration of every decision.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class PlanningPolicy:
         *,
         particles: int = 1,
         exploration_std: float = 0.0,
+        proposals: Proposals | None = None,
     ) -> None:
         if planner.horizon % model.chunk:
             raise ValueError(
@@ -125,6 +136,7 @@ class PlanningPolicy:
         self.risk = risk
         self.particles = particles
         self.exploration_std = exploration_std
+        self.proposals = proposals
 
     def reset(self, obs: Tensor, *, seed: int) -> PlanningState:
         """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
@@ -143,7 +155,8 @@ class PlanningPolicy:
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         history = History(frames, state.actions, physics)
         score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
-        plan = self.planner.improve(score, state.plan, rng=rng)
+        proposals = None if self.proposals is None else self.proposals(history, rng=rng)
+        plan = self.planner.improve(score, state.plan, rng=rng, proposals=proposals)
         action = self.planner.action(plan)[:, 0]
         if self.exploration_std > 0:
             noise = torch.randn(action.shape, generator=rng, device=action.device)

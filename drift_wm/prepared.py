@@ -76,6 +76,12 @@ class PreparedModel:
             prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
         return self._model.judge(prediction)
 
+    @torch.inference_mode()
+    def act(self, obs: Tensor) -> Tensor:
+        """Observations (..., D) -> actions (..., A) of the model's actor, which it must have."""
+        assert self._model.value is not None
+        return self._model.value.act(self._model.normaliser.obs(obs))
+
     def _sample(
         self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
     ) -> Prediction:

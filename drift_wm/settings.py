@@ -87,12 +87,15 @@ class PlanningSettings(RunSettings):
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 0
     """P, sampled futures of each candidate; 0: a single one, at the centre of the model's noise."""
+    proposals: int = 16
+    """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`)."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions executed while collecting."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.particles >= 0, "particles", self.particles, "an integer of at least 0")
+        for name in ("particles", "proposals"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
         require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
 
 

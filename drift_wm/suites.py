@@ -14,7 +14,7 @@ class SuiteTask:
     """Environment frames, action repeat included, that a run may collect."""
     horizon: int
     """Decisions that the planner looks ahead: half a second to a second, 1.3 for cartpole's swing and two for the slow
-    one of a pendulum. A swing-up must fit in: within a second cartpole's barely does, and some models never began it."""
+    one of a pendulum. A swing-up must fit in: within a second cartpole's barely does, and some plans never began it."""
     published: tuple[float, ...]
     """Mean returns, in the order of `PUBLISHED`."""
 

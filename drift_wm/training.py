@@ -80,7 +80,8 @@ class Trainer:
         self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
         """What predicts or acts."""
         self._average = Average(self.averaged, self.model)
-        self.optimiser = make_optimiser(self.model, config)
+        value = getattr(self.model, "value", None)  # which policies lack
+        self.optimiser = make_optimiser(self.model, config, value=list(value.parameters()) if value else ())
         self._loss = SharedLoss(self.model, ranks)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished

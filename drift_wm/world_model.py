@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from drift_wm.actor_critic import ActorCritic
 from drift_wm.ending import Ending
 from drift_wm.generators import (
     ConditionalGenerator,
@@ -18,7 +19,6 @@ from drift_wm.generators import (
 )
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.normalisation import Normaliser, Scales
-from drift_wm.value import Value
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 _WIDE = 256
@@ -38,7 +38,7 @@ class WorldModelConfig:
     """Chunks that training predicts in a row, each from the model's own samples of the one before, and scores as one
     trajectory; `drifting` and `regression` only."""
     value_discount: float = 0.0
-    """Per decision, of a value function that is trained beside the model and judges where a plan ends; 0: none."""
+    """Per decision, of an actor and critics that are trained beside the model and judge where a plan ends; 0: none."""
     precision: str = "auto"
     """Of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and for networks
     of at least 256 units on a CPU that has it."""
@@ -78,7 +78,8 @@ class LearnedWorldModel(nn.Module):
         self.normaliser = Normaliser(D, k)
         self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
         self.ending = Ending(D, rng=rng)
-        self.value = Value(D, discount=config.value_discount, rng=rng) if config.value_discount else None
+        discount = config.value_discount
+        self.value = ActorCritic(D, A, discount=discount, rng=rng) if discount else None
 
     @property
     def device(self) -> torch.device:
@@ -107,8 +108,9 @@ class LearnedWorldModel(nn.Module):
         if batch.ended is not None:
             loss = loss + self.ending.loss(self.normaliser.obs(batch.obs[:, self.history :]), batch.ended)
         if self.value is not None:
-            obs = self.normaliser.obs(batch.obs[:, self.history - 1 :])
-            loss = loss + self.value.loss(obs, batch.reward, batch.ended)
+            now = self.history - 1
+            obs = self.normaliser.obs(batch.obs[:, now:])
+            loss = loss + self.value.loss(obs, batch.actions[:, now:], batch.reward, batch.ended, rng=rng)
         return loss
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:

@@ -135,7 +135,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
 
     # inference_mode would save a tenth of the loop's own time, but its tensors cannot enter training later.
     @torch.no_grad()
-    def improve(self, score: Score, plan: Plan, *, rng: torch.Generator) -> Plan:
+    def improve(self, score: Score, plan: Plan, *, rng: torch.Generator, proposals: Tensor | None = None) -> Plan:
         """Spend one decision's budget of candidates on the plan.
 
         `best` and `score` of the plan are kept where nothing better is found: call `shift`, with 0 steps if
@@ -146,19 +146,26 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
                 infinite rank last and are counted in `Plan.non_finite`.
             plan: where to start from.
             rng: source of the proposals' noise, on any device; `populations` sequences are drawn from it.
+            proposals: (B, M, H, A) sequences from elsewhere, a policy's perhaps, that take the place of as many drawn
+                ones in the first iteration.
 
         Raises:
-            ValueError: the plan was made for another horizon or action size, or the scores' shape is wrong.
+            ValueError: the plan or the proposals were made for another horizon or action size, there are too many
+                proposals, or the scores' shape is wrong.
             FloatingPointError: an environment has no candidate with a finite score.
         """
         self._check(plan)
+        self._check_proposals(plan, proposals)
         plan = replace(plan, non_finite=0)
         noise = self._noise.sample(sum(self.populations), self.action_size, rng=rng)
         noise = noise.to(self.device, self.dtype)
         for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
             candidates = self.propose(plan, draw)
             incumbents = self.incumbents(plan, iteration)
-            candidates[:, : incumbents.shape[1]] = incumbents
+            known = incumbents.shape[1]
+            candidates[:, :known] = incumbents
+            if iteration == 0 and proposals is not None:
+                candidates[:, known : known + proposals.shape[1]] = proposals
             candidates.clamp_(-1.0, 1.0)
             scores, failures = finite_scores(score(candidates), candidates)
             plan = remember_best(plan, candidates, scores)
@@ -188,6 +195,19 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
     def action(self, plan: Plan) -> Tensor:
         """(B, H, A): the sequence to execute now, `best` or `mean` as configured."""
         return plan.best if self.config.execute == "best" else plan.mean
+
+    def _check_proposals(self, plan: Plan, proposals: Tensor | None) -> None:
+        if proposals is None:
+            return
+        expected = (plan.mean.shape[0], self.horizon, self.action_size)
+        found = (proposals.shape[0], *proposals.shape[2:])
+        room = self.populations[0] - self.incumbents(plan, 0).shape[1]
+        if found != expected or proposals.shape[1] > room:
+            raise ValueError(
+                f"proposals have shape {tuple(proposals.shape)}; expected (environments, at most {room}, horizon, "
+                f"action_size) = ({expected[0]}, M, {self.horizon}, {self.action_size}). Propose fewer, or raise "
+                "planner.candidates."
+            )
 
     def _check(self, plan: Plan) -> None:
         expected = (self.horizon, self.action_size)

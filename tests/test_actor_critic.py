@@ -1,19 +1,20 @@
-"""The value function: known worlds, endings, and its place in a predicted return."""
+"""The actor and its critics: known worlds, endings, and their place in a predicted return."""
 
 import pytest
 import torch
 
+from drift_wm.actor_critic import ActorCritic
 from drift_wm.build import make_policy
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Prediction, Spec
+from drift_wm.optimisation import TrainingConfig, make_optimiser
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.prepared import PreparedModel
 from drift_wm.settings import ObjectiveSettings, PlanningSettings
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig
-from drift_wm.value import Value
+from drift_wm.training import Trainer
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
@@ -23,11 +24,11 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def learn(value: Value, batches, steps: int) -> None:
-    optimiser = torch.optim.Adam(value.networks.parameters(), lr=3e-3)
+def learn(value: ActorCritic, batches, steps: int) -> None:
+    optimiser, noise = torch.optim.Adam(value.parameters(), lr=3e-3), rng(3)
     for _ in range(steps):
         optimiser.zero_grad()
-        value.loss(*next(batches)).backward()
+        value.loss(*next(batches), rng=noise).backward()
         optimiser.step()
 
 
@@ -36,46 +37,94 @@ def test_a_world_that_stands_still_is_worth_its_reward_forever():
         source = rng(1)
         while True:
             obs = torch.rand(128, 1, 2, generator=source) * 2 - 1
-            yield obs.expand(-1, 4, -1), obs[..., 0].expand(-1, 3), None
+            actions = torch.rand(128, 3, 1, generator=source) * 2 - 1
+            yield obs.expand(-1, 4, -1), actions, obs[..., 0].expand(-1, 3), None
 
-    value = Value(2, discount=0.9, rng=rng())
-    learn(value, batches(), 1500)
+    value = ActorCritic(2, 1, discount=0.9, rng=rng())
+    learn(value, batches(), 2000)
     with torch.no_grad():
         found = value(torch.tensor([[0.5, 0.3], [-0.5, -0.9], [0.0, 0.0]]))
-    torch.testing.assert_close(found, torch.tensor([5.0, -5.0, 0.0]), atol=0.5, rtol=0)
+    torch.testing.assert_close(found, torch.tensor([5.0, -5.0, 0.0]), atol=0.7, rtol=0)
+
+
+def test_the_actor_finds_what_pays_and_is_worth_it():
+    """Every state pays 1 - (a - o)^2: whoever collected the data acted at random, the actor need not."""
+
+    def batches():
+        source = rng(1)
+        while True:
+            obs = torch.rand(256, 2, 1, generator=source) - 0.5
+            actions = torch.rand(256, 1, 1, generator=source) * 2 - 1
+            yield obs, actions, 1 - (actions - obs[:, :1]).square().squeeze(-1), None
+
+    value = ActorCritic(1, 1, discount=0.5, rng=rng())
+    learn(value, batches(), 2000)
+    obs = torch.tensor([[-0.4], [0.0], [0.4]])
+    with torch.no_grad():
+        torch.testing.assert_close(value.act(obs), obs, atol=0.15, rtol=0)
+        torch.testing.assert_close(value(obs), torch.full((3,), 2.0), atol=0.2, rtol=0)
 
 
 def test_nothing_comes_after_the_end():
     """From 0 to 1, from 1 to 2, and there the world ends; every step is worth 1."""
 
     def batches():
-        obs = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1).expand(32, -1, -1)
+        obs = torch.tensor([[0.0, 1.0, 2.0], [1.0, 2.0, 2.0]]).unsqueeze(-1)
+        ended = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
         while True:
-            yield obs, torch.ones(32, 2), torch.tensor([[0.0, 1.0]]).expand(32, -1)
+            yield obs, torch.zeros(2, 2, 1), torch.tensor([[1.0, 1.0], [1.0, 5.0]]), ended
 
-    value = Value(1, discount=0.9, rng=rng())
-    learn(value, batches(), 300)
+    value = ActorCritic(1, 1, discount=0.9, rng=rng())
+    with torch.no_grad():
+        value.actor[-1].weight.zero_()  # acts as the data do
+    value.actor.requires_grad_(False)
+    optimiser = torch.optim.Adam(value.critics.parameters(), lr=3e-3)
+    for _ in range(500):
+        optimiser.zero_grad()
+        value.loss(*next(batches()), rng=rng()).backward()
+        optimiser.step()
     with torch.no_grad():
         torch.testing.assert_close(value(torch.tensor([[0.0], [1.0]])), torch.tensor([1.9, 1.0]), atol=0.1, rtol=0)
 
 
-def test_the_lower_of_two_networks_counts():
-    value = Value(1, discount=0.5, rng=rng())
+def test_the_lower_of_two_critics_counts():
+    value = ActorCritic(1, 1, discount=0.5, rng=rng())
     with torch.no_grad():
-        for network, constant in zip(value.networks, (3.0, 1.0), strict=True):
-            network[-1].weight.zero_()
-            network[-1].bias.fill_(constant)
+        for critic, constant in zip(value.critics, (3.0, 1.0), strict=True):
+            critic[-1].weight.zero_()
+            critic[-1].bias.fill_(constant)
     assert value(torch.zeros(4, 1)).tolist() == [2.0] * 4, "in units of 1 / (1 - discount)"
 
 
-def test_the_bootstrapping_copy_follows_slowly_and_is_not_trained():
-    value = Value(2, discount=0.9, rng=rng())
+def test_the_bootstrapping_copies_follow_slowly_and_are_not_trained():
+    value = ActorCritic(2, 1, discount=0.9, rng=rng())
     with torch.no_grad():
-        value.networks[0][0].weight.add_(1.0)
-    before = value.slow[0][0].weight.clone()
-    value.loss(torch.zeros(1, 2, 2), torch.zeros(1, 1), None).backward()
-    torch.testing.assert_close(value.slow[0][0].weight, before + 0.01)
-    assert all(parameter.grad is None for parameter in value.slow.parameters())
+        value.critics[0][0].weight.add_(1.0)
+        value.actor[0].weight.sub_(1.0)
+    before = [value.slow_critics[0][0].weight.clone(), value.slow_actor[0].weight.clone()]
+    loss = value.loss(torch.zeros(1, 2, 2), torch.zeros(1, 1, 1), torch.zeros(1, 1), None, rng=rng())
+    loss.backward()
+    torch.testing.assert_close(value.slow_critics[0][0].weight, before[0] + 0.005)
+    torch.testing.assert_close(value.slow_actor[0].weight, before[1] - 0.005)
+    slow = [*value.slow_critics.parameters(), *value.slow_actor.parameters()]
+    assert all(parameter.grad is None for parameter in slow)
+
+
+def test_critics_learn_nothing_from_the_actor():
+    value = ActorCritic(2, 1, discount=0.9, rng=rng())
+    value._actor_loss(torch.zeros(4, 2)).backward()
+    assert all(parameter.grad is None for parameter in value.critics.parameters())
+    assert all(parameter.grad is not None for parameter in value.actor.parameters())
+
+
+def test_actor_and_critics_learn_at_a_share_of_the_rate():
+    model = make_model()
+    value = list(model.value.parameters())
+    optimiser = make_optimiser(model, TrainingConfig(value_rate=0.25), value=value)
+    rest, apart = optimiser.param_groups
+    assert (rest["share"], apart["share"]) == (1.0, 0.25)
+    assert [id(each) for each in apart["params"]] == [id(each) for each in value]
+    assert len(rest["params"]) + len(value) == len(list(model.parameters()))
 
 
 def test_a_return_counts_what_comes_after_the_horizon():

@@ -1,0 +1,116 @@
+"""What is still to come after a planning horizon: critics of actions, and the actor that is greedy in them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from drift_wm.nets import MLP
+
+_WIDTH = 128
+_CRITICS = 2
+_STEPS = 3  # of rewards before a target bootstraps; more leave too much to the actions of whoever collected the data
+_SLOW = 0.005  # share of the way that the bootstrapping networks follow in a step
+_NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over
+_TINY = 1e-3  # below this mean value, in rewards a decision, the actor's loss is no longer scaled
+
+
+class ActorCritic(nn.Module):
+    """V(o) = E[r_1 + g r_2 + g^2 r_3 + ...] under a policy that improves on whoever collected the data.
+
+    A planner that looks H decisions ahead is blind to what its plan leads to after them; V judges the observation in
+    which the plan leaves the robot, as the critics' value of the actor's action there. Learned off-policy from
+    replay after Fujimoto et al. 2018 (TD3): two critics of which the lower one counts, targets of slow copies smoothed
+    over actions, a deterministic actor. Hidden layers are normalised, which keeps critics from running away where the
+    data are few (Ball et al. 2023, section 4.2), and targets take several steps of recorded rewards.
+
+    Args:
+        observation_size: D.
+        action_size: A.
+        discount: g, per decision, in (0, 1).
+        rng: source of the initial weights.
+    """
+
+    def __init__(self, observation_size: int, action_size: int, *, discount: float, rng: torch.Generator) -> None:
+        super().__init__()
+        self.discount = discount
+        inputs = observation_size + action_size
+        self.critics = nn.ModuleList(
+            MLP(inputs, 1, width=_WIDTH, depth=2, normalised=True, rng=rng) for _ in range(_CRITICS)
+        )
+        self.actor = MLP(observation_size, action_size, width=_WIDTH, depth=2, normalised=True, rng=rng)
+        self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.slow_actor = copy.deepcopy(self.actor).requires_grad_(False)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Standardised observations (..., D) -> values (...), in units of rewards."""
+        return _lowest(self.critics, obs, self.act(obs)) / (1 - self.discount)
+
+    def act(self, obs: Tensor) -> Tensor:
+        """Standardised observations (..., D) -> the actor's actions (..., A) in [-1, 1]."""
+        return torch.tanh(self.actor(obs))
+
+    def loss(
+        self, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, rng: torch.Generator
+    ) -> Tensor:
+        """Of the critics, on the first of k steps, and of the actor, on the observation before it.
+
+        Args:
+            obs: (B, k + 1, D) standardised, of consecutive steps.
+            actions: (B, k, A) between them.
+            reward: (B, k).
+            ended: (B, k) 1 where the world ended with a step; nothing comes after that.
+            rng: source of the noise on the targets' actions.
+        """
+        self._follow()
+        target = self._target(obs, reward, ended, rng)
+        errors = [critic(_pairs(obs[:, 0], actions[:, 0])).squeeze(-1) - target for critic in self.critics]
+        return torch.stack(errors).square().mean(dim=1).sum() + self._actor_loss(obs[:, 0])
+
+    @torch.no_grad()
+    def rebase(self, scale: Tensor, shift: Tensor) -> None:
+        """Keep the functions when observations are given as o' with o = scale * o' + shift, both (D,)."""
+        for network in (*self.critics, self.actor, *self.slow_critics, self.slow_actor):
+            assert isinstance(network, MLP)
+            network.rebase(scale, shift)
+
+    @torch.no_grad()
+    def _target(self, obs: Tensor, reward: Tensor, ended: Tensor | None, rng: torch.Generator) -> Tensor:
+        """(B,) returns of up to `_STEPS` recorded rewards and the slow critics' value after them.
+
+        In units of 1 / (1 - g): a constant reward of 1 has the value 1.
+        """
+        steps = min(_STEPS, reward.shape[1])
+        last = obs[:, steps]
+        action = torch.tanh(self.slow_actor(last))
+        noise = _NOISE * torch.randn(action.shape, generator=rng, device=action.device)
+        action = (action + noise.clamp_(-_NOISE_LIMIT, _NOISE_LIMIT)).clamp_(-1, 1)
+        target = _lowest(self.slow_critics, last, action)
+        for step in reversed(range(steps)):
+            if ended is not None:
+                target = target * (1 - ended[:, step])
+            target = (1 - self.discount) * reward[:, step] + self.discount * target
+        return target
+
+    def _actor_loss(self, obs: Tensor) -> Tensor:
+        """Minus the first critic's value of the actor's actions, in units of its size; critics learn nothing by it."""
+        fixed = {name: parameter.detach() for name, parameter in self.critics[0].named_parameters()}
+        value: Tensor = torch.func.functional_call(self.critics[0], fixed, _pairs(obs, self.act(obs)))
+        return -value.mean() / value.detach().abs().mean().clamp_min(_TINY)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        slow: list[Tensor] = [*self.slow_critics.parameters(), *self.slow_actor.parameters()]
+        torch._foreach_lerp_(slow, [*self.critics.parameters(), *self.actor.parameters()], _SLOW)
+
+
+def _pairs(obs: Tensor, actions: Tensor) -> Tensor:
+    return torch.cat([obs, actions], dim=-1)
+
+
+def _lowest(critics: nn.ModuleList, obs: Tensor, actions: Tensor) -> Tensor:
+    """(...) the lowest of the critics' values."""
+    pairs = _pairs(obs, actions)
+    return torch.cat([critic(pairs) for critic in critics], dim=-1).amin(dim=-1)
