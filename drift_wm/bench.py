@@ -25,7 +25,13 @@ Compose = Callable[[list[str]], OnlineSettings]
 """Overrides of `online` -> its settings."""
 
 _FRAMES_PER_EPISODE = OnlineSettings().episode_decisions * EnvSettings().action_repeat
-_SUITE_OVERRIDES = ("evaluation_episodes=10", "progress_every=6", "progress_episodes=3")
+_SUITE_OVERRIDES = (
+    "model.value_discount=0.99",
+    "evaluation_episodes=10",
+    "progress_every=6",
+    "progress_episodes=3",
+)
+"""Of every model of a suite alike."""
 
 
 @dataclass(frozen=True, slots=True)

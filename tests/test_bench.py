@@ -165,6 +165,7 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
         assert asked.planner.horizon == task.horizon
         assert asked.progress_every > 0
+        assert asked.model.value_discount == 0.99, "of all models alike"
         assert len(task.published) == len(PUBLISHED)
 
 
