@@ -19,7 +19,8 @@ from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
-from drift_wm.data_settings import InspectSettings
+from drift_wm.data_replay import replay
+from drift_wm.data_settings import InspectSettings, ReplaySettings
 from drift_wm.data_tools import convert, inspect, show
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
@@ -28,12 +29,13 @@ from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.plots_data import trajectories_figure
+from drift_wm.plots_data import divergence_figure, trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.report import evaluation_table
 from drift_wm.report_bench import line_of, write_bench_page
+from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
@@ -67,6 +69,9 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
     if command == "data-convert":
         results = convert(settings, folder)
         console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
+        return
+    if command == "data-replay":
+        _show_replay(settings, folder, console=console)
         return
     device = prepare_machine(settings)
     if command == "speed":
@@ -147,6 +152,14 @@ def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: C
     show(found, console)
     plot = folder.path / "trajectories.png"
     save(trajectories_figure(found), plot)
+    console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_replay(settings: ReplaySettings, folder: RunFolder, *, console: Console) -> None:
+    found = replay(settings, folder)
+    show_replay(found, console)
+    plot = folder.path / "divergence.png"
+    save(divergence_figure(found), plot)
     console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
 
 
