@@ -6,6 +6,7 @@ set up for MuJoCo.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.plots_data import divergence_figure, trajectories_figure
+from drift_wm.plots_data import divergence_figure, strip_figure, trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
@@ -150,9 +151,14 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
 def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: Console) -> None:
     found = inspect(settings, folder)
     show(found, console)
-    plot = folder.path / "trajectories.png"
-    save(trajectories_figure(found), plot)
-    console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+    figures = {"trajectories": trajectories_figure(found)}
+    for strip in found.strips:
+        name = re.sub(r"[^\w.-]", "_", strip.camera)  # a file says what its cameras are called
+        figures[f"camera_{name}"] = strip_figure(strip, found.description.decision_seconds)
+    for name, figure in figures.items():
+        plot = folder.path / f"{name}.png"
+        save(figure, plot)
+        console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_replay(settings: ReplaySettings, folder: RunFolder, *, console: Console) -> None:

@@ -35,10 +35,13 @@ class InspectSettings(DataSettings):
     """Look at what is there, and name what a LeRobot dataset announces and does not hold."""
     plotted: int = 8
     """Demonstrations drawn in the plot of trajectories, evenly chosen."""
+    pictures: int = 6
+    """Pictures of one episode for each camera; 0: none are read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.plotted >= 1, "plotted", self.plotted, "an integer of at least 1")
+        require(self.pictures >= 0, "pictures", self.pictures, "an integer of at least 0")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The plots of `drift-wm data inspect` and `drift-wm data replay`: trajectories, and divergence from them."""
+"""The plots of `drift-wm data inspect` and `drift-wm data replay`: trajectories, pictures, and divergence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from drift_wm.data_tools import Inspection
 from drift_wm.divergence import Replayed
+from drift_wm.film_strips import Strip
 from drift_wm.plots import BLUE, GREY, INK, VERMILION
 from drift_wm.report_data import SINGLE, WHOLE
 
@@ -48,6 +49,24 @@ def _most_varied(arrays: Sequence[np.ndarray]) -> list[int]:
     together = np.concatenate(arrays)
     scale = np.abs(together).max(axis=0) + 1e-12
     return sorted(np.argsort(-together.std(axis=0) / scale)[:_MOST].tolist())
+
+
+def strip_figure(strip: Strip, seconds: float) -> Figure:
+    """Pictures of one camera side by side, each under the time at which it was taken.
+
+    Args:
+        strip: at least one picture.
+        seconds: between two rows; 0: unknown.
+    """
+    height, width, _ = strip.frames[0].shape
+    count = len(strip.frames)
+    figure = Figure(figsize=(2.2 * count, 2.2 * height / width + 0.6), layout="constrained")
+    for axes, row, frame in zip(figure.subplots(1, count, squeeze=False)[0], strip.rows, strip.frames, strict=True):
+        axes.imshow(frame)
+        axes.set_axis_off()
+        axes.set_title(f"{row * seconds:.2f} s" if seconds else f"row {row}", fontsize=8, color=INK)
+    figure.suptitle(f"{strip.camera}, {strip.episode}", x=0.01, ha="left", fontsize=10, color=INK)
+    return figure
 
 
 def divergence_figure(found: Replayed) -> Figure:
