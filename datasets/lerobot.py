@@ -8,7 +8,8 @@
 
 Rows are as the robot logged them: T observations and T actions, and nothing after the last action, so that an episode
 has T - 1 transitions. Videos are named (`films`) and never opened here. Patterns of file names come from strangers:
-they are filled in by numbers and the name of a camera alone, and may not lead out of the folder. Needs the extra `[lerobot]` (pyarrow).
+they are filled in by numbers and the name of a camera alone, and may not lead out of the folder. Needs the extra
+`[lerobot]` (pyarrow).
 """
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ def _read_columns(file: Path, names: Sequence[str], *, episode: int | None = Non
     try:
         table = parquet.read_table(file, columns=list(names), filters=rows)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); copy it again") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{file}: cannot be read ({reason}); copy it again") from error
     if absent := [name for name in names if name not in table.column_names]:
         raise ValueError(f"{file}: no column {absent}, found {table.column_names}; choose among them")
     found = {}

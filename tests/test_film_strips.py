@@ -221,7 +221,7 @@ def test_a_dataset_that_does_not_say_where_its_pictures_are_is_inspected_without
     parquet.write_table(table.drop_columns([f"videos/{CAMERA}/from_timestamp"]), file)
     strips, warnings = film_strips(open_demonstrations(lerobot3), 3)
     assert strips == []
-    assert "no column" in warnings[0]
+    assert "from_timestamp" in warnings[0]
 
 
 def test_a_damaged_picture_names_the_file(robomimic):
