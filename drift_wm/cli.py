@@ -39,6 +39,7 @@ EXAMPLES = {
     "demo": ("drift-wm demo", "drift-wm demo seed=2 run_dir=runs/my-demo"),
     "collect": (
         "drift-wm collect task=walker-walk episodes=20",
+        "drift-wm collect task=robosuite:Lift actor=scripted episodes=20",
         "drift-wm collect task=cartpole-swingup actor=simulator planner=mppi planner.horizon=40 episodes=5",
     ),
     "train": (

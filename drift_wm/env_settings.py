@@ -9,7 +9,10 @@ from importlib import metadata
 from typing import Any
 
 from drift_wm.envs.disturbances import DisturbanceConfig
+from drift_wm.envs.robosuite_env import is_robosuite, robomimic_args
 
+WORLD = "drift_wm"
+"""Key of `env_args` under which files of other simulators keep the task and its world in our terms."""
 SIMULATORS = ("mujoco", "dm-control", "gymnasium", "robosuite")
 
 
@@ -41,6 +44,9 @@ def env_record(settings: EnvSettings) -> dict[str, Any]:
 
 def env_args(task: str, settings: EnvSettings) -> dict[str, Any]:
     """How data files name a task in its world: robomimic's `env_name` and `env_kwargs`, and who simulated it."""
+    if is_robosuite(task):  # whose own arguments stand where ours do elsewhere
+        own = {"task": task, **env_record(settings)}
+        return {**robomimic_args(task), WORLD: own, "versions": package_versions()}
     return {"env_name": task, "env_kwargs": env_record(settings), "versions": package_versions()}
 
 
