@@ -101,12 +101,10 @@ class Replay:
         """The number of transitions of all episodes."""
         return sum(len(episode) for episode in self._episodes)
 
-    def append(self, episode: Episode, *, attributes: Mapping[str, str] | None = None) -> None:
+    def append(self, episode: Episode, **attributes: str) -> None:
         """Add an episode; when this returns, it is on the disk.
 
-        Args:
-            episode: of the sizes of the others.
-            attributes: of the demo, besides our own, such as robosuite's `model_file`; they are not read back.
+        `attributes` become the demo's, besides our own, such as robosuite's `model_file`.
 
         Raises:
             ValueError: its observation or action size is not that of the others or of the spec.
@@ -237,11 +235,7 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
 
 
 def _write_demo(
-    data: h5py.Group,
-    episode: Episode,
-    *,
-    number: int | None = None,
-    attributes: Mapping[str, str] | None = None,
+    data: h5py.Group, episode: Episode, *, number: int | None = None, attributes: Mapping[str, str] | None = None
 ) -> None:
     if number is None:
         number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1

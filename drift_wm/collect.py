@@ -40,8 +40,8 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
             title=f"episode {number + 1} of {settings.episodes}, {actor.name}",
         )
         # robomimic builds the simulator of robosuite's demos from their own model.
-        attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else None
-        file.append(rollouts.episodes[0], attributes=attributes)
+        attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else {}
+        file.append(rollouts.episodes[0], **attributes)
     returns = [float(episode.rewards.sum()) for episode in file.episodes]
     results = {
         "command": "collect",

@@ -7,6 +7,7 @@ MuJoCo below 3.9. It is imported when a task of it is made, and not before.
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib import metadata
 from typing import Any
 
 import gymnasium
@@ -53,8 +54,6 @@ def make_robosuite(task: str, *, action_repeat: int = 1) -> RobosuiteEnv:
 
 def robomimic_args(task: str) -> dict[str, Any]:
     """How robomimic's `env_args` name a task of robosuite, so that its own tools make the same environment."""
-    from importlib import metadata
-
     name = task.removeprefix(PREFIX)
     version = metadata.version("robosuite")
     return {"env_name": name, "type": 1, "env_version": version, "env_kwargs": _arguments()}
@@ -110,7 +109,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
         """
-        control, total, success, over = check_action(action, self.task_spec.action_size), 0.0, False, False
+        control = np.clip(check_action(action, self.task_spec.action_size), -1.0, 1.0)
+        total, success, over = 0.0, False, False
         for _ in range(self.action_repeat):
             _, reward, _, _ = self._env.step(control)
             total += float(reward)
