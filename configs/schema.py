@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench_settings import BenchSettings
-from drift_wm.data_settings import ConvertSettings, InspectSettings
+from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.planners.cem import CEMConfig
@@ -48,6 +48,7 @@ COMMANDS: dict[str, type] = {
     "speed": SpeedSettings,
     "data-inspect": InspectSettings,
     "data-convert": ConvertSettings,
+    "data-replay": ReplaySettings,
 }
 PLANNERS: dict[str, type] = {
     "cem": CEMConfig,
@@ -63,11 +64,12 @@ _REQUIRED = {
     "diagnose": ("checkpoint=RUN", "data=FILE"),
     "data-inspect": ("data=FILE",),
     "data-convert": ("data=FILE", "out=NEW"),
+    "data-replay": ("data=FILE",),
 }
 """Settings without which a command has no settings object; `--help` shows these stand-ins."""
 _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
-_POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data"}
+_POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data", "data-replay": "data"}
 """Settings that one word without `=` stands for."""
 
 

@@ -4,17 +4,19 @@
     meta/episodes.jsonl          2.1: index and length of every episode
     meta/episodes/**.parquet     3.0: the same, and where each lies
     data/**.parquet              columns `observation.*`, `action`, perhaps `next.reward`
+    videos/**.mp4                2.1: a file for each camera and episode; 3.0: many episodes a file
 
 Rows are as the robot logged them: T observations and T actions, and nothing after the last action, so that an episode
-has T - 1 transitions. Videos are not touched. Patterns of file names come from strangers: they are filled in by number
-alone, and may not lead out of the folder. Needs the extra `[lerobot]` (pyarrow).
+has T - 1 transitions. Videos are named (`films`) and never opened here. Patterns of file names come from strangers:
+they are filled in by numbers and the name of a camera alone, and may not lead out of the folder. Needs the extra
+`[lerobot]` (pyarrow).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ class _Entry:
     index: int
     length: int
     file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Where one camera's pictures of one episode are to be found."""
+
+    camera: str
+    episode: int
+    file: Path
+    start: float
+    """Seconds into the file."""
+    length: int
+    """Pictures, one for each row of the episode."""
 
 
 class LeRobotFolder:
@@ -63,7 +78,8 @@ class LeRobotFolder:
         if not isinstance(features, dict) or _ACTION not in features:
             raise ValueError(f"{path / INFO}: features has no {_ACTION!r}, expected the columns of the dataset")
         self._features: dict[str, dict[str, Any]] = features
-        self._pattern = str(self._info.get("data_path", ""))
+        self.fps = float(self._info.get("fps") or 0)
+        """Rows and pictures a second; 0: not recorded."""
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
@@ -72,7 +88,7 @@ class LeRobotFolder:
         warnings = []
         if len(there) < len(entries):
             missing = sorted({entry.index for entry in entries} - {entry.index for entry in there})
-            warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {_ranges(missing)}")
+            warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {as_ranges(missing)}")
         if _REWARD not in self._features:
             warnings.append("no rewards are recorded")
         return Description(
@@ -86,7 +102,7 @@ class LeRobotFolder:
             },
             action_size=int(np.prod(self._features[_ACTION].get("shape", ()), dtype=int)),
             has_rewards=_REWARD in self._features,
-            decision_seconds=1 / float(self._info["fps"]) if self._info.get("fps") else 0.0,
+            decision_seconds=1 / self.fps if self.fps else 0.0,
             warnings=tuple(warnings),
         )
 
@@ -117,6 +133,34 @@ class LeRobotFolder:
                     f"{self.path}: episode {entry.index} is announced, but {file} is absent; download it, or set "
                     "skip_missing=true to leave such episodes out"
                 )
+
+    def cameras(self) -> list[str]:
+        """Those whose pictures are kept as videos."""
+        return sorted(name for name, feature in self._features.items() if feature.get("dtype") == "video")
+
+    def films(self, camera: str) -> list[Film]:
+        """The videos of all episodes whose rows are there, whether the videos are or not.
+
+        Raises:
+            ValueError: the dataset does not say where they are.
+        """
+        there = {entry.index: entry.length for entry in self._entries() if entry.file.exists()}
+        if self.version == "v3.0":
+            return [film for film in self._films_of_many(camera, there) if film.episode in there]
+        return [
+            Film(camera, index, self._file("video_path", video_key=camera, **self._numbers(index)), 0.0, length)
+            for index, length in there.items()
+        ]
+
+    def _films_of_many(self, camera: str, lengths: Mapping[int, int]) -> Iterator[Film]:
+        """3.0."""
+        where = [f"videos/{camera}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+        for file in sorted((self.path / "meta/episodes").rglob("*.parquet")):
+            columns = _read_columns(file, ["episode_index", *where])
+            for row in zip(*(columns[name][:, 0].tolist() for name in ("episode_index", *where)), strict=True):
+                index, chunk, number = (int(entry) for entry in row[:3])
+                video = self._file("video_path", video_key=camera, chunk_index=chunk, file_index=number)
+                yield Film(camera, index, video, row[3], lengths.get(index, 0))
 
     def _low_dimensional(self) -> list[str]:
         return sorted(
@@ -151,29 +195,29 @@ class LeRobotFolder:
                 columns = _read_columns(file, names)
                 for row in zip(*(columns[name][:, 0].astype(int).tolist() for name in names), strict=True):
                     index, length, chunk, number = row
-                    yield _Entry(index, length, self._file(chunk_index=chunk, file_index=number))
+                    yield _Entry(index, length, self._file("data_path", chunk_index=chunk, file_index=number))
             return
-        size = int(self._info.get("chunks_size", 1000))
         for line in _read_lines(self.path / "meta/episodes.jsonl"):
             index = int(line["episode_index"])
-            file = self._file(episode_chunk=index // size, episode_index=index)
-            yield _Entry(index, int(line["length"]), file)
+            yield _Entry(index, int(line["length"]), self._file("data_path", **self._numbers(index)))
 
-    def _file(self, **numbers: int) -> Path:
-        """The pattern filled in; it must stay inside the folder."""
+    def _numbers(self, index: int) -> dict[str, int]:
+        """2.1: by which files of an episode are named."""
+        return {"episode_chunk": index // int(self._info.get("chunks_size", 1000)), "episode_index": index}
 
-        def number(found: re.Match[str]) -> str:
-            if found[1] not in numbers:
-                raise ValueError(
-                    f"{self.path / INFO}: data_path is {self._pattern!r}, expected only {sorted(numbers)} in it"
-                )
-            return f"{numbers[found[1]]:0{int(found[2] or 0)}d}"
+    def _file(self, key: str, **fields: int | str) -> Path:
+        """The pattern `data_path` or `video_path` filled in; it must stay inside the folder."""
+        pattern = str(self._info.get(key) or "")
 
-        file = self.path / _FIELD.sub(number, self._pattern)
-        if not file.resolve().is_relative_to(self.path.resolve()):
-            raise ValueError(
-                f"{self.path / INFO}: data_path is {self._pattern!r}, which leads out of the dataset's folder"
-            )
+        def text(found: re.Match[str]) -> str:
+            if found[1] not in fields:
+                raise ValueError(f"{self.path / INFO}: {key} is {pattern!r}, expected only {sorted(fields)} in it")
+            return str(fields[found[1]]).zfill(int(found[2] or 0))
+
+        file = self.path / _FIELD.sub(text, pattern)
+        if not pattern or not file.resolve().is_relative_to(self.path.resolve()):
+            where = "leads out of the dataset's folder" if pattern else "names no file"
+            raise ValueError(f"{self.path / INFO}: {key} is {pattern!r}, which {where}")
         return file
 
 
@@ -194,7 +238,8 @@ def _read_columns(file: Path, names: Sequence[str], *, episode: int | None = Non
     try:
         table = parquet.read_table(file, columns=list(names), filters=rows)
     except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); copy it again") from error
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{file}: cannot be read ({reason}); copy it again") from error
     if absent := [name for name in names if name not in table.column_names]:
         raise ValueError(f"{file}: no column {absent}, found {table.column_names}; choose among them")
     found = {}
@@ -226,7 +271,7 @@ def _read_lines(file: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{file}: {error}; expected a line of JSON for each episode") from error
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def as_ranges(numbers: Sequence[int]) -> str:
     """1, 2, 3, 7 as "1-3, 7"."""
     parts: list[list[int]] = []
     for number in numbers:

@@ -101,15 +101,17 @@ class Replay:
         """The number of transitions of all episodes."""
         return sum(len(episode) for episode in self._episodes)
 
-    def append(self, episode: Episode) -> None:
+    def append(self, episode: Episode, **attributes: str) -> None:
         """Add an episode; when this returns, it is on the disk.
+
+        `attributes` become the demo's, besides our own, such as robosuite's `model_file`.
 
         Raises:
             ValueError: its observation or action size is not that of the others or of the spec.
             OSError: the file cannot be written; it is as it was, and so is this object.
         """
         self._check_sizes(episode)
-        _rewrite(self._path, lambda file: _write_demo(file["data"], episode))
+        _rewrite(self._path, lambda file: _write_demo(file["data"], episode, attributes=attributes))
         self._episodes.append(episode)
 
     def set_mask(self, name: str, demos: Sequence[int]) -> None:
@@ -232,7 +234,9 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
         return spec, not demo_names(data)
 
 
-def _write_demo(data: h5py.Group, episode: Episode, *, number: int | None = None) -> None:
+def _write_demo(
+    data: h5py.Group, episode: Episode, *, number: int | None = None, attributes: Mapping[str, str] | None = None
+) -> None:
     if number is None:
         number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
     demo = data.create_group(f"demo_{number}")
@@ -251,6 +255,7 @@ def _write_demo(data: h5py.Group, episode: Episode, *, number: int | None = None
     demo.attrs["source"] = episode.source
     if episode.seed is not None:
         demo.attrs["seed"] = episode.seed
+    demo.attrs.update(attributes or {})
     data.attrs["total"] = int(data.attrs["total"]) + len(episode)
 
 

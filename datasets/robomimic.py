@@ -48,7 +48,7 @@ class RobomimicFile:
         """
         path = self.path
         with open_hdf5(path) as file:
-            demos = [file["data"][name] for name in _select(file, path, mask=None)]
+            demos = [file["data"][name] for name in select_demos(file, path, mask=None)]
             actions = [_dataset(demo, "actions", path) for demo in demos]
             obs = _obs_group(demos[0], path)
             shapes = {str(key): tuple(obs[key].shape[1:]) for key in obs if isinstance(obs[key], h5py.Dataset)}
@@ -80,7 +80,7 @@ class RobomimicFile:
         """
         path = self.path
         with open_hdf5(path) as file:
-            names = _select(file, path, mask=mask)
+            names = select_demos(file, path, mask=mask)
             keys = _default_keys(file["data"][names[0]], path) if obs_keys is None else list(obs_keys)
             if not keys:
                 raise ValueError(f"{path}: no low-dimensional observation key; name at least one in obs_keys")
@@ -123,7 +123,12 @@ def _warnings(file: h5py.File, demos: Sequence[h5py.Group], steps: int) -> tuple
     return tuple(found)
 
 
-def _select(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
+def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
+    """The names of all demos, or of those of a subset, sorted by number.
+
+    Raises:
+        ValueError: there is none, or no such subset.
+    """
     data = data_group(file, path)
     names = demo_names(data)
     if not names:
@@ -224,7 +229,7 @@ def _terminated(demo: h5py.Group, path: Path, stored: int, length: int) -> bool:
         return False
     dataset = _dataset(demo, "dones", path)
     _check_length(dataset, path, stored)
-    return bool(np.any(_read(dataset, path)[length - 1]))
+    return bool(np.any(read_array(dataset, path)[length - 1]))
 
 
 def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Array | None:
@@ -232,12 +237,12 @@ def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Ar
     if not isinstance(dataset, h5py.Dataset):
         return None
     _check_length(dataset, path, stored)
-    states = np.asarray(_read(dataset, path), np.float64)
+    states = np.asarray(read_array(dataset, path), np.float64)
     if length < stored:
         return states
     if "final_state" not in demo:
         return None
-    return np.concatenate([states, _read(demo["final_state"], path)[None]])
+    return np.concatenate([states, read_array(demo["final_state"], path)[None]])
 
 
 def _dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
@@ -263,13 +268,18 @@ def _float32_matrix(dataset: h5py.Dataset, path: Path) -> Float32Array:
         )
     if dataset.dtype.kind not in "biuf":
         raise ValueError(f"{path}: {dataset.name} holds {dataset.dtype}, expected numbers; leave out this key")
-    values = _read(dataset, path)
+    values = read_array(dataset, path)
     # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
     with np.errstate(over="ignore"):
         return (values if values.ndim == 2 else values[:, None]).astype(np.float32)
 
 
-def _read(dataset: h5py.Dataset, path: Path) -> NDArray[np.generic]:
+def read_array(dataset: h5py.Dataset, path: Path) -> NDArray[np.generic]:
+    """The whole of an array.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         return np.asarray(dataset[()])
     except OSError as error:

@@ -11,6 +11,7 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbed_env import make_disturbed
 from drift_wm.envs.dm_control import RenderConfig
 from drift_wm.envs.gymnasium_env import is_gymnasium_id, make_gymnasium
+from drift_wm.envs.robosuite_env import is_robosuite, make_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
@@ -47,18 +48,19 @@ def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> 
 
 
 def make_env(task: str, settings: EnvSettings) -> Environment:
-    """The environment of a task of the suite or of gymnasium, under the settings' disturbance if there is one.
+    """The environment of a task of the suite, of gymnasium or of robosuite, under a disturbance if there is one.
 
     Raises:
         ValueError: no such task or body, or a planner cannot sample its actions.
     """
-    if is_gymnasium_id(task):
+    if is_gymnasium_id(task) or is_robosuite(task):
         if settings.disturbance.name != "none":
             raise ValueError(
                 f"env.disturbance.name={settings.disturbance.name!r}: expected none for {task}, as only tasks of the "
                 "dm_control suite can be disturbed"
             )
-        return make_gymnasium(task, action_repeat=settings.action_repeat)
+        make = make_robosuite if is_robosuite(task) else make_gymnasium
+        return make(task, action_repeat=settings.action_repeat)
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
     env = make_disturbed(task, settings.disturbance, action_repeat=settings.action_repeat, render=render)
     require_box_action(env.action_space)
@@ -85,7 +87,7 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
 
 def require_simulator(task: str) -> None:
     """Raise a ValueError if a task has no simulator to plan in."""
-    if is_gymnasium_id(task):
+    if is_gymnasium_id(task) or is_robosuite(task):
         raise ValueError(
             f"task={task!r}: the true simulator plans in tasks of the dm_control suite only, whose rewards can be read "
             "off a state; leave out its reference rows, or plan in a learned model"

@@ -32,12 +32,14 @@ SUMMARIES = {
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
     "data-inspect": "What is in a file of demonstrations, and what is missing; also `drift-wm data inspect`.",
     "data-convert": "Any readable dataset as a robomimic HDF5 file; also `drift-wm data convert`.",
+    "data-replay": "Whether recorded actions lead to the recorded states here; also `drift-wm data replay`.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
 EXAMPLES = {
     "demo": ("drift-wm demo", "drift-wm demo seed=2 run_dir=runs/my-demo"),
     "collect": (
         "drift-wm collect task=walker-walk episodes=20",
+        "drift-wm collect task=robosuite:Lift actor=scripted episodes=20",
         "drift-wm collect task=cartpole-swingup actor=simulator planner=mppi planner.horizon=40 episodes=5",
     ),
     "train": (
@@ -86,6 +88,10 @@ EXAMPLES = {
         "drift-wm data inspect lerobot_folder obs_keys=[observation.state]",
     ),
     "data-convert": ("drift-wm data convert lerobot_folder out=demos.hdf5 skip_missing=true",),
+    "data-replay": (
+        "drift-wm data replay runs/data/episodes.hdf5",
+        "drift-wm data replay runs/mine/replay.hdf5 demos=3 tolerance=1e-3",
+    ),
     "doctor": ("drift-wm doctor",),
 }
 

@@ -10,6 +10,7 @@ import torch
 from drift_wm.build import make_env
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import env_args, env_record
+from drift_wm.envs.robosuite_env import RobosuiteEnv
 from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import make_actor, training_seed
 from drift_wm.run_folder import RunFolder
@@ -38,7 +39,9 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
             device=device,
             title=f"episode {number + 1} of {settings.episodes}, {actor.name}",
         )
-        file.append(rollouts.episodes[0])
+        # robomimic builds the simulator of robosuite's demos from their own model.
+        attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else {}
+        file.append(rollouts.episodes[0], **attributes)
     returns = [float(episode.rewards.sum()) for episode in file.episodes]
     results = {
         "command": "collect",

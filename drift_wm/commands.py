@@ -6,6 +6,7 @@ set up for MuJoCo.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
-from drift_wm.data_settings import InspectSettings
+from drift_wm.data_replay import replay
+from drift_wm.data_settings import InspectSettings, ReplaySettings
 from drift_wm.data_tools import convert, inspect, show
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
@@ -28,13 +30,14 @@ from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.plots_data import trajectories_figure
+from drift_wm.plots_data import divergence_figure, strip_figure, trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.ranks import joined, ranks_of
 from drift_wm.report import evaluation_table
 from drift_wm.report_bench import line_of, write_bench_page
+from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
@@ -69,6 +72,9 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
     if command == "data-convert":
         results = convert(settings, folder)
         console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
+        return
+    if command == "data-replay":
+        _show_replay(settings, folder, console=console)
         return
     device = prepare_machine(settings)
     if command == "speed":
@@ -148,8 +154,21 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
 def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: Console) -> None:
     found = inspect(settings, folder)
     show(found, console)
-    plot = folder.path / "trajectories.png"
-    save(trajectories_figure(found), plot)
+    figures = {"trajectories": trajectories_figure(found)}
+    for strip in found.strips:
+        name = re.sub(r"[^\w.-]", "_", strip.camera)  # a file says what its cameras are called
+        figures[f"camera_{name}"] = strip_figure(strip, found.description.decision_seconds)
+    for name, figure in figures.items():
+        plot = folder.path / f"{name}.png"
+        save(figure, plot)
+        console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_replay(settings: ReplaySettings, folder: RunFolder, *, console: Console) -> None:
+    found = replay(settings, folder)
+    show_replay(found, console)
+    plot = folder.path / "divergence.png"
+    save(divergence_figure(found), plot)
     console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
 
 

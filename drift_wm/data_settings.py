@@ -1,4 +1,4 @@
-"""What `drift-wm data-inspect` and `drift-wm data-convert` can be asked."""
+"""What `drift-wm data-inspect`, `data-convert` and `data-replay` can be asked."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ class InspectSettings(DataSettings):
     """Look at what is there, and name what a LeRobot dataset announces and does not hold."""
     plotted: int = 8
     """Demonstrations drawn in the plot of trajectories, evenly chosen."""
+    pictures: int = 6
+    """Pictures of one episode for each camera; 0: none are read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.plotted >= 1, "plotted", self.plotted, "an integer of at least 1")
+        require(self.pictures >= 0, "pictures", self.pictures, "an integer of at least 0")
 
 
 @dataclass
@@ -53,3 +56,25 @@ class ConvertSettings(DataSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.out), "out", self.out, "a file to write, for example out=demos.hdf5")
+
+
+@dataclass
+class ReplaySettings:
+    """`drift-wm data replay FILE`: act recorded actions again from recorded states, and compare."""
+
+    data: str = ""
+    """A robomimic HDF5 file with simulator states, such as those of `drift-wm collect`; on the command line `data=` may
+    be left out."""
+    mask: str | None = None
+    """Name of a subset of the file."""
+    demos: int = 0
+    """How many to replay, from the first; 0: all."""
+    tolerance: float = 1e-5
+    """What counts as rounding, in standard deviations of each entry; observations are stored in single precision."""
+    run_dir: str | None = None
+    """Folder of the run."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.data), "data", self.data, "a file, for example drift-wm data replay episodes.hdf5")
+        require(self.demos >= 0, "demos", self.demos, "an integer of at least 0")
+        require(self.tolerance >= 0, "tolerance", self.tolerance, "a number of at least 0")

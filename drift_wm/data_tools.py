@@ -19,6 +19,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import write_episodes
 from drift_wm.datasets.statistics import RunningMoments
+from drift_wm.film_strips import Strip, film_strips
 from drift_wm.interfaces import Spec
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder
@@ -52,9 +53,11 @@ class Inspection:
     """Demonstrations in which the world ended."""
     warnings: tuple[str, ...]
     plotted: tuple[Episode, ...]
+    strips: tuple[Strip, ...]
+    """Of cameras."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; without the plotted episodes."""
+        """Plain values for JSON; without the plotted episodes and pictures."""
         return {
             "command": "data-inspect",
             "data": str(self.path),
@@ -93,14 +96,16 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     if not description.has_rewards:
         del moments["rewards"]
     ranges = tuple(_range(name, seen) for name, seen in moments.items())
+    strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
     found = Inspection(
         path=demonstrations.path,
         description=description,
         lengths=tuple(lengths),
         ranges=ranges,
         terminated=terminated,
-        warnings=(*description.warnings, *_remarks(ranges)),
+        warnings=(*description.warnings, *absent, *_remarks(ranges)),
         plotted=tuple(plotted),
+        strips=tuple(strips),
     )
     folder.write_results(found.as_dict())
     return found

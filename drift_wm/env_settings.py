@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
 from typing import Any
 
 from drift_wm.envs.disturbances import DisturbanceConfig
+from drift_wm.envs.robosuite_env import is_robosuite, robomimic_args
+
+WORLD = "drift_wm"
+"""Key of `env_args` under which files of other simulators keep the task and its world in our terms."""
+SIMULATORS = ("mujoco", "dm-control", "gymnasium", "robosuite")
 
 
 @dataclass
@@ -36,8 +43,20 @@ def env_record(settings: EnvSettings) -> dict[str, Any]:
 
 
 def env_args(task: str, settings: EnvSettings) -> dict[str, Any]:
-    """How data files name a task in its world: robomimic's `env_name` and `env_kwargs`."""
-    return {"env_name": task, "env_kwargs": env_record(settings)}
+    """How data files name a task in its world: robomimic's `env_name` and `env_kwargs`, and who simulated it."""
+    if is_robosuite(task):  # whose own arguments stand where ours do elsewhere
+        own = {"task": task, **env_record(settings)}
+        return {**robomimic_args(task), WORLD: own, "versions": package_versions()}
+    return {"env_name": task, "env_kwargs": env_record(settings), "versions": package_versions()}
+
+
+def package_versions() -> dict[str, str]:
+    """The packages whose version decides what a simulation returns, those that are installed."""
+    found = {}
+    for name in SIMULATORS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def recorded_env(record: Mapping[str, Any], settings: EnvSettings) -> EnvSettings:

@@ -25,6 +25,7 @@ from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
+from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
 from drift_wm.settings import CollectSettings, EvaluateSettings, PlanningSettings
 from drift_wm.video import real_time, replay_frames, write_video
 
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
-RANDOM, NOISE, SIMULATOR = "random", "noise", "true simulator"
+RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ def make_actor(
         simulator = make_simulator(task, settings)
         policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std)
         return Actor(SIMULATOR, policy, task, env)
+    if settings.actor == SCRIPTED:
+        return Actor(SCRIPTED, ScriptedPolicy(task, noise=exploration_std or SCRIPTED_NOISE), task, env)
     if settings.actor in (RANDOM, NOISE):
         world = make_env(task, env)
         size, decisions = world.task_spec.action_size, world.decisions_per_episode

@@ -1,4 +1,4 @@
-"""The plot of `drift-wm data inspect`: trajectories of some demonstrations."""
+"""The plots of `drift-wm data inspect` and `drift-wm data replay`: trajectories, pictures, and divergence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from drift_wm.data_tools import Inspection
-from drift_wm.plots import INK
+from drift_wm.divergence import Replayed
+from drift_wm.film_strips import Strip
+from drift_wm.plots import BLUE, GREY, INK, VERMILION
+from drift_wm.report_data import SINGLE, WHOLE
 
 _MOST = 12  # entries in a column, those that vary most
+_EXACT = 1e-17
 
 
 def trajectories_figure(found: Inspection) -> Figure:
@@ -45,3 +49,49 @@ def _most_varied(arrays: Sequence[np.ndarray]) -> list[int]:
     together = np.concatenate(arrays)
     scale = np.abs(together).max(axis=0) + 1e-12
     return sorted(np.argsort(-together.std(axis=0) / scale)[:_MOST].tolist())
+
+
+def strip_figure(strip: Strip, seconds: float) -> Figure:
+    """Pictures of one camera side by side, each under the time at which it was taken.
+
+    Args:
+        strip: at least one picture.
+        seconds: between two rows; 0: unknown.
+    """
+    height, width, _ = strip.frames[0].shape
+    count = len(strip.frames)
+    figure = Figure(figsize=(2.2 * count, 2.2 * height / width + 0.6), layout="constrained")
+    for axes, row, frame in zip(figure.subplots(1, count, squeeze=False)[0], strip.rows, strip.frames, strict=True):
+        axes.imshow(frame)
+        axes.set_axis_off()
+        axes.set_title(f"{row * seconds:.2f} s" if seconds else f"row {row}", fontsize=8, color=INK)
+    figure.suptitle(f"{strip.camera}, {strip.episode}", x=0.01, ha="left", fontsize=10, color=INK)
+    return figure
+
+
+def divergence_figure(found: Replayed) -> Figure:
+    """How far replaying leads from the record, over time: states on the left, observations on the right."""
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    whole, single = found.whole, found.single
+    for axes, title, lines in (
+        (panels[0], "states", (whole.states, single.states)),
+        (panels[1], "observations", (whole.obs, single.obs)),
+    ):
+        for divergence, words, colour in zip(lines, (WHOLE, SINGLE), (VERMILION, BLUE), strict=True):
+            time = np.arange(1, len(divergence.rms) + 1) * (found.seconds or 1)
+            for values, line, measure in ((divergence.largest, "-", "largest"), (divergence.rms, ":", "rms")):
+                # A logarithmic axis has no zero, and where the world had ended there is nothing to draw.
+                shown = np.where(np.isfinite(values), np.maximum(values, _EXACT), np.nan)
+                axes.plot(time, shown, line, color=colour, lw=1.4, label=f"{words}, {measure}")
+        axes.axhline(found.tolerance, color=GREY, lw=0.9, ls="--", label="tolerance")
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=_EXACT / 3)
+        axes.set_title(title, loc="left", fontsize=10, color=INK)
+        axes.set_xlabel("time (s)" if found.seconds else "step", color=INK)
+        axes.grid(axis="y", color="#E6E6E6", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK, labelsize=8)
+    panels[0].set_ylabel(f"deviation (standard deviations);\n{_EXACT:g} stands for none", fontsize=9, color=INK)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, fontsize=8)
+    return figure

@@ -21,7 +21,7 @@ RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
 EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
 LARGEST_SEED = 999_999
-ACTORS = ("model", "policy", "simulator", "random", "noise")
+ACTORS = ("model", "policy", "simulator", "random", "noise", "scripted")
 
 
 @dataclass
@@ -62,7 +62,7 @@ class RunSettings:
     """What every command knows."""
 
     task: str = "cartpole-swingup"
-    """A `domain-task` of the dm_control suite, or a name of gymnasium such as Hopper-v5."""
+    """A `domain-task` of the dm_control suite, a name of gymnasium such as Hopper-v5, or robosuite:Lift."""
     seed: int = 1
     """Of everything random in the run."""
     run_dir: str | None = None
@@ -107,8 +107,8 @@ class CollectSettings(PlanningSettings):
     """A `domain-task` of the dm_control suite, or a name of gymnasium; empty: the checkpoint's own, else
     cartpole-swingup."""
     actor: str = "noise"
-    """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`), or
-    `policy` (acts by `checkpoint`)."""
+    """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`),
+    `policy` (acts by `checkpoint`), or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
     """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 10
@@ -217,7 +217,8 @@ class EvaluateSettings(PlanningSettings):
     """A `domain-task` of the dm_control suite, or a name of gymnasium; empty: the checkpoint's own, else
     cartpole-swingup."""
     actor: str = "model"
-    """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator) or `random`."""
+    """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator), `random`
+    or `scripted` (a controller by hand)."""
     checkpoint: str | None = None
     """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 5

@@ -17,6 +17,7 @@ from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
+from drift_wm.env_settings import WORLD
 from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learned import POLICY, shape_of_kind
 from drift_wm.metrics import MetricsLog
@@ -90,10 +91,10 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     if not isinstance(open_demonstrations(data), RobomimicFile):
         return None
     recorded = read_env_args(data)
-    world = recorded.get("env_kwargs")
+    world = recorded.get(WORLD, recorded.get("env_kwargs"))
     if not isinstance(world, dict) or "action_repeat" not in world or "env_name" not in recorded:
         return None
-    return {"name": recorded["env_name"], **world}
+    return {"name": world.get("task", recorded["env_name"])} | {k: v for k, v in world.items() if k != "task"}
 
 
 def fit_round(

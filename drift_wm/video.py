@@ -1,4 +1,4 @@
-"""Videos: replaying a recorded episode, and writing frames to a file that every browser plays."""
+"""Videos: replaying a recorded episode, writing frames that every browser plays, and reading some of a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -104,6 +104,24 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_frames(path: Path, numbers: Sequence[int]) -> list[Frame]:
+    """Decode some frames of a video, by imageio's own ffmpeg, which also knows AV1.
+
+    Args:
+        path: of the video.
+        numbers: of the frames, counted from 0, in ascending order.
+
+    Raises:
+        ValueError: the file cannot be decoded, or is shorter.
+    """
+    try:
+        with contextlib.closing(imageio.get_reader(path, format="FFMPEG")) as reader:
+            return [np.asarray(reader.get_data(number)) for number in numbers]
+    except (OSError, RuntimeError, IndexError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path}: cannot be decoded up to frame {max(numbers)} ({reason}); copy it again") from error
 
 
 def _render_each(env: Replayable, states: np.ndarray) -> Iterator[Frame]:

@@ -31,6 +31,7 @@ NEEDED = {
     "diagnose": ["checkpoint=x", "data=x"],
     "data-inspect": ["data=x"],
     "data-convert": ["data=x", "out=y"],
+    "data-replay": ["data=x"],
 }
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import h5py
+import mujoco
 import numpy as np
 import pytest
 
@@ -32,7 +33,9 @@ def test_a_record_rebuilds_the_world(name):
 
 def test_a_record_holds_the_amounts_and_no_more():
     assert env_record(GUST) == {"action_repeat": 20, "disturbance": {"name": "gust", "strength": 0.25}}
-    assert env_args("a-task", EnvSettings()) == {
+    recorded = env_args("a-task", EnvSettings())
+    assert recorded.pop("versions")["mujoco"] == mujoco.__version__
+    assert recorded == {
         "env_name": "a-task",
         "env_kwargs": {"action_repeat": 2, "disturbance": {"name": "none"}},
     }

@@ -17,6 +17,7 @@ from drift_wm.env_settings import EnvSettings, recorded_env
 from drift_wm.envs.disturbances import Draw
 from drift_wm.envs.disturbed_env import DisturbedEnv
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
+from drift_wm.envs.robosuite_env import is_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import History
 from drift_wm.train import recorded_task
@@ -83,7 +84,7 @@ def world_of(task: str, env: EnvSettings, file: Path, checkpoint: Checkpoint) ->
     """
     stored: dict[str, Any] | None = recorded_task(str(file)) or checkpoint.config.get("task")
     name = task or (stored["name"] if stored else "")
-    if not name or is_gymnasium_id(name):
+    if not name or is_gymnasium_id(name) or is_robosuite(name):
         return None
     return World(name, recorded_env(stored, env) if stored else env)
 

@@ -1,0 +1,206 @@
+"""Manipulation tasks of robosuite, as the rest of the package sees environments: `task=robosuite:Lift`.
+
+robosuite is an extra, in an environment of its own (`pip install 'drift-wm[robosuite]'`): it holds numpy below 2 and
+MuJoCo below 3.9. It is imported when a task of it is made, and not before.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import metadata
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from drift_wm.envs.rendering import RenderingUnavailableError
+from drift_wm.envs.spaces import check_action
+from drift_wm.interfaces import Spec
+
+PREFIX = "robosuite:"
+OBS_KEYS = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "object-state")
+"""What an observation consists of, in the order of robomimic's low-dimensional policies."""
+_STEPS_PER_EPISODE = 200
+_CONTROL_HZ = 20
+_MODEL_SEED = 0
+
+
+def is_robosuite(task: str) -> bool:
+    """Whether a task's name is one of robosuite's, such as "robosuite:Lift"."""
+    return task.startswith(PREFIX)
+
+
+def make_robosuite(task: str, *, action_repeat: int = 1) -> RobosuiteEnv:
+    """The environment of a task of robosuite with one Panda arm, controlled by changes of its hand's pose (OSC_POSE).
+
+    Args:
+        task: "robosuite:" and robosuite's own name for it.
+        action_repeat: control steps, 20 a second, for which each action is held.
+
+    Raises:
+        ValueError: robosuite is not installed, or has no such task.
+    """
+    if action_repeat < 1:
+        raise ValueError(f"action_repeat is {action_repeat}; expected at least 1 control step")
+    robosuite = _import_robosuite(task)
+    name, known = task.removeprefix(PREFIX), sorted(robosuite.ALL_ENVIRONMENTS)
+    if name not in known:
+        near = [f"{PREFIX}{match}" for match in get_close_matches(name, known, n=4, cutoff=0.4)]
+        hint = f"the nearest are {', '.join(near)}" if near else f"expected one of {', '.join(known)}"
+        raise ValueError(f"task={task!r}: robosuite has no task {name!r}; {hint}")
+    return RobosuiteEnv(task, action_repeat=action_repeat)
+
+
+def robomimic_args(task: str) -> dict[str, Any]:
+    """How robomimic's `env_args` name a task of robosuite, so that its own tools make the same environment."""
+    name = task.removeprefix(PREFIX)
+    version = metadata.version("robosuite")
+    return {"env_name": name, "type": 1, "env_version": version, "env_kwargs": _arguments()}
+
+
+class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
+    """A task of robosuite; build it with `make_robosuite`.
+
+    An observation is a flat float32 vector (D,) of `OBS_KEYS`. An action (A,) in [-1, 1] is held for `action_repeat`
+    control steps, or up to the end of the episode; rewards are summed. An episode ends with success (the task's
+    `_check_success`) or after 200 control steps; rewards are sparse, so that a return is 1 for success and else 0.
+
+    A physics state is robosuite's own (time, positions, velocities), which robomimic restores, and after it what
+    robomimic ignores: the gripper's position command and the solver's warm start, without which steps do not repeat.
+    """
+
+    def __init__(self, task: str, *, action_repeat: int = 1) -> None:
+        """As `make_robosuite`, of a name that exists."""
+        robosuite = _import_robosuite(task)
+        self._env = robosuite.make(task.removeprefix(PREFIX), **_arguments(), seed=_MODEL_SEED)
+        self.task_name, self.action_repeat = task, action_repeat
+        low, _ = self._env.action_spec
+        size = self._flat(self._env.reset()).size
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
+        self.task_spec = Spec(size, low.size, action_repeat / _CONTROL_HZ)
+        self.render_mode = None
+        self._steps = 0
+
+    @property
+    def decisions_per_episode(self) -> int:
+        """Decisions of an episode that runs to its time limit."""
+        return -(-_STEPS_PER_EPISODE // self.action_repeat)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode: the observation (D,), and info with `success`."""
+        super().reset(seed=seed)
+        if seed is not None:
+            # In place, because the samplers of positions hold this very generator.
+            self._env.rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+        self._env.reset()
+        self._steps = 0
+        return self._observe(), {"success": False}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Hold an action (A,) for `action_repeat` control steps; entries beyond [-1, 1] are clipped.
+
+        Returns:
+            observation (D,), summed reward, terminated (success), truncated, and info with `success`.
+
+        Raises:
+            ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
+        """
+        control = np.clip(check_action(action, self.task_spec.action_size), -1.0, 1.0)
+        total, success, over = 0.0, False, False
+        for _ in range(self.action_repeat):
+            _, reward, _, _ = self._env.step(control)
+            total += float(reward)
+            self._steps += 1
+            success, over = bool(self._env._check_success()), self._steps >= _STEPS_PER_EPISODE
+            if success or over:
+                break
+        return self._observe(), total, success, over and not success, {"success": success}
+
+    def model_xml(self) -> str:
+        """The MuJoCo model, which robomimic keeps with each demo."""
+        return str(self._env.model.get_xml())
+
+    def physics_state(self) -> NDArray[np.float64]:
+        """The complete state (S,), laid out as the class says."""
+        parts = [self._env.sim.get_state().flatten(), *(g.current_action for g in self._grippers())]
+        return np.concatenate([*parts, self._env.sim.data.qacc_warmstart], dtype=np.float64)
+
+    def set_physics_state(self, state: NDArray[np.float64]) -> None:
+        """Go to a state (S,) of this task.
+
+        Raises:
+            ValueError: the state has another shape than (S,).
+        """
+        expected = self.physics_state().shape
+        if np.shape(state) != expected:
+            raise ValueError(
+                f"the state has shape {np.shape(state)}; expected {expected}, as `physics_state` of {self.task_name} "
+                "returns it"
+            )
+        sim = self._env.sim
+        sim.set_state_from_flattened(state)
+        sim.forward()
+        warmstart = state[state.size - sim.data.qacc_warmstart.size :]
+        start = state.size - warmstart.size - sum(gripper.dof for gripper in self._grippers())
+        for gripper in self._grippers():
+            gripper.current_action = np.array(state[start : start + gripper.dof])
+            start += gripper.dof
+        sim.data.qacc_warmstart[:] = warmstart
+        for robot in self._env.robots:
+            robot.composite_controller.update_state()
+        self._steps = round(float(state[0]) * _CONTROL_HZ)
+
+    def render(self) -> NDArray[np.uint8]:
+        """Pictures are not drawn.
+
+        Raises:
+            RenderingUnavailableError: always.
+        """
+        raise RenderingUnavailableError(f"{self.task_name} is simulated without pictures; set video=false")
+
+    def close(self) -> None:
+        """Free the simulation, which cannot be used afterwards."""
+        self._env.close()
+
+    def _grippers(self) -> list[Any]:
+        """Those whose command robosuite remembers from step to step."""
+        return [gripper for robot in self._env.robots for gripper in robot.gripper.values()]
+
+    def _observe(self) -> NDArray[np.float32]:
+        # At once: robosuite's own sampling may be a physics step behind, by rounding of its clock.
+        return self._flat(self._env._get_observations(force_update=True))
+
+    def _flat(self, obs: dict[str, Any]) -> NDArray[np.float32]:
+        return np.concatenate([np.ravel(obs[key]) for key in OBS_KEYS]).astype(np.float32)
+
+
+def _arguments() -> dict[str, Any]:
+    """Of `robosuite.make`, without its seed."""
+    from robosuite.controllers import load_composite_controller_config
+
+    return {
+        "robots": "Panda",
+        "controller_configs": load_composite_controller_config(controller="BASIC", robot="Panda"),
+        "has_renderer": False,
+        "has_offscreen_renderer": False,
+        "use_camera_obs": False,
+        "control_freq": _CONTROL_HZ,
+        "reward_shaping": False,
+        "ignore_done": True,
+        "hard_reset": False,  # a hard one builds the model anew, in a second, and draws the sizes of objects
+    }
+
+
+def _import_robosuite(task: str) -> Any:
+    try:
+        import robosuite
+    except ImportError as error:
+        raise ValueError(
+            f"task={task!r} needs robosuite, which is not installed: pip install 'drift-wm[robosuite]', in a virtual "
+            "environment of its own, as it holds numpy below 2 and MuJoCo below 3.9"
+        ) from error
+    return robosuite
