@@ -129,4 +129,6 @@ def scales_of(statistics: Statistics) -> Scales:
         obs_std=statistics.obs.std,
         target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
         target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
+        action_mean=statistics.actions.mean,
+        action_std=statistics.actions.std,
     )

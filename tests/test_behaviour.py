@@ -1,5 +1,7 @@
 """Generators as policies: they imitate, keep both sides of a choice, and act in a receding horizon."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -125,10 +127,12 @@ def test_every_generator_trains_and_acts(linear_episodes, name, members):
 def test_new_scales_leave_the_behaviour_as_it_was(linear_episodes, name):
     policy = make(history=2, generator=generator(name, members=2))
     obs = torch.randn(5, 2, 3, generator=rng(1))
+    policy.rescale(scales_of(compute_statistics(linear_episodes, chunk=3)))
     before = policy.sample(obs, rng=rng(2))
     for stretch in (1.0, 40.0):
         scales = scales_of(compute_statistics(linear_episodes, chunk=3))
         scales.obs_std.mul_(stretch)
+        scales.action_std.mul_(stretch)
         policy.rescale(scales)
         torch.testing.assert_close(policy.obs_std, scales.obs_std)
         torch.testing.assert_close(policy.sample(obs, rng=rng(2)), before, rtol=1e-4, atol=1e-5)
@@ -178,20 +182,42 @@ def test_a_batch_acts_as_each_alone_and_a_seed_repeats_itself(seed, execute, his
         torch.testing.assert_close(together[i : i + 1], act(slice(i, i + 1), seed))
 
 
-def test_actions_stay_in_their_range():
-    policy = make()
+def test_actions_beyond_their_range_are_learned_and_held_to_it_only_in_the_world():
+    model = make()
     with torch.no_grad():
-        policy.members[0].backbone.output.bias.copy_(torch.tensor([9.0, -9.0] * 3))
-    chunk = policy.sample(torch.zeros(2, 1, 3), rng=rng())
-    torch.testing.assert_close(chunk, torch.tensor([1.0, -1.0]).expand(2, 3, 2))
+        model.members[0].backbone.output.bias.copy_(torch.tensor([9.0, -9.0] * 3))
+    obs = torch.zeros(2, 3)
+    assert model.sample(obs[:, None], rng=rng())[..., 0].min() > 5, "what was recorded"
+    policy = BehaviourPolicy(model)
+    action, _ = policy.act(obs, policy.reset(obs, seed=0))
+    torch.testing.assert_close(action, torch.tensor([1.0, -1.0]).expand(2, 2))
 
 
-def test_trains_on_the_actions_from_the_newest_frame_on():
+@pytest.mark.parametrize("name", ["drifting", "diffusion"])
+def test_actions_of_all_sizes_are_imitated_alike(name):
+    """One joint moves beyond the range of the interface, the other by hundredths."""
+    episodes = []
+    for seed in range(60):
+        plain = demonstration(seed)
+        actions = plain.actions * np.array([8.0, 0.05], np.float32) + np.array([0.5, 0.3], np.float32)
+        episodes.append(replace(plain, actions=actions))
+    assert max(np.abs(episode.actions).max() for episode in episodes) > 1.5
+    trainer = imitate(episodes[:50], PolicyConfig(chunk=2, generator=generator(name, steps=16)), 500)
+    obs = torch.cat([torch.from_numpy(episode.obs[:-1]) for episode in episodes[50:]])
+    acted = torch.cat([torch.from_numpy(episode.actions) for episode in episodes[50:]])
+    error = (trainer.averaged.sample(obs[:, None], rng=rng())[:, 0] - acted).square().mean(dim=0).sqrt()
+    assert (error / acted.std(dim=0)).max() < 0.5
+
+
+def test_trains_on_the_standardised_actions_from_the_newest_frame_on():
     policy = make(history=3, chunk=2)
+    policy.action_mean.copy_(torch.tensor([1.0, 0.0]))
+    policy.action_std.copy_(torch.tensor([2.0, 0.5]))
     obs, actions = torch.randn(4, 5, 3, generator=rng()), torch.rand(4, 4, 2, generator=rng())
     c, y = policy._pair(Batch(obs, actions, torch.zeros(4, 2)))
     torch.testing.assert_close(c, obs[:, :3].flatten(1))
-    torch.testing.assert_close(y, actions[:, 2:].flatten(1))
+    expected = (actions[:, 2:] - torch.tensor([1.0, 0.0])) / torch.tensor([2.0, 0.5])
+    torch.testing.assert_close(y, expected.flatten(1))
 
 
 @pytest.mark.parametrize(
