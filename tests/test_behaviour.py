@@ -202,7 +202,7 @@ def test_actions_of_all_sizes_are_imitated_alike(name):
         actions = plain.actions * np.array([8.0, 0.05], np.float32) + np.array([0.5, 0.3], np.float32)
         episodes.append(replace(plain, actions=actions))
     assert max(np.abs(episode.actions).max() for episode in episodes) > 1.5
-    trainer = imitate(episodes[:50], PolicyConfig(chunk=2, generator=generator(name, steps=16)), 500)
+    trainer = imitate(episodes[:50], PolicyConfig(chunk=2, generator=generator(name, steps=16)), 900)
     obs = torch.cat([torch.from_numpy(episode.obs[:-1]) for episode in episodes[50:]])
     acted = torch.cat([torch.from_numpy(episode.actions) for episode in episodes[50:]])
     error = (trainer.averaged.sample(obs[:, None], rng=rng())[:, 0] - acted).square().mean(dim=0).sqrt()
