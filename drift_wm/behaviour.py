@@ -7,6 +7,7 @@ is sampled is a receding horizon (Chi et al. 2023, "Diffusion Policy", section 2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -107,14 +108,16 @@ class LearnedPolicy(nn.Module):
             return sample_scores(self.generator, *self._pair(batch), rng=rng)
 
     @torch.inference_mode()
-    def sample(self, obs: Tensor, *, rng: torch.Generator, independent: bool = False) -> Tensor:
+    def sample(
+        self, obs: Tensor, *, rng: torch.Generator | Sequence[torch.Generator], independent: bool = False
+    ) -> Tensor:
         """Sample the next actions.
 
         Args:
             obs: (B, K, D) newest observations, newest last.
-            rng: source of the noise, which is shared by all environments, so that a batch of them acts as each of
-                them would alone. Of an ensemble, one member samples, chosen at random.
-            independent: draw noise and member for every environment by itself.
+            rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
+                ensemble, one member samples, chosen at random.
+            independent: draw noise and member for every environment by itself, from one source.
 
         Returns:
             (B, k, A) in the units of the demonstrations, and beyond [-1, 1] where those went beyond it.
@@ -125,12 +128,18 @@ class LearnedPolicy(nn.Module):
         B, expected = obs.shape[0], (obs.shape[0], self.history, self.spec.observation_size)
         if tuple(obs.shape) != expected:
             raise ValueError(f"obs has shape {tuple(obs.shape)}, this policy expects {expected}: (B, K, D)")
-        rows, members = B if independent else 1, len(self.members)
-        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
-        chosen = torch.randint(members, (rows,), generator=rng, device=rng.device).to(self.device).expand(B)
+        sources = [rng] if isinstance(rng, torch.Generator) else rng
+        drawn = [self._draw(B if independent else 1, source) for source in sources]
+        z, chosen = (torch.cat(parts).to(self.device) for parts in zip(*drawn, strict=True))
         samples = self.generator.sample(self._condition(obs).unsqueeze(1), z)
-        actions = samples[torch.arange(B, device=self.device), chosen]
+        actions = samples[torch.arange(B, device=self.device), chosen.expand(B)]
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
+
+    def _draw(self, rows: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise (rows, members, Z), and the member (rows,) that samples."""
+        members = len(self.members)
+        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device)
+        return z, torch.randint(members, (rows,), generator=rng, device=rng.device)
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
@@ -174,6 +183,7 @@ class BehaviourState:
     pending: Tensor
     """(B, n, A) actions to execute before the next chunk is sampled; n may be 0."""
     seed: int
+    """Of the first environment's noise; each further one has the next."""
     step: int
 
 
@@ -197,7 +207,11 @@ class BehaviourPolicy:
             raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
 
     def reset(self, obs: Tensor, *, seed: int) -> BehaviourState:
-        """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
+        """Start B episodes from observations (B, D): the first frame stands for the frames before it.
+
+        Episode i acts as it would alone with `seed` + i: episodes that shared their noise would be no independent
+        evidence of how well the policy acts.
+        """
         B, A = obs.shape[0], self.model.spec.action_size
         return BehaviourState(
             obs=obs.unsqueeze(1).expand(B, self.model.history, -1),
@@ -214,5 +228,6 @@ class BehaviourPolicy:
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         pending = state.pending
         if pending.shape[1] == 0:
-            pending = self.model.sample(frames, rng=decision_rng(state.seed, state.step))[:, : self.execute]
+            sources = [decision_rng(state.seed + i, state.step) for i in range(len(obs))]
+            pending = self.model.sample(frames, rng=sources)[:, : self.execute]
         return pending[:, 0].clamp(-1, 1), BehaviourState(frames, pending[:, 1:], state.seed, state.step + 1)

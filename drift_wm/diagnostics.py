@@ -27,8 +27,8 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
 
     Returns:
         `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
-        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations in units of the
-        observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
+        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations in units of
+        the observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
         What the episodes are too short for is absent.
     """
     metrics: Metrics = {}

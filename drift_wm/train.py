@@ -17,6 +17,7 @@ from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
+from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learned import POLICY, shape_of_kind
 from drift_wm.metrics import MetricsLog
@@ -78,14 +79,19 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
 
 
 def recorded_task(data: str) -> dict[str, Any] | None:
-    """The task in which a file's episodes were collected, as a checkpoint carries it; None for files of other tools."""
+    """The task in which a file's episodes were collected, as a checkpoint carries it; None where the file tells none.
+
+    Files of other tools know no action repeat: in those of an environment of gymnasium each row is a step of it.
+    """
     if not isinstance(open_demonstrations(data), RobomimicFile):
         return None
     recorded = read_env_args(data)
-    world = recorded.get("env_kwargs")
-    if not isinstance(world, dict) or "action_repeat" not in world or "env_name" not in recorded:
+    name, world = recorded.get("env_name"), recorded.get("env_kwargs")
+    if not isinstance(name, str):
         return None
-    return {"name": recorded["env_name"], **world}
+    if isinstance(world, dict) and "action_repeat" in world:
+        return {"name": name, **world}
+    return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None
 
 
 def fit_round(
