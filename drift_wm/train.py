@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
@@ -63,6 +66,13 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
+    beyond = share_beyond_bounds(training)
+    if settings.kind == POLICY and beyond:
+        logger.warning(
+            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and held to "
+            "[-1, 1] where the policy acts",
+            100 * beyond,
+        )
     results = {
         "command": "train",
         "kind": settings.kind,
@@ -72,10 +82,16 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
         "steps": trainer.steps,
         "training_episodes": len(training),
         "held_out_episodes": len(held_out),
+        "actions_beyond_bounds": beyond,
         "metrics": metrics,
     }
     folder.write_results(results)
     return results
+
+
+def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
+    """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
+    return float(np.mean(np.abs(np.concatenate([episode.actions for episode in episodes])) > 1))
 
 
 def recorded_task(data: str) -> dict[str, Any] | None:

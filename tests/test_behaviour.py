@@ -158,7 +158,7 @@ def test_a_part_of_each_chunk_is_executed_before_the_next_is_sampled():
     assert pending == [1, 0] * 3
     for t in (0, 2, 4):
         frames = torch.stack([obs[max(t - 1, 0)], obs[t]], dim=1)
-        chunk = model.sample(frames, rng=decision_rng(seed, t))
+        chunk = model.sample(frames, rng=[decision_rng(seed, t), decision_rng(seed + 1, t)])
         torch.testing.assert_close(torch.stack(acted[t : t + 2], dim=1), chunk[:, :2])
 
 
@@ -179,7 +179,15 @@ def test_a_batch_acts_as_each_alone_and_a_seed_repeats_itself(seed, execute, his
     assert torch.equal(together, act(slice(0, 3), seed))
     assert not torch.equal(together, act(slice(0, 3), seed + 1))
     for i in range(3):
-        torch.testing.assert_close(together[i : i + 1], act(slice(i, i + 1), seed))
+        torch.testing.assert_close(together[i : i + 1], act(slice(i, i + 1), seed + i))
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_environments_in_the_same_situation_draw_by_themselves(members):
+    policy = BehaviourPolicy(make(generator=generator(members=members)))
+    obs = torch.zeros(4, 3)
+    action, _ = policy.act(obs, policy.reset(obs, seed=0))
+    assert len(torch.unique(action[:, 0])) == 4
 
 
 def test_actions_beyond_their_range_are_learned_and_held_to_it_only_in_the_world():

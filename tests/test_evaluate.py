@@ -11,6 +11,7 @@ import torch
 
 from drift_wm import evaluate as evaluate_module
 from drift_wm import films
+from drift_wm.behaviour import PolicyConfig
 from drift_wm.build import make_objective, make_risk, prepare_machine
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.collect import collect
@@ -149,6 +150,18 @@ def test_several_episodes_are_filmed_side_by_side(tmp_path):
     assert first[50:, 70:].max() < 16, "the fourth is empty"
     evaluate(replace(RANDOM, video_grid=0), RunFolder(tmp_path / "none"), device=CPU)
     assert [path.name for path in (tmp_path / "none").glob("*.mp4")] == ["best_episode.mp4"]
+
+
+def test_batches_do_not_change_what_a_policy_draws(tmp_path):
+    config = PolicyConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    Trainer(CARTPOLE, config, TrainingConfig(), seed=0).save(tmp_path / "policy.pt")
+    asked = replace(RANDOM, actor="policy", checkpoint=str(tmp_path / "policy.pt"), episodes=5, video=False)
+    for batch in (1, 2, 5):
+        evaluate(replace(asked, batch=batch), RunFolder(tmp_path / str(batch)), device=CPU)
+    alone, *others = (read_episodes(tmp_path / str(batch) / "rollouts.hdf5") for batch in (1, 2, 5))
+    for episodes in others:
+        for one, other in zip(alone, episodes, strict=True):
+            np.testing.assert_allclose(one.actions[:3], other.actions[:3], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["cartpole-swingup", "InvertedPendulum-v5"])
