@@ -81,6 +81,7 @@ class LearnedPolicy(nn.Module):
         self.register_buffer("obs_std", torch.ones(D))
         self.register_buffer("action_mean", torch.zeros(A))
         self.register_buffer("action_std", torch.ones(A))
+        self.register_load_state_dict_pre_hook(_add_action_scales)  # type: ignore[no-untyped-call]
         self.generator = make_generator(config.generator, K * D, k * A, blocks=k, rng=rng)
 
     @property
@@ -172,6 +173,12 @@ class LearnedPolicy(nn.Module):
     def _condition(self, frames: Tensor) -> Tensor:
         """Frames (B, K, D) -> conditions (B, C)."""
         return ((frames - self.obs_mean) / self.obs_std).flatten(1)
+
+
+def _add_action_scales(policy: LearnedPolicy, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Checkpoints of policies that learned actions as they were hold no scales of them: theirs are 0 and 1."""
+    for name in ("action_mean", "action_std"):
+        state.setdefault(prefix + name, getattr(policy, name))
 
 
 @dataclass(frozen=True, slots=True)
