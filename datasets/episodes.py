@@ -37,6 +37,8 @@ class Episode:
     """The seed that the environment was reset with, where it is known."""
     source: str = ""
     """Who acted, in free text: "random", "planner", the name of a file of demonstrations."""
+    success: bool | None = None
+    """Whether the task was solved at any moment, where the world tells of it."""
 
     def __post_init__(self) -> None:
         _check_array("obs", self.obs, np.float32, ndim=2)

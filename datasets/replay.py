@@ -13,7 +13,7 @@ A demo holds what robomimic's own tools expect, and a little more, so that readi
                                  limit is no end of the world: robomimic's `done_mode` 0, with termination in
                                  the place of success
     states, final_state          (L, S), (S,) float64: before each action, and after the last
-    attributes                   num_samples, terminated, source, seed (the last only where it is known)
+    attributes                   num_samples, terminated, source; seed and success only where they are known
 """
 
 from __future__ import annotations
@@ -253,8 +253,9 @@ def _write_demo(
     demo.attrs["num_samples"] = len(episode)
     demo.attrs["terminated"] = episode.terminated
     demo.attrs["source"] = episode.source
-    if episode.seed is not None:
-        demo.attrs["seed"] = episode.seed
+    for name, known in (("seed", episode.seed), ("success", episode.success)):
+        if known is not None:
+            demo.attrs[name] = known
     demo.attrs.update(attributes or {})
     data.attrs["total"] = int(data.attrs["total"]) + len(episode)
 

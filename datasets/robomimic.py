@@ -193,6 +193,7 @@ def _read_demo(demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewa
             states=states,
             seed=int(demo.attrs["seed"]) if "seed" in demo.attrs else None,
             source=str(demo.attrs.get("source", path.name)),
+            success=_success(demo),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
@@ -230,6 +231,11 @@ def _terminated(demo: h5py.Group, path: Path, stored: int, length: int) -> bool:
     dataset = _dataset(demo, "dones", path)
     _check_length(dataset, path, stored)
     return bool(np.any(read_array(dataset, path)[length - 1]))
+
+
+def _success(demo: h5py.Group) -> bool | None:
+    """The attribute of that name, as `Replay` writes it."""
+    return bool(demo.attrs["success"]) if "success" in demo.attrs else None
 
 
 def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Array | None:

@@ -7,7 +7,8 @@ is sampled is a receding horizon (Chi et al. 2023, "Diffusion Policy", section 2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,9 @@ class PolicyConfig(PolicySettings):
 class LearnedPolicy(nn.Module):
     """p(next k actions | K observations), learned from demonstrations.
 
+    The generator learns standardised actions, so that joints that move little count like the others, and so that
+    actions beyond [-1, 1], which logs of robots hold, are learned as they were recorded.
+
     Args:
         spec: sizes of the task.
         config: shape of the policy.
@@ -63,6 +67,8 @@ class LearnedPolicy(nn.Module):
 
     obs_mean: Tensor
     obs_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
 
     def __init__(self, spec: Spec, config: PolicyConfig, *, rng: torch.Generator) -> None:
         super().__init__()
@@ -73,6 +79,9 @@ class LearnedPolicy(nn.Module):
         D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
         self.register_buffer("obs_mean", torch.zeros(D))
         self.register_buffer("obs_std", torch.ones(D))
+        self.register_buffer("action_mean", torch.zeros(A))
+        self.register_buffer("action_std", torch.ones(A))
+        self.register_load_state_dict_pre_hook(_add_action_scales)  # type: ignore[no-untyped-call]
         self.generator = make_generator(config.generator, K * D, k * A, blocks=k, rng=rng)
 
     @property
@@ -95,22 +104,24 @@ class LearnedPolicy(nn.Module):
         return self.generator.loss(*self._pair(batch), rng=rng)
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
-        """What to watch, equal for all generators, in units of the actions: see `sample_scores`."""
+        """What to watch, equal for all generators, in standard deviations of the actions: see `sample_scores`."""
         with torch.no_grad():
             return sample_scores(self.generator, *self._pair(batch), rng=rng)
 
     @torch.inference_mode()
-    def sample(self, obs: Tensor, *, rng: torch.Generator, independent: bool = False) -> Tensor:
+    def sample(
+        self, obs: Tensor, *, rng: torch.Generator | Sequence[torch.Generator], independent: bool = False
+    ) -> Tensor:
         """Sample the next actions.
 
         Args:
             obs: (B, K, D) newest observations, newest last.
-            rng: source of the noise, which is shared by all environments, so that a batch of them acts as each of
-                them would alone. Of an ensemble, one member samples, chosen at random.
-            independent: draw noise and member for every environment by itself.
+            rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
+                ensemble, one member samples, chosen at random.
+            independent: draw noise and member for every environment by itself, from one source.
 
         Returns:
-            (B, k, A) in [-1, 1].
+            (B, k, A) in the units of the demonstrations, and beyond [-1, 1] where those went beyond it.
 
         Raises:
             ValueError: the observations have another shape.
@@ -118,40 +129,56 @@ class LearnedPolicy(nn.Module):
         B, expected = obs.shape[0], (obs.shape[0], self.history, self.spec.observation_size)
         if tuple(obs.shape) != expected:
             raise ValueError(f"obs has shape {tuple(obs.shape)}, this policy expects {expected}: (B, K, D)")
-        rows, members = B if independent else 1, len(self.members)
-        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
-        chosen = torch.randint(members, (rows,), generator=rng, device=rng.device).to(self.device).expand(B)
+        sources = [rng] if isinstance(rng, torch.Generator) else rng
+        drawn = [self._draw(B if independent else 1, source) for source in sources]
+        z, chosen = (torch.cat(parts).to(self.device) for parts in zip(*drawn, strict=True))
         samples = self.generator.sample(self._condition(obs).unsqueeze(1), z)
-        actions = samples[torch.arange(B, device=self.device), chosen]
-        return actions.view(B, self.chunk, self.spec.action_size).clamp(-1, 1)
+        actions = samples[torch.arange(B, device=self.device), chosen.expand(B)]
+        return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
+
+    def _draw(self, rows: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise (rows, members, Z), and the member (rows,) that samples."""
+        members = len(self.members)
+        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device)
+        return z, torch.randint(members, (rows,), generator=rng, device=rng.device)
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
-        """Adopt the observation scales of new data without changing what the policy does.
+        """Adopt the scales of new data without changing what the policy does.
 
-        The first layer absorbs the change of units, so that a policy trained on starts exactly where its parent
-        stood: see `LearnedWorldModel.rescale`. Actions have the scale of the interface, [-1, 1], in all data.
+        The first and last layers absorb the change of units, so that a policy trained on starts exactly where its
+        parent stood; generators that mix actions with noise of unit scale keep the action scales they were first
+        given: see `LearnedWorldModel.rescale`.
         """
-        scales, K = scales.to(self.device), self.history
+        scales, K, k = scales.to(self.device), self.history, self.chunk
         scale, shift = scales.obs_std / self.obs_std, (scales.obs_mean - self.obs_mean) / self.obs_std
-        actions = scale.new_ones(self.chunk * self.spec.action_size)
+        is_set = bool((self.action_std != 1).any() or (self.action_mean != 0).any())
+        if not self.generator.rebases_output and is_set:
+            scales = replace(scales, action_mean=self.action_mean.clone(), action_std=self.action_std.clone())
         for member in self.members:
             member.rebase(
                 repeated=(scale.repeat(K), shift.repeat(K)),
-                output_scale=actions,
-                output_shift=torch.zeros_like(actions),
+                output_scale=(scales.action_std / self.action_std).repeat(k),
+                output_shift=((scales.action_mean - self.action_mean) / self.action_std).repeat(k),
             )
-        self.obs_mean.copy_(scales.obs_mean)
-        self.obs_std.copy_(scales.obs_std)
+        for name in ("obs_mean", "obs_std", "action_mean", "action_std"):
+            getattr(self, name).copy_(getattr(scales, name))
 
     def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Conditions (B, C) and actions (B, Y) of each window."""
+        """Conditions (B, C) and standardised actions (B, Y) of each window."""
         K, k = self.history, self.chunk
-        return self._condition(batch.obs[:, :K]), batch.actions[:, K - 1 : K - 1 + k].flatten(1)
+        actions = (batch.actions[:, K - 1 : K - 1 + k] - self.action_mean) / self.action_std
+        return self._condition(batch.obs[:, :K]), actions.flatten(1)
 
     def _condition(self, frames: Tensor) -> Tensor:
         """Frames (B, K, D) -> conditions (B, C)."""
         return ((frames - self.obs_mean) / self.obs_std).flatten(1)
+
+
+def _add_action_scales(policy: LearnedPolicy, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Checkpoints of policies that learned actions as they were hold no scales of them: theirs are 0 and 1."""
+    for name in ("action_mean", "action_std"):
+        state.setdefault(prefix + name, getattr(policy, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +190,14 @@ class BehaviourState:
     pending: Tensor
     """(B, n, A) actions to execute before the next chunk is sampled; n may be 0."""
     seed: int
+    """Of the first environment's noise; each further one has the next."""
     step: int
 
 
 class BehaviourPolicy:
     """Acts as a learned policy samples: part of a chunk, then part of the next.
+
+    Actions that were recorded beyond [-1, 1] are held to it here, at the door to the world, which takes no others.
 
     Args:
         model: what samples the chunks.
@@ -184,7 +214,11 @@ class BehaviourPolicy:
             raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
 
     def reset(self, obs: Tensor, *, seed: int) -> BehaviourState:
-        """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
+        """Start B episodes from observations (B, D): the first frame stands for the frames before it.
+
+        Episode i acts as it would alone with `seed` + i: episodes that shared their noise would be no independent
+        evidence of how well the policy acts.
+        """
         B, A = obs.shape[0], self.model.spec.action_size
         return BehaviourState(
             obs=obs.unsqueeze(1).expand(B, self.model.history, -1),
@@ -196,10 +230,11 @@ class BehaviourPolicy:
     def act(
         self, obs: Tensor, state: BehaviourState, *, physics: Tensor | None = None
     ) -> tuple[Tensor, BehaviourState]:
-        """Observations (B, D) -> actions (B, A); samples a chunk where none is pending."""
+        """Observations (B, D) -> actions (B, A) in [-1, 1]; samples a chunk where none is pending."""
         # Frames are rolled at the start of each call; the first call rolls a repeated frame.
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         pending = state.pending
         if pending.shape[1] == 0:
-            pending = self.model.sample(frames, rng=decision_rng(state.seed, state.step))[:, : self.execute]
-        return pending[:, 0], BehaviourState(frames, pending[:, 1:], state.seed, state.step + 1)
+            sources = [decision_rng(state.seed + i, state.step) for i in range(len(obs))]
+            pending = self.model.sample(frames, rng=sources)[:, : self.execute]
+        return pending[:, 0].clamp(-1, 1), BehaviourState(frames, pending[:, 1:], state.seed, state.step + 1)

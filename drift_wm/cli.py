@@ -58,6 +58,7 @@ EXAMPLES = {
         "drift-wm evaluate checkpoint=runs/mine episodes=10",
         "drift-wm evaluate actor=simulator task=cheetah-run planner.horizon=20 episodes=2",
         "drift-wm evaluate actor=policy checkpoint=runs/imitator task=cartpole-swingup",
+        "drift-wm evaluate actor=policy checkpoint=runs/door task=gymnasium_robotics:AdroitHandDoor-v1 episodes=50",
     ),
     "lineage": (
         "drift-wm lineage runs/mine",

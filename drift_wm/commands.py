@@ -182,7 +182,7 @@ def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
         lines += [f"{name}: {value:.4g}" for name, value in results["metrics"].items()]
     if "file" in results:
         lines.append(f"{results['episodes']} episodes, mean return {results['mean_return']:.1f}: {results['file']}")
-    for name in ("report.html", "learning_curve.png", "best_episode.mp4"):
+    for name in ("report.html", "learning_curve.png", "best_episode.mp4", "episodes.mp4"):
         if (folder.path / name).exists():
             lines.append(f"{folder.path / name}")
     return lines

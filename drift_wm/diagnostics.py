@@ -26,9 +26,9 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         seed: of the model's noise and of the choice of windows, where there are more than enough.
 
     Returns:
-        `energy_score` and `error` in the units of training (standardised targets of a world model, actions of a
-        policy), and `open_loop_error`: root mean square error of the predicted observations in units of the
-        observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
+        `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
+        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations in units of
+        the observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
         What the episodes are too short for is absent.
     """
     metrics: Metrics = {}

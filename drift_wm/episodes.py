@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -16,15 +17,13 @@ from drift_wm.interfaces import Policy, Spec
 from drift_wm.progress import track
 
 State = TypeVar("State")
+Step = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
+"""Observation (D,), reward, terminated, truncated and info, as gymnasium orders them; `info["success"]`, where it is
+there, is whether the task is solved."""
 
 
-class Environment(Protocol):
-    """What acting, recording and filming need: a `gymnasium.Env`, and a little more."""
-
-    task_spec: Spec
-    task_name: str
-    action_repeat: int
-    action_space: gymnasium.spaces.Space[Any]
+class World(Protocol):
+    """What acting and recording need."""
 
     @property
     def decisions_per_episode(self) -> int:
@@ -35,13 +34,22 @@ class Environment(Protocol):
         """Start an episode."""
         ...
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> Step:
         """Act once."""
         ...
 
     def physics_state(self) -> np.ndarray:
         """(S,) the full physics state; (0,) where there is none to be had."""
         ...
+
+
+class Environment(World, Protocol):
+    """What filming and describing need besides: a `gymnasium.Env`, and a little more."""
+
+    task_spec: Spec
+    task_name: str
+    action_repeat: int
+    action_space: gymnasium.spaces.Space[Any]
 
     def set_physics_state(self, state: np.ndarray) -> None:
         """Restore a full physics state (S,)."""
@@ -53,6 +61,15 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Free it."""
+        ...
+
+
+@runtime_checkable
+class DistantWorld(World, Protocol):
+    """One that steps elsewhere, while others step too."""
+
+    def begin_step(self, action: np.ndarray) -> Callable[[], Step]:
+        """Start to act; what is returned waits for the outcome."""
         ...
 
 
@@ -72,7 +89,7 @@ class Rollouts:
 
 def run_episodes(
     policy: Policy[State],
-    envs: Sequence[Environment],
+    envs: Sequence[World],
     *,
     seeds: Sequence[int],
     policy_seed: int,
@@ -104,8 +121,9 @@ def run_episodes(
             action, state = policy.act(_stack_obs(recorders, device), state, physics=physics)
             acted = action.cpu().numpy()  # waits for the device, so the time below is the whole decision
             decision_ms.append((time.perf_counter() - start) * 1e3)
-            for recorder, a in zip(recorders, acted, strict=True):
-                recorder.step(a)
+            begun = [recorder.begin_step(a) for recorder, a in zip(recorders, acted, strict=True)]
+            for finish in begun:
+                finish()
             progress.update(len(decision_ms), f"return {np.mean([sum(r.rewards) for r in recorders]):.0f}")
     return Rollouts(tuple(recorder.episode() for recorder in recorders), np.asarray(decision_ms))
 
@@ -113,24 +131,33 @@ def run_episodes(
 class _Recorder:
     """One environment and its episode so far; a finished episode ignores further actions."""
 
-    def __init__(self, env: Environment, seed: int, source: str) -> None:
+    def __init__(self, env: World, seed: int, source: str) -> None:
         self.env, self.seed, self.source = env, seed, source
         obs, _ = env.reset(seed=seed)
         self.obs = [obs]
         self.states = [env.physics_state()]
         self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
+        self.success: bool | None = None
         self.terminated = self.done = False
 
-    def step(self, action: np.ndarray) -> None:
+    def begin_step(self, action: np.ndarray) -> Callable[[], None]:
+        """Act; what is returned waits for the outcome and records it."""
         if self.done:
-            return
-        obs, reward, terminated, truncated, _ = self.env.step(action)
+            return lambda: None
+        env = self.env
+        outcome = env.begin_step(action) if isinstance(env, DistantWorld) else partial(env.step, action)
+        return lambda: self._record(action, outcome())
+
+    def _record(self, action: np.ndarray, outcome: Step) -> None:
+        obs, reward, terminated, truncated, info = outcome
         self.obs.append(obs)
         self.states.append(self.env.physics_state())
         self.actions.append(action)
         self.rewards.append(float(reward))
         self.terminated, self.done = terminated, terminated or truncated
+        if "success" in info:
+            self.success = bool(self.success or info["success"])
 
     def episode(self) -> Episode:
         return Episode(
@@ -141,6 +168,7 @@ class _Recorder:
             states=np.stack(self.states) if self.states[0].size else None,
             seed=self.seed,
             source=self.source,
+            success=self.success,
         )
 
 

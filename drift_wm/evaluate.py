@@ -18,8 +18,10 @@ from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
-from drift_wm.envs.rendering import RenderingUnavailableError
+from drift_wm.env_workers import open_worlds
+from drift_wm.envs.gymnasium_env import plain_name
 from drift_wm.episodes import Environment, run_episodes
+from drift_wm.films import film_best, film_several
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
@@ -27,7 +29,6 @@ from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
 from drift_wm.settings import CollectSettings, EvaluateSettings, PlanningSettings
-from drift_wm.video import real_time, replay_frames, write_video
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,20 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
     actor = make_actor(settings, device=device)
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
     evaluation, episodes = evaluate_policy(
-        actor, seeds, folder.path / "rollouts.hdf5", batch=settings.batch, device=device
+        actor,
+        seeds,
+        folder.path / "rollouts.hdf5",
+        batch=settings.batch,
+        workers=settings.workers,
+        device=device,
     )
-    film_best(make_env(actor.task, actor.env), episodes, folder.path / "best_episode.mp4", wanted=settings.video)
+    if settings.video:
+        film_best(make_env(actor.task, actor.env), episodes, folder.path / "best_episode.mp4")
+        film_several(
+            lambda: make_env(actor.task, actor.env),
+            episodes[: settings.video_grid],
+            folder.path / "episodes.mp4",
+        )
     results = {
         "command": "evaluate",
         "task": actor.task,
@@ -116,9 +128,15 @@ def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, En
     A disturbance that is asked for replaces the one of the training.
     """
     stored = checkpoint.config.get("task")
-    if settings.task or not stored:
-        return settings.task or DEFAULT_TASK, settings.env
-    return stored["name"], recorded_env(stored, settings.env)
+    if stored and (not settings.task or plain_name(settings.task) == plain_name(stored["name"])):
+        return stored["name"], recorded_env(stored, settings.env)
+    if not stored:
+        logger.warning(
+            "the checkpoint does not tell at which pace its data were recorded; each action is held for "
+            "env.action_repeat=%d steps",
+            settings.env.action_repeat,
+        )
+    return settings.task or DEFAULT_TASK, settings.env
 
 
 def require_spec(found: Spec, wanted: Spec, task: str) -> None:
@@ -146,33 +164,54 @@ def evaluate_policy(
     file: Path,
     *,
     batch: int,
+    workers: int = 1,
     device: torch.device,
     note: str = "",
 ) -> tuple[Evaluation, list[Episode]]:
     """One episode for each seed, `batch` environments at once; finished ones are kept in `file` and skipped."""
-    name = actor.name
-    envs = [make_env(actor.task, actor.env) for _ in range(min(batch, len(seeds)))]
-    kept = Replay.open(file, env_args=env_args(envs[0].task_name, actor.env), spec=envs[0].task_spec)
+    name, at_once = actor.name, min(batch, len(seeds))
+    described = make_env(actor.task, actor.env)
+    kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
+    described.close()
     times_file = file.with_suffix(".decision_ms.json")
     times: list[float] = json.loads(times_file.read_text()) if times_file.exists() else []
-    while (start := len(kept)) < len(seeds):
-        chosen = seeds[start : start + len(envs)]
-        rollouts = run_episodes(
-            actor.policy,
-            envs[: len(chosen)],
-            seeds=chosen,
-            policy_seed=POLICY_SEED,
-            source=name,
-            device=device,
-            title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
-        )
-        times += rollouts.decision_ms.tolist()
-        write_json(times_file, times)
-        for episode in rollouts.episodes:
-            kept.append(episode)
+    missing = min(at_once, len(seeds) - len(kept))
+    with open_worlds(actor.task, actor.env, count=max(missing, 0), workers=workers) as worlds:
+        while (start := len(kept)) < len(seeds):
+            chosen = seeds[start : start + at_once]
+            rollouts = run_episodes(
+                actor.policy,
+                worlds[: len(chosen)],
+                seeds=chosen,
+                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, BehaviourPolicy) else 0),
+                source=name,
+                device=device,
+                title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
+            )
+            times += rollouts.decision_ms.tolist()
+            write_json(times_file, times)
+            for episode in rollouts.episodes:
+                kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])
     returns = [float(episode.rewards.sum()) for episode in episodes]
-    return summarise(name, returns, seeds, times, environments=len(envs), note=note), episodes
+    successes = [episode.success for episode in episodes if episode.success is not None]
+    held_back = _held_back(episodes) if isinstance(actor.policy, BehaviourPolicy) else ""
+    evaluation = summarise(
+        name,
+        returns,
+        seeds,
+        times,
+        environments=at_once,
+        note="; ".join(filter(None, (note, held_back))),
+        successes=successes if len(successes) == len(episodes) else None,
+    )
+    return evaluation, episodes
+
+
+def _held_back(episodes: Sequence[Episode]) -> str:
+    """What to know of actions that stand at the bounds, where a policy may have asked for more."""
+    share = float(np.mean(np.abs(np.concatenate([episode.actions for episode in episodes])) >= 1))
+    return f"{share:.1%} of the actions' entries at or beyond the bounds, and held to them" if share else ""
 
 
 def time_decisions(
@@ -194,22 +233,3 @@ def time_decisions(
         )
         times += rollouts.decision_ms.tolist()
     return np.asarray(times[warm_up:])
-
-
-def film_best(env: Environment, episodes: Sequence[Episode], path: Path, *, wanted: bool) -> Path | None:
-    """Film the episode of highest return; without a way to render, say so and go on."""
-    if not wanted:
-        return None
-    if path.exists():
-        return path
-    best = max(episodes, key=lambda episode: float(episode.rewards.sum()))
-    if best.states is None:
-        logger.warning("no video: %s has no physics states to film from", env.task_name)
-        return None
-    every, fps = real_time(env.task_spec.decision_seconds)
-    try:
-        write_video(path, replay_frames(env, best, every=every), fps=fps)
-    except RenderingUnavailableError as error:
-        logger.warning("no video: %s", error)
-        return None
-    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """Means and standard deviations of a data set, as a world model needs them.
+    """Means and standard deviations of a data set, as models need them: targets world models, actions policies.
 
     A standard deviation is never zero: dimensions that do not vary carry 1.
     """
@@ -23,12 +23,14 @@ class Scales:
     """(k, D + 1): change of each observation dimension after 1..k steps, then the reward of that step."""
     target_std: Tensor
     """(k, D + 1)"""
+    action_mean: Tensor
+    """(A,)"""
+    action_std: Tensor
+    """(A,)"""
 
     def to(self, device: torch.device) -> Scales:
         """The same scales on a device."""
-        return Scales(
-            self.obs_mean.to(device), self.obs_std.to(device), self.target_mean.to(device), self.target_std.to(device)
-        )
+        return Scales(*(getattr(self, entry.name).to(device) for entry in fields(self)))
 
 
 class Normaliser(nn.Module):

@@ -12,7 +12,7 @@ import torch
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.env_settings import env_record
-from drift_wm.evaluate import film_best
+from drift_wm.films import film_best
 from drift_wm.online_loop import OnlineRun
 from drift_wm.plots import learning_curve, save
 from drift_wm.report import Report, write_report
@@ -61,7 +61,7 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
     model_row, references = rows[0], rows[1:]
     plot = path / "learning_curve.png"
     save(learning_curve(run.curve, references=references, task=run.env.task_name, final=model_row), plot)
-    film = film_best(run.env, episodes, path / "best_episode.mp4", wanted=settings.video)
+    film = film_best(run.env, episodes, path / "best_episode.mp4") if settings.video else None
     decision = results["decision_ms"]
     write_report(
         path,

@@ -37,7 +37,7 @@ def run_in_processes(
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
     try:
         futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
         pending = set(futures)
@@ -55,7 +55,7 @@ def run_in_processes(
     pool.shutdown()
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """One thread, and no progress bars beside the parent's; errors travel with their futures."""
     torch.set_num_threads(1)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives

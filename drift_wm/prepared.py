@@ -217,6 +217,13 @@ def _chunks(history: History, actions: Tensor, k: int) -> Tensor:
 
 def _unit_scales(model: LearnedWorldModel) -> Scales:
     """Those under which nothing is standardised."""
-    scales = model.normaliser
+    scales, action = model.normaliser, torch.ones(model.spec.action_size)
     zeros, ones = torch.zeros_like, torch.ones_like
-    return Scales(zeros(scales.obs_mean), ones(scales.obs_std), zeros(scales.target_mean), ones(scales.target_std))
+    return Scales(
+        obs_mean=zeros(scales.obs_mean),
+        obs_std=ones(scales.obs_std),
+        target_mean=zeros(scales.target_mean),
+        target_std=ones(scales.target_std),
+        action_mean=zeros(action),
+        action_std=action,
+    )

@@ -56,8 +56,8 @@ def write_report(folder: Path, report: Report) -> Path:
         folder,
         "report.html.jinja",
         report=report,
-        header=_HEADER,
-        rows=[_cells(evaluation) for evaluation in report.evaluations],
+        header=_header(report.evaluations),
+        rows=_rows(report.evaluations),
         images=[data_uri(path, "image/png") for path in report.images],
         videos=[video_source(path, folder) for path in report.videos],
         settings=json.dumps(report.settings, indent=2),
@@ -80,20 +80,31 @@ def write_page(folder: Path, template: str, **content: Any) -> Path:
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     """The same table for a terminal, with the notes below it, where they have room."""
-    rows = [_cells(evaluation) for evaluation in evaluations]
+    rows = _rows(evaluations)
     notes = [escape(f"{row[0]}: {row[-1]}") for row in rows if row[-1]]
     table = Table(caption="\n".join(notes), caption_justify="left")
-    for number, name in enumerate(_HEADER[:-1]):
+    for number, name in enumerate(_header(evaluations)[:-1]):
         table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
     for row in rows:
         table.add_row(*map(escape, row[:-1]))
     return table
 
 
-_HEADER = ("policy", "mean return", "± standard error", "episodes", "ms per decision, p50 / p95", "note")
+def _header(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    success = ("success, 95 % interval",) if _tells_success(evaluations) else ()
+    returns = ("policy", "mean return", "± standard error", "episodes")
+    return (*returns, *success, "ms per decision, p50 / p95", "note")
 
 
-def _cells(evaluation: Evaluation) -> tuple[str, ...]:
+def _rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, ...]]:
+    return [_cells(evaluation, success=_tells_success(evaluations)) for evaluation in evaluations]
+
+
+def _tells_success(evaluations: Sequence[Evaluation]) -> bool:
+    return any(evaluation.successes is not None for evaluation in evaluations)
+
+
+def _cells(evaluation: Evaluation, *, success: bool) -> tuple[str, ...]:
     error = evaluation.standard_error
     at_once = evaluation.environments_per_decision
     together = f"{at_once} environments a decision" if at_once > 1 else ""
@@ -102,9 +113,18 @@ def _cells(evaluation: Evaluation) -> tuple[str, ...]:
         f"{evaluation.mean:.1f}",
         "-" if error is None else f"{error:.1f}",
         str(len(evaluation.returns)),
+        *((_success(evaluation),) if success else ()),
         f"{evaluation.decision_ms_p50:.1f} / {evaluation.decision_ms_p95:.1f}",
         "; ".join(filter(None, (evaluation.note, together))),
     )
+
+
+def _success(evaluation: Evaluation) -> str:
+    if evaluation.successes is None or evaluation.success_interval is None:
+        return "-"
+    low, high = evaluation.success_interval
+    rate = sum(evaluation.successes) / len(evaluation.successes)
+    return f"{sum(evaluation.successes)}/{len(evaluation.successes)} = {rate:.0%} ({low:.0%} to {high:.0%})"
 
 
 def data_uri(path: Path, kind: str) -> str:

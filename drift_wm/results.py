@@ -7,6 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+CONFIDENCE = 0.95
+"""Of the interval of a success rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,21 @@ class Evaluation:
     """How many environments each of those decisions was for."""
     note: str = ""
     """What a reader must know to compare, e.g. fewer episodes than the other rows."""
+    successes: tuple[bool, ...] | None = None
+    """Whether each episode solved the task, where the world tells."""
+
+    @property
+    def success_rate(self) -> float | None:
+        """Share of the episodes that solved the task."""
+        return None if self.successes is None else sum(self.successes) / len(self.successes)
+
+    @property
+    def success_interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % interval of that share: it holds its level for few episodes, and for shares near 0 and 1."""
+        if self.successes is None:
+            return None
+        interval = stats.binomtest(sum(self.successes), len(self.successes)).proportion_ci(CONFIDENCE, method="wilson")
+        return float(interval.low), float(interval.high)
 
     @property
     def mean(self) -> float:
@@ -38,19 +57,24 @@ class Evaluation:
         return standard_error(self.returns)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, the derived ones included."""
-        return {
+        """Plain values for JSON, the derived ones included; those of success only where the world tells of it."""
+        values = {
             **asdict(self),
             "mean": self.mean,
             "standard_error": self.standard_error,
             "n": len(self.returns),
         }
+        if self.successes is None:
+            del values["successes"]
+            return values
+        return values | {"success_rate": self.success_rate, "success_interval": self.success_interval}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Evaluation:
         """The inverse of `as_dict`, also of what JSON made of it."""
-        own = {item.name: values[item.name] for item in fields(cls)}
-        return cls(**{**own, "returns": tuple(own["returns"]), "seeds": tuple(own["seeds"])})
+        own = {item.name: values[item.name] for item in fields(cls) if item.name in values}
+        own |= {name: tuple(own[name]) for name in ("returns", "seeds", "successes") if name in own}
+        return cls(**own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +107,17 @@ def summarise(
     *,
     environments: int,
     note: str = "",
+    successes: Sequence[bool] | None = None,
 ) -> Evaluation:
     """An `Evaluation` of recorded episodes; `decision_ms` are the milliseconds of every decision."""
     p50, p95 = np.percentile(decision_ms, [50, 95])
-    return Evaluation(name, tuple(returns), tuple(seeds), float(p50), float(p95), environments, note)
+    return Evaluation(
+        name,
+        tuple(returns),
+        tuple(seeds),
+        float(p50),
+        float(p95),
+        environments,
+        note,
+        None if successes is None else tuple(successes),
+    )

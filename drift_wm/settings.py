@@ -214,8 +214,8 @@ class EvaluateSettings(PlanningSettings):
     """`drift-wm evaluate`: roll a policy out; the task and its settings come from the checkpoint."""
 
     task: str = ""
-    """A `domain-task` of the dm_control suite, or a name of gymnasium; empty: the checkpoint's own, else
-    cartpole-swingup."""
+    """A `domain-task` of the dm_control suite, or a name of gymnasium, such as Hopper-v5 or, with gymnasium-robotics,
+    gymnasium_robotics:AdroitHandDoor-v1; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "model"
     """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator), `random`
     or `scripted` (a controller by hand)."""
@@ -227,10 +227,15 @@ class EvaluateSettings(PlanningSettings):
     """First reset seed; episode i uses the i-th after it."""
     batch: int = 8
     """Environments acted in at once."""
+    workers: int = 1
+    """Processes that these environments step in: 1 is this process, 0 one for each core. More pay where a step takes a
+    millisecond or longer, and change no result."""
     execute: int | None = None
     """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
     video: bool = True
-    """Film the best episode."""
+    """Film the best episode, and the first few side by side."""
+    video_grid: int = 4
+    """How many of them; 0: no such film."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -239,6 +244,8 @@ class EvaluateSettings(PlanningSettings):
         require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
         for name in ("episodes", "batch"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+        for name in ("workers", "video_grid"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
 
 
 @dataclass

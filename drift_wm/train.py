@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import WORLD
+from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learned import POLICY, shape_of_kind
 from drift_wm.metrics import MetricsLog
@@ -27,6 +29,8 @@ from drift_wm.ranks import Ranks
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -70,6 +74,13 @@ def train(
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
+    beyond = share_beyond_bounds(training)
+    if settings.kind == POLICY and beyond:
+        logger.warning(
+            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and held to "
+            "[-1, 1] where the policy acts",
+            100 * beyond,
+        )
     results = {
         "command": "train",
         "kind": settings.kind,
@@ -79,6 +90,7 @@ def train(
         "steps": trainer.steps,
         "training_episodes": len(training),
         "held_out_episodes": len(held_out),
+        "actions_beyond_bounds": beyond,
         "metrics": metrics,
     }
     if ranks.first:
@@ -86,15 +98,25 @@ def train(
     return results
 
 
+def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
+    """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
+    return float(np.mean(np.abs(np.concatenate([episode.actions for episode in episodes])) > 1))
+
+
 def recorded_task(data: str) -> dict[str, Any] | None:
-    """The task in which a file's episodes were collected, as a checkpoint carries it; None for files of other tools."""
+    """The task in which a file's episodes were collected, as a checkpoint carries it; None where the file tells none.
+
+    Files of other tools know no action repeat: in those of an environment of gymnasium each row is a step of it.
+    """
     if not isinstance(open_demonstrations(data), RobomimicFile):
         return None
     recorded = read_env_args(data)
-    world = recorded.get(WORLD, recorded.get("env_kwargs"))
-    if not isinstance(world, dict) or "action_repeat" not in world or "env_name" not in recorded:
+    name, world = recorded.get("env_name"), recorded.get(WORLD, recorded.get("env_kwargs"))
+    if not isinstance(name, str):
         return None
-    return {"name": world.get("task", recorded["env_name"])} | {k: v for k, v in world.items() if k != "task"}
+    if isinstance(world, dict) and "action_repeat" in world:
+        return {"name": world.get("task", name)} | {key: value for key, value in world.items() if key != "task"}
+    return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None
 
 
 def fit_round(
@@ -139,4 +161,6 @@ def scales_of(statistics: Statistics) -> Scales:
         obs_std=statistics.obs.std,
         target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
         target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
+        action_mean=statistics.actions.mean,
+        action_std=statistics.actions.std,
     )

@@ -21,6 +21,8 @@ Frame = NDArray[np.uint8]
 
 MAX_FPS = 50.0
 """More is work for whoever renders and plays it, and nothing to see."""
+MAX_GRID_WIDTH = 1280
+"""Pixels of several films side by side."""
 
 
 class Replayable(Protocol):
@@ -74,6 +76,30 @@ def replay_frames(env: Replayable, episode: Episode, *, every: int = 1) -> Itera
     if every < 1:
         raise ValueError(f"every is {every}, expected at least 1: 1 renders each state")
     return _render_each(env, episode.states[::every])
+
+
+def side_by_side(films: Sequence[Iterator[Frame]]) -> Iterator[Frame]:
+    """Several films as one: a grid, about as wide as high, in which a film that is over keeps its last frame.
+
+    Frames are thinned to every n-th row and column where the grid would be wider than `MAX_GRID_WIDTH`.
+
+    Args:
+        films: at least one, all of one frame size, each with at least one frame.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not films:
+        raise ValueError("there are no films, expected at least 1 to put side by side")
+    columns = math.ceil(len(films) ** 0.5)
+    last: list[Frame] = []
+    for frames in itertools.zip_longest(*films):
+        last = [old if new is None else new for new, old in itertools.zip_longest(frames, last)]
+        every = math.ceil(columns * last[0].shape[1] / MAX_GRID_WIDTH)
+        cells = [frame[::every, ::every] for frame in last]
+        cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
+        rows = [np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)]
+        yield np.concatenate(rows)
 
 
 def write_video(path: Path, frames: Iterable[Frame], *, fps: float) -> None:

@@ -14,12 +14,15 @@ from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.envs.registration import load_env_creator
 from numpy.typing import NDArray
 
-from drift_wm.envs.rendering import choose_backend
+from drift_wm.envs.rendering import RenderingUnavailableError, choose_backend
 from drift_wm.envs.spaces import check_action, require_box_action, rescale_actions
 from drift_wm.interfaces import Spec
 
-_PLUGINS = ("gymnasium_robotics",)
-"""Packages whose environments gymnasium knows only after they were asked to register them."""
+PLUGINS = {"gymnasium_robotics": "robotics"}
+"""Packages whose environments gymnasium knows only after they were asked to register them, and the extra of each.
+None but these is ever imported by a task's name."""
+_SUCCESS = ("success", "is_success")
+"""What gymnasium-robotics calls it in the info of a step: the Adroit hand, and Fetch."""
 _STEPS_WITHOUT_LIMIT = 1000
 _SECONDS_UNKNOWN = 1 / 30
 
@@ -29,12 +32,18 @@ def is_gymnasium_id(task: str) -> bool:
     return re.search(r"-v\d+$", task) is not None or task in gymnasium.registry
 
 
+def plain_name(task: str) -> str:
+    """A task's name without the package that registers it: "gymnasium_robotics:FetchReach-v4" -> "FetchReach-v4"."""
+    return task.rpartition(":")[2]
+
+
 def make_gymnasium(task: str, *, action_repeat: int = 1) -> GymnasiumEnv:
     """The environment that gymnasium registers under a name.
 
-    Environments of gymnasium itself and of gymnasium-robotics are known; one of your own is, once your program has
-    called `gymnasium.register`. Names that import a module ("module:Name-v0") are refused: a checkpoint or data file
-    carries the name of its task, and must not decide what is executed.
+    Environments of gymnasium itself and of gymnasium-robotics are known, those of the latter also under gymnasium's
+    own spelling "gymnasium_robotics:Name-v1"; one of your own is, once your program has called `gymnasium.register`.
+    Names that would import any other module are refused: a checkpoint or data file carries the name of its task, and
+    must not decide what is executed.
 
     Args:
         task: its name.
@@ -43,18 +52,20 @@ def make_gymnasium(task: str, *, action_repeat: int = 1) -> GymnasiumEnv:
     Raises:
         ValueError: no such environment (the message lists the nearest), or one that cannot be planned in.
     """
-    if ":" in task:
+    package, colon, _ = task.rpartition(":")
+    if colon and package not in PLUGINS:
         raise ValueError(
-            f"task={task!r}: expected a name without ':'; import the module that registers it in your own program, and "
-            "use the name after the colon"
+            f"task={task!r}: expected a name without ':', or {' or '.join(PLUGINS)} before it; import the module that "
+            "registers any other environment in your own program, and use the name after the colon"
         )
-    if task not in gymnasium.registry:
+    if colon and find_spec(package) is None:
+        raise ValueError(f"task={task!r}: {package} is not installed; pip install 'drift-wm[{PLUGINS[package]}]'")
+    name = plain_name(task)
+    if name not in gymnasium.registry:
         _register_plugins()
-    if task not in gymnasium.registry:
-        near = get_close_matches(task, list(gymnasium.registry), n=4, cutoff=0.4)
-        hint = f"the nearest are {', '.join(near)}" if near else "call gymnasium.register before"
-        raise ValueError(f"task={task!r}: gymnasium has no environment of that name; {hint}")
-    return GymnasiumEnv(task, action_repeat=action_repeat)
+    if name not in gymnasium.registry:
+        raise ValueError(f"task={task!r}: gymnasium has no environment of that name; {_advice(name)}")
+    return GymnasiumEnv(name, action_repeat=action_repeat)
 
 
 class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -62,7 +73,8 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     An observation is a flat float32 vector (D,), that of gymnasium's `flatten`. An action (A,) in [-1, 1] is scaled to
     the bounds of the action space and held for `action_repeat` steps, or up to the end of the episode; rewards are
-    summed. The physics state of MuJoCo environments is (qpos, qvel); others have none, and cannot be filmed.
+    summed. The physics state of MuJoCo environments is (qpos, qvel); others have none. Where the environment tells of
+    success, `info["success"]` of a step is whether there was any while the action was held.
     """
 
     def __init__(self, task: str, *, action_repeat: int = 1) -> None:
@@ -104,31 +116,41 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Hold an action (A,) for `action_repeat` steps; entries beyond [-1, 1] are clipped.
 
         Returns:
-            observation (D,), summed reward, terminated, truncated, and the last step's info.
+            observation (D,), summed reward, terminated, truncated, and the last step's info, with `success` where the
+            environment tells of it.
 
         Raises:
             ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
         """
         unit = check_action(action, self.task_spec.action_size)
         control = rescale_actions(unit, self._low, self._high).astype(self._env.action_space.dtype)
-        total = 0.0
+        total, told = 0.0, []
         for _ in range(self.action_repeat):
             obs, reward, terminated, truncated, info = self._env.step(control)
             total += float(reward)
+            told += [bool(info[name]) for name in _SUCCESS if name in info]
             self._steps += 1
             truncated = truncated or (not terminated and self._steps >= self.steps_per_episode)
             if terminated or truncated:
                 break
+        if told:
+            info = {**info, "success": any(told)}
         return self._flat(obs), total, terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8]:
         """A picture (height, width, 3) of the present state.
 
         Raises:
-            RenderingUnavailableError: no OpenGL backend works here; the message says what to install.
+            RenderingUnavailableError: no OpenGL backend works here, and the message says what to install; or the
+                environment draws nothing.
         """
         self._backend.require()
-        return np.asarray(self._env.render(), dtype=np.uint8)
+        if self.render_mode is None:
+            raise RenderingUnavailableError(f"{self.task_name} draws no pictures: it has no render mode rgb_array")
+        try:
+            return np.asarray(self._env.render(), dtype=np.uint8)
+        except Exception as error:  # environments of any origin draw here, each with failures of its own
+            raise RenderingUnavailableError(f"{self.task_name} failed to draw: {error}") from error
 
     def close(self) -> None:
         """Free the environment, which cannot be used afterwards."""
@@ -184,6 +206,16 @@ def _observation_size(space: gymnasium.Space[Any]) -> int:
 
 
 def _register_plugins() -> None:
-    for name in _PLUGINS:
+    for name in PLUGINS:
         if find_spec(name) is not None:
             gymnasium.register_envs(import_module(name))
+
+
+def _advice(name: str) -> str:
+    """What to do about a name that is not registered."""
+    near = get_close_matches(name, list(gymnasium.registry), n=4, cutoff=0.4)
+    hints = [f"the nearest are {', '.join(near)}" if near else "call gymnasium.register before"]
+    for package, extra in PLUGINS.items():
+        if find_spec(package) is None:
+            hints.append(f"those of {package} need pip install 'drift-wm[{extra}]'")
+    return "; ".join(hints)

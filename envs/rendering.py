@@ -27,7 +27,7 @@ _CURE = (
 
 
 class RenderingUnavailableError(OSError):
-    """No picture can be drawn on this machine as it is set up; the message says what to install."""
+    """No picture can be drawn; the message says why, and what to install where that is the cure."""
 
 
 @dataclass(frozen=True, slots=True)

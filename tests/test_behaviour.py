@@ -1,5 +1,7 @@
 """Generators as policies: they imitate, keep both sides of a choice, and act in a receding horizon."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -125,13 +127,26 @@ def test_every_generator_trains_and_acts(linear_episodes, name, members):
 def test_new_scales_leave_the_behaviour_as_it_was(linear_episodes, name):
     policy = make(history=2, generator=generator(name, members=2))
     obs = torch.randn(5, 2, 3, generator=rng(1))
+    policy.rescale(scales_of(compute_statistics(linear_episodes, chunk=3)))
     before = policy.sample(obs, rng=rng(2))
     for stretch in (1.0, 40.0):
         scales = scales_of(compute_statistics(linear_episodes, chunk=3))
         scales.obs_std.mul_(stretch)
+        scales.action_std.mul_(stretch)
         policy.rescale(scales)
         torch.testing.assert_close(policy.obs_std, scales.obs_std)
         torch.testing.assert_close(policy.sample(obs, rng=rng(2)), before, rtol=1e-4, atol=1e-5)
+
+
+def test_the_weights_of_a_policy_without_action_scales_act_as_they_did():
+    old = make()
+    weights = {name: value for name, value in old.state_dict().items() if not name.startswith("action_")}
+    new = make(rng_seed=1)
+    new.load_state_dict(weights)
+    obs = torch.randn(5, 1, 3, generator=rng(1))
+    torch.testing.assert_close(new.sample(obs, rng=rng(2)), old.sample(obs, rng=rng(2)))
+    with pytest.raises(RuntimeError, match="obs_mean"):
+        new.load_state_dict({name: value for name, value in weights.items() if name != "obs_mean"})
 
 
 def test_all_members_of_an_ensemble_act():
@@ -154,7 +169,7 @@ def test_a_part_of_each_chunk_is_executed_before_the_next_is_sampled():
     assert pending == [1, 0] * 3
     for t in (0, 2, 4):
         frames = torch.stack([obs[max(t - 1, 0)], obs[t]], dim=1)
-        chunk = model.sample(frames, rng=decision_rng(seed, t))
+        chunk = model.sample(frames, rng=[decision_rng(seed, t), decision_rng(seed + 1, t)])
         torch.testing.assert_close(torch.stack(acted[t : t + 2], dim=1), chunk[:, :2])
 
 
@@ -175,23 +190,53 @@ def test_a_batch_acts_as_each_alone_and_a_seed_repeats_itself(seed, execute, his
     assert torch.equal(together, act(slice(0, 3), seed))
     assert not torch.equal(together, act(slice(0, 3), seed + 1))
     for i in range(3):
-        torch.testing.assert_close(together[i : i + 1], act(slice(i, i + 1), seed))
+        torch.testing.assert_close(together[i : i + 1], act(slice(i, i + 1), seed + i))
 
 
-def test_actions_stay_in_their_range():
-    policy = make()
+@pytest.mark.parametrize("members", [1, 3])
+def test_environments_in_the_same_situation_draw_by_themselves(members):
+    policy = BehaviourPolicy(make(generator=generator(members=members)))
+    obs = torch.zeros(4, 3)
+    action, _ = policy.act(obs, policy.reset(obs, seed=0))
+    assert len(torch.unique(action[:, 0])) == 4
+
+
+def test_actions_beyond_their_range_are_learned_and_held_to_it_only_in_the_world():
+    model = make()
     with torch.no_grad():
-        policy.members[0].backbone.output.bias.copy_(torch.tensor([9.0, -9.0] * 3))
-    chunk = policy.sample(torch.zeros(2, 1, 3), rng=rng())
-    torch.testing.assert_close(chunk, torch.tensor([1.0, -1.0]).expand(2, 3, 2))
+        model.members[0].backbone.output.bias.copy_(torch.tensor([9.0, -9.0] * 3))
+    obs = torch.zeros(2, 3)
+    assert model.sample(obs[:, None], rng=rng())[..., 0].min() > 5, "what was recorded"
+    policy = BehaviourPolicy(model)
+    action, _ = policy.act(obs, policy.reset(obs, seed=0))
+    torch.testing.assert_close(action, torch.tensor([1.0, -1.0]).expand(2, 2))
 
 
-def test_trains_on_the_actions_from_the_newest_frame_on():
+@pytest.mark.parametrize("name", ["drifting", "diffusion"])
+def test_actions_of_all_sizes_are_imitated_alike(name):
+    """One joint moves beyond the range of the interface, the other by hundredths."""
+    episodes = []
+    for seed in range(60):
+        plain = demonstration(seed)
+        actions = plain.actions * np.array([8.0, 0.05], np.float32) + np.array([0.5, 0.3], np.float32)
+        episodes.append(replace(plain, actions=actions))
+    assert max(np.abs(episode.actions).max() for episode in episodes) > 1.5
+    trainer = imitate(episodes[:50], PolicyConfig(chunk=2, generator=generator(name, steps=16)), 900)
+    obs = torch.cat([torch.from_numpy(episode.obs[:-1]) for episode in episodes[50:]])
+    acted = torch.cat([torch.from_numpy(episode.actions) for episode in episodes[50:]])
+    error = (trainer.averaged.sample(obs[:, None], rng=rng())[:, 0] - acted).square().mean(dim=0).sqrt()
+    assert (error / acted.std(dim=0)).max() < 0.5
+
+
+def test_trains_on_the_standardised_actions_from_the_newest_frame_on():
     policy = make(history=3, chunk=2)
+    policy.action_mean.copy_(torch.tensor([1.0, 0.0]))
+    policy.action_std.copy_(torch.tensor([2.0, 0.5]))
     obs, actions = torch.randn(4, 5, 3, generator=rng()), torch.rand(4, 4, 2, generator=rng())
     c, y = policy._pair(Batch(obs, actions, torch.zeros(4, 2)))
     torch.testing.assert_close(c, obs[:, :3].flatten(1))
-    torch.testing.assert_close(y, actions[:, 2:].flatten(1))
+    expected = (actions[:, 2:] - torch.tensor([1.0, 0.0])) / torch.tensor([2.0, 0.5])
+    torch.testing.assert_close(y, expected.flatten(1))
 
 
 @pytest.mark.parametrize(

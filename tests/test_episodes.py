@@ -76,6 +76,45 @@ def test_environments_of_different_length_share_decisions():
     assert len(rollouts.decision_ms) == 4
 
 
+class Told(Countdown):
+    """Tells at every step whether it is solved, which it is at its second alone if ever."""
+
+    solved_at = 2
+
+    def step(self, action):
+        *outcome, _ = super().step(action)
+        return *outcome, {"success": self.t == self.solved_at}
+
+
+def test_an_episode_that_was_solved_at_any_step_is_a_success():
+    never = Told(3)
+    never.solved_at = -1
+    worlds = [Told(3), never, Countdown(3)]
+    rollouts = run_episodes(Echo(), worlds, seeds=[1, 2, 3], policy_seed=0, source="echo", title="test")
+    assert [episode.success for episode in rollouts.episodes] == [True, False, None]
+
+
+class Distant(Countdown):
+    """Steps only when its outcome is asked for, and remembers when it was begun."""
+
+    order: list = []  # noqa: RUF012 - shared by all
+
+    def begin_step(self, action):
+        self.order.append(("begun", self.seed))
+
+        def finish():
+            self.order.append(("done", self.seed))
+            return self.step(action)
+
+        return finish
+
+
+def test_worlds_elsewhere_all_begin_before_any_is_waited_for():
+    rollouts = run_episodes(Echo(), [Distant(1), Distant(2)], seeds=[1, 2], policy_seed=0, source="echo", title="test")
+    assert Distant.order == [("begun", 1), ("begun", 2), ("done", 1), ("done", 2), ("begun", 2), ("done", 2)]
+    assert rollouts.returns == [1.0, 3.0]
+
+
 def test_cut_off_is_no_termination():
     rollouts = run_episodes(
         Echo(), [Countdown(5, terminates=True)], seeds=[1], policy_seed=0, source="echo", max_decisions=3, title="test"

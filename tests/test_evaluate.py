@@ -2,15 +2,20 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import imageio
 import numpy as np
 import pytest
 import torch
 
 from drift_wm import evaluate as evaluate_module
+from drift_wm import films
+from drift_wm.behaviour import PolicyConfig
 from drift_wm.build import make_objective, make_risk, prepare_machine
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.collect import collect
+from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.evaluate import evaluate, require_spec, task_of
@@ -27,6 +32,7 @@ from drift_wm.settings import (
     RiskSettings,
     RunSettings,
 )
+from drift_wm.train import recorded_task
 from drift_wm.training import Trainer, TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -93,6 +99,26 @@ def test_a_checkpoint_brings_its_task(tmp_path):
     assert results["evaluations"][0]["name"] == "drifting world model"
     stated = replace(settings, task="cartpole-swingup")
     assert task_of(load_checkpoint(tmp_path / "round_0000.pt"), stated) == ("cartpole-swingup", stated.env)
+    same = task_of(load_checkpoint(tmp_path / "round_0000.pt"), replace(settings, task="cartpole-balance"))
+    assert (same[0], same[1].action_repeat) == ("cartpole-balance", 50)
+
+
+def test_a_checkpoint_of_demonstrations_brings_their_pace_under_either_name(tmp_path, caplog):
+    file = Replay.open(tmp_path / "demos.hdf5", env_args={"env_name": "InvertedPendulum-v5"})
+    assert recorded_task(str(tmp_path / "demos.hdf5")) == {"name": "InvertedPendulum-v5", "action_repeat": 1}
+    path = checkpoint_of(tmp_path, task=recorded_task(str(file.path)))
+    for task in ("", "InvertedPendulum-v5", "gymnasium_robotics:InvertedPendulum-v5"):
+        found, env = task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task=task))
+        assert (found, env.action_repeat) == ("InvertedPendulum-v5", 1)
+    assert not caplog.text
+    path = checkpoint_of(tmp_path)
+    task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task="InvertedPendulum-v5"))
+    assert "each action is held for env.action_repeat=2 steps" in caplog.text
+
+
+def test_data_of_worlds_that_cannot_be_made_here_name_none(tmp_path):
+    Replay.open(tmp_path / "lift.hdf5", env_args={"env_name": "Lift", "env_kwargs": {"robots": "Panda"}})
+    assert recorded_task(str(tmp_path / "lift.hdf5")) is None
 
 
 def test_a_checkpoint_of_another_world_is_refused(tmp_path):
@@ -109,10 +135,50 @@ def test_without_a_renderer_there_is_no_film_and_no_failure(tmp_path, monkeypatc
     def no_gl(*args, **kwargs):
         raise RenderingUnavailableError("apt-get install libegl1")
 
-    monkeypatch.setattr(evaluate_module, "write_video", no_gl)
+    monkeypatch.setattr(films, "write_video", no_gl)
     evaluate(replace(RANDOM, episodes=1), RunFolder(tmp_path), device=CPU)
     assert "no video: apt-get install libegl1" in caplog.text
-    assert not (tmp_path / "best_episode.mp4").exists()
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_several_episodes_are_filmed_side_by_side(tmp_path):
+    evaluate(replace(RANDOM, video_grid=3), RunFolder(tmp_path), device=CPU)
+    with imageio.get_reader(tmp_path / "episodes.mp4") as reader:
+        first = np.asarray(reader.get_data(0))
+    assert first.shape == (96, 128, 3), "three of 48 x 64 in a grid of two by two"
+    assert first[:40, :60].std() > 5
+    assert first[50:, 70:].max() < 16, "the fourth is empty"
+    evaluate(replace(RANDOM, video_grid=0), RunFolder(tmp_path / "none"), device=CPU)
+    assert [path.name for path in (tmp_path / "none").glob("*.mp4")] == ["best_episode.mp4"]
+
+
+def test_batches_do_not_change_what_a_policy_draws(tmp_path):
+    config = PolicyConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    Trainer(CARTPOLE, config, TrainingConfig(), seed=0).save(tmp_path / "policy.pt")
+    asked = replace(RANDOM, actor="policy", checkpoint=str(tmp_path / "policy.pt"), episodes=5, video=False)
+    for batch in (1, 2, 5):
+        evaluate(replace(asked, batch=batch), RunFolder(tmp_path / str(batch)), device=CPU)
+    alone, *others = (read_episodes(tmp_path / str(batch) / "rollouts.hdf5") for batch in (1, 2, 5))
+    for episodes in others:
+        for one, other in zip(alone, episodes, strict=True):
+            np.testing.assert_allclose(one.actions[:3], other.actions[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["cartpole-swingup", "InvertedPendulum-v5"])
+def test_environments_in_processes_give_the_same_episodes(tmp_path, task):
+    asked = replace(RANDOM, task=task, video=False, batch=3, env=EnvSettings(action_repeat=5))
+    here = evaluate(asked, RunFolder(tmp_path / "here"), device=CPU)
+    there = evaluate(replace(asked, workers=2), RunFolder(tmp_path / "there"), device=CPU)
+    assert there["evaluations"][0]["returns"] == here["evaluations"][0]["returns"]
+    pairs = zip(*(read_episodes(tmp_path / name / "rollouts.hdf5") for name in ("here", "there")), strict=True)
+    for one, other in pairs:
+        for name in ("obs", "actions", "rewards", "states"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_a_task_that_processes_do_not_know_is_refused_as_here(tmp_path):
+    with pytest.raises(ValueError, match="nearest are Hopper-v5"):
+        evaluate(replace(RANDOM, task="Hoper-v5", workers=2), RunFolder(tmp_path), device=CPU)
 
 
 def test_collect_records_the_episodes_that_are_missing(tmp_path):

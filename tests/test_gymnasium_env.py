@@ -1,10 +1,15 @@
 """Environments of gymnasium: scaled actions, held actions, time limits apart from terminations, states restored."""
 
+import sys
+from importlib.util import find_spec
+
 import gymnasium
 import numpy as np
 import pytest
 
-from drift_wm.envs.gymnasium_env import GymnasiumEnv, is_gymnasium_id, make_gymnasium
+from drift_wm.envs import gymnasium_env
+from drift_wm.envs.gymnasium_env import GymnasiumEnv, is_gymnasium_id, make_gymnasium, plain_name
+from drift_wm.envs.rendering import RenderingUnavailableError, choose_backend
 
 
 class Counter(gymnasium.Env):
@@ -31,6 +36,29 @@ class Counter(gymnasium.Env):
         return {"count": np.array([self.count], np.float32), "acted": np.asarray(action, np.float32)}
 
 
+class Task(Counter):
+    """Is solved at its second step alone, and tells it as `told`."""
+
+    def __init__(self, told):
+        super().__init__()
+        self.told = told
+
+    def step(self, action):
+        *outcome, info = super().step(action)
+        return *outcome, {**info, self.told: np.float32(self.count == 2)}
+
+
+class Broken(Counter):
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as gymnasium has it
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def render(self):
+        raise AttributeError("no context")
+
+
 class Pixels(Counter):
     observation_space = gymnasium.spaces.Box(0, 255, (4, 4, 3), np.uint8)
 
@@ -43,10 +71,13 @@ class Buttons(Counter):
 def registered():
     gymnasium.register("test/Counter-v0", Counter, max_episode_steps=9)
     gymnasium.register("test/Ends-v0", Counter, kwargs={"ends": True})
+    gymnasium.register("test/Adroit-v0", Task, kwargs={"told": "success"})
+    gymnasium.register("test/Fetch-v0", Task, kwargs={"told": "is_success"})
+    gymnasium.register("test/Broken-v0", Broken)
     gymnasium.register("test/Pixels-v0", Pixels)
     gymnasium.register("test/Buttons-v0", Buttons)
     yield
-    for name in ("Counter", "Ends", "Pixels", "Buttons"):
+    for name in ("Counter", "Ends", "Adroit", "Fetch", "Broken", "Pixels", "Buttons"):
         gymnasium.registry.pop(f"test/{name}-v0")
 
 
@@ -120,7 +151,9 @@ def test_a_seed_fixes_the_episode():
     ("task", "message"),
     [
         ("Hoper-v5", "the nearest are Hopper-v5"),
-        ("os:Hopper-v5", "expected a name without ':'"),
+        ("os:Hopper-v5", "expected a name without ':', or gymnasium_robotics before it"),
+        ("os:gymnasium_robotics:Hopper-v5", "expected a name without ':'"),
+        (":Hopper-v5", "expected a name without ':'"),
         ("test/Pixels-v0", "expected vectors of numbers"),
         ("test/Buttons-v0", "expected a continuous one"),
     ],
@@ -128,6 +161,60 @@ def test_a_seed_fixes_the_episode():
 def test_what_cannot_be_planned_in_is_refused(task, message):
     with pytest.raises(ValueError, match=message):
         make_gymnasium(task)
+
+
+def test_no_module_is_imported_by_a_task_s_name():
+    assert "this" not in sys.modules
+    with pytest.raises(ValueError, match="expected a name without ':'"):
+        make_gymnasium("this:Hopper-v5")
+    assert "this" not in sys.modules
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.setattr(gymnasium_env, "find_spec", lambda name: None)
+    for task in ("gymnasium_robotics:AdroitHandDoor-v1", "gymnasium_robotics:Hopper-v5", "NoSuchRobot-v1"):
+        with pytest.raises(ValueError, match=r"pip install 'drift-wm\[robotics\]'"):
+            make_gymnasium(task)
+
+
+@pytest.mark.skipif(find_spec("gymnasium_robotics") is None, reason="needs gymnasium-robotics")
+@pytest.mark.parametrize("task", ["gymnasium_robotics:AdroitHandDoor-v1", "AdroitHandDoor-v1"])
+def test_environments_of_gymnasium_robotics_tell_of_success(task):
+    env = make_gymnasium(task)
+    assert env.task_name == "AdroitHandDoor-v1"
+    assert (env.task_spec.observation_size, env.task_spec.action_size) == (39, 28)
+    env.reset(seed=0)
+    assert env.step(np.zeros(28, np.float32))[4]["success"] is False
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["test/Adroit-v0", "test/Fetch-v0"])
+def test_success_counts_at_every_step_of_a_held_action(task):
+    env = make_gymnasium(task, action_repeat=3)
+    env.reset(seed=0)
+    told = [env.step(np.zeros(2, np.float32))[4]["success"] for _ in range(2)]
+    assert told == [True, False]
+
+
+def test_a_world_that_tells_nothing_of_success_is_not_made_to():
+    env = make_gymnasium("test/Counter-v0")
+    env.reset(seed=0)
+    assert "success" not in env.step(np.zeros(2, np.float32))[4]
+
+
+@pytest.mark.parametrize("task", ["test/Counter-v0", "test/Broken-v0"])
+def test_what_cannot_be_drawn_says_so(task):
+    env = make_gymnasium(task)
+    env.reset(seed=0)
+    reason = "draws no pictures" if task == "test/Counter-v0" else "failed to draw: no context"
+    if not choose_backend().renders:
+        reason = "Nothing can be rendered here"
+    with pytest.raises(RenderingUnavailableError, match=reason):
+        env.render()
+
+
+def test_the_package_is_no_part_of_a_plain_name():
+    assert plain_name("gymnasium_robotics:FetchReach-v4") == plain_name("FetchReach-v4") == "FetchReach-v4"
 
 
 def test_an_action_repeat_of_zero_is_refused():

@@ -1,6 +1,7 @@
 """Policies through training, checkpoints and the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,6 +118,26 @@ def test_a_policy_trained_on_is_one_more_round(tmp_path, linear_episodes):
     assert second["steps"] == 10
     assert load_checkpoint(newest_checkpoint(tmp_path / "second")).parent == first["model_id"]
     assert train(child, RunFolder(tmp_path / "second"), device=CPU)["model_id"] == second["model_id"]
+
+
+def test_actions_beyond_the_bounds_are_told_of(tmp_path, linear_episodes, caplog):
+    shares = {}
+    for name, factor in (("inside", 0.9), ("beyond", 2.0)):
+        file = Replay.open(tmp_path / f"{name}.hdf5", env_args={"env_name": "linear"})
+        for episode in linear_episodes:
+            file.append(replace(episode, actions=factor * episode.actions))
+        asked = TrainSettings(
+            data=str(file.path),
+            kind="policy",
+            steps=2,
+            policy=PolicySettings(chunk=2),
+            model=WorldModelConfig(generator=generator()),
+            training=TrainingConfig(batch_size=8),
+        )
+        shares[name] = train(asked, RunFolder(tmp_path / name), device=CPU)["actions_beyond_bounds"]
+    assert shares["inside"] == 0
+    assert 0.4 < shares["beyond"] < 0.6, "of twice what is uniform in [-1, 1]"
+    assert caplog.text.count("learned as they were recorded") == 1
 
 
 def test_collect_train_and_act_on_the_command_line(tmp_path, capsys):

@@ -41,7 +41,7 @@ def assert_episodes_equal(found, expected):
         if left is not None:
             assert left.dtype == right.dtype
             np.testing.assert_array_equal(left, right)
-    for name in ("terminated", "seed", "source"):
+    for name in ("terminated", "seed", "source", "success"):
         assert getattr(found, name) == getattr(expected, name)
         assert type(getattr(found, name)) is type(getattr(expected, name))
 
@@ -64,6 +64,7 @@ def episodes(draw, obs_size, action_size):
         states=draw(st.none() | arrays(np.float64, (length + 1, 2), elements=float64)),
         seed=draw(st.none() | st.integers(0, 2**63 - 1)),
         source=draw(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))),
+        success=draw(st.none() | st.booleans()),
     )
 
 

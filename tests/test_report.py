@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 
 import numpy as np
@@ -81,6 +82,28 @@ def test_statistics_of_an_evaluation():
     assert (row.decision_ms_p50, row.decision_ms_p95) == (50.0, 95.0)
     assert Evaluation.from_dict(row.as_dict()) == row
     assert ALONE.standard_error is None
+
+
+def test_success_is_shown_with_wilson_s_interval_where_the_world_tells_of_it():
+    row = summarise("policy", [1.0] * 40, range(40), [1.0], environments=8, successes=[True] * 17 + [False] * 23)
+    # Wilson's interval by hand: centre (p + z^2 / 2n) / (1 + z^2 / n), p = 17 / 40, z = 1.959964
+    n, p, z = 40, 17 / 40, 1.959964
+    centre, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    expected = ((centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n))
+    assert row.success_interval == pytest.approx(expected, abs=1e-5)
+    values = json.loads(json.dumps(row.as_dict()))
+    assert (values["success_rate"], values["success_interval"]) == (0.425, pytest.approx(expected, abs=1e-5))
+    assert Evaluation.from_dict(values) == row
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(evaluation_table([row, MODEL]))
+    assert "17/40 = 42% (29% to 58%)" in console.export_text()
+
+
+def test_where_the_world_tells_nothing_of_success_nothing_is_shown():
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(evaluation_table([MODEL, ALONE]))
+    assert "success" not in console.export_text()
+    assert not [name for name in MODEL.as_dict() if "success" in name]
 
 
 def test_brackets_in_names_survive_rich(capsys):

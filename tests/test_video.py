@@ -5,7 +5,7 @@ import imageio
 import numpy as np
 import pytest
 
-from drift_wm.video import real_time, replay_frames, write_video
+from drift_wm.video import real_time, replay_frames, side_by_side, write_video
 
 
 def frames(count=6, height=32, width=48):
@@ -83,6 +83,27 @@ def test_an_error_halfway_leaves_the_old_film_alone(tmp_path):
         write_video(path, breaks(), fps=20)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def plain(value: int, count: int, size: int = 8):
+    for _ in range(count):
+        yield np.full((size, size, 3), value, dtype=np.uint8)
+
+
+def test_films_side_by_side_keep_the_last_frame_of_what_is_over():
+    seen = list(side_by_side([plain(10, 3), plain(20, 1), plain(30, 2)]))
+    assert [frame.shape for frame in seen] == [(16, 16, 3)] * 3
+    for frame in seen:
+        corners = [int(frame[i, j, 0]) for i, j in ((0, 0), (0, 8), (8, 0), (8, 8))]
+        assert corners == [10, 20, 30, 0]
+    assert next(side_by_side([plain(10, 1)])).shape == (8, 8, 3)
+
+
+def test_wide_films_side_by_side_are_thinned():
+    (frame,) = side_by_side([plain(value, 1, size=1000) for value in range(4)])
+    assert frame.shape == (1000, 1000, 3)
+    with pytest.raises(ValueError, match="no films"):
+        next(side_by_side([]))
 
 
 class Screen:
