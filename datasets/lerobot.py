@@ -13,6 +13,7 @@ alone, and may not lead out of the folder. Needs the extra `[lerobot]` (pyarrow)
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,19 @@ from typing import Any
 
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, require_no_mask
-from drift_wm.datasets.episodes import Episode, Float32Array
+from numpy.typing import NDArray
+
+from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.keys import choose_keys
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _NUMBERS = re.compile(r"(float|int|uint|bool)\d*")
 _OBSERVATION, _ACTION, _REWARD = "observation.", "action", "next.reward"
+_LARGEST = 2**31
+"""Of the numbers that the description gives: beyond it, they are no sizes, lengths or numbers of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +69,33 @@ class LeRobotFolder:
         features = self._info.get("features")
         if not isinstance(features, dict) or _ACTION not in features:
             raise ValueError(f"{path / INFO}: features has no {_ACTION!r}, expected the columns of the dataset")
-        self._features: dict[str, dict[str, Any]] = features
+        self._shapes = {str(name): _shape(feature, name, path / INFO) for name, feature in features.items()}
+        self._types = {str(name): str(feature.get("dtype")) for name, feature in features.items()}
         self._pattern = str(self._info.get("data_path", ""))
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
+        with reading(self.path):
+            return self._describe()
+
+    def _describe(self) -> Description:
         entries = list(self._entries())
         there = [entry for entry in entries if entry.file.exists()]
         warnings = []
         if len(there) < len(entries):
             missing = sorted({entry.index for entry in entries} - {entry.index for entry in there})
             warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {_ranges(missing)}")
-        if _REWARD not in self._features:
+        if _REWARD not in self._shapes:
             warnings.append("no rewards are recorded")
+        fps = _number(self._info.get("fps") or 0, "fps", self.path / INFO)
         return Description(
             format=f"LeRobot {self.version}",
             episodes=len(there),
             steps=sum(entry.length for entry in there),
-            obs_shapes={
-                name: tuple(feature.get("shape", ()))
-                for name, feature in self._features.items()
-                if name.startswith(_OBSERVATION)
-            },
-            action_size=int(np.prod(self._features[_ACTION].get("shape", ()), dtype=int)),
-            has_rewards=_REWARD in self._features,
-            decision_seconds=1 / float(self._info["fps"]) if self._info.get("fps") else 0.0,
+            obs_shapes={name: shape for name, shape in self._shapes.items() if name.startswith(_OBSERVATION)},
+            action_size=math.prod(self._shapes[_ACTION]),
+            has_rewards=_REWARD in self._shapes,
+            decision_seconds=1 / fps if fps else 0.0,
             warnings=tuple(warnings),
         )
 
@@ -99,18 +108,20 @@ class LeRobotFolder:
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`."""
         require_no_mask(mask, "LeRobot")
-        keys = self._low_dimensional() if obs_keys is None else list(obs_keys)
-        if unknown := [key for key in keys if key not in self._features]:
-            raise ValueError(
-                f"{self.path}: no observation {unknown}, found {sorted(self._features)}; choose among them"
-            )
-        if not keys:
-            raise ValueError(f"{self.path}: no low-dimensional observation among {sorted(self._features)}")
-        if _REWARD not in self._features and not allow_missing_rewards:
+        return require_one_size(self._found(obs_keys, allow_missing_rewards), self.path)
+
+    def _found(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
+        """Names and episodes."""
+        keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
+        if _REWARD not in self._shapes and not allow_missing_rewards:
             raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards to read zeros")
-        for entry in self._entries():
-            if entry.file.exists():
-                yield self._read(entry, keys)
+        with reading(self.path):
+            entries = list(self._entries())
+        for entry in entries:
+            with reading(entry.file, f"episode {entry.index}"):
+                episode = self._read(entry, keys) if entry.file.exists() else None
+            if episode is not None:
+                yield f"episode {entry.index}", episode
             elif not self._skip_missing:
                 file = entry.file.relative_to(self.path)
                 raise ValueError(
@@ -121,18 +132,16 @@ class LeRobotFolder:
     def _low_dimensional(self) -> list[str]:
         return sorted(
             name
-            for name, feature in self._features.items()
-            if name.startswith(_OBSERVATION)
-            and _NUMBERS.fullmatch(str(feature.get("dtype")))
-            and len(feature.get("shape", ())) <= 1
+            for name, shape in self._shapes.items()
+            if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self._types[name]) and len(shape) <= 1
         )
 
     def _read(self, entry: _Entry, keys: Sequence[str]) -> Episode:
-        names = [*keys, _ACTION, *([_REWARD] if _REWARD in self._features else [])]
+        names = list(dict.fromkeys([*keys, _ACTION, *([_REWARD] if _REWARD in self._shapes else [])]))
         columns = _read_columns(entry.file, names, episode=entry.index)
-        obs, actions = np.concatenate([columns[key] for key in keys], axis=1), columns[_ACTION]
-        transitions = len(actions) - 1
-        rewards = columns[_REWARD][:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)
+        obs, actions = np.concatenate([_float32(columns[key]) for key in keys], axis=1), _float32(columns[_ACTION])
+        transitions = max(len(actions) - 1, 0)
+        rewards = _float32(columns[_REWARD])[:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)
         try:
             return Episode(
                 obs=obs,
@@ -149,15 +158,18 @@ class LeRobotFolder:
             for file in sorted((self.path / "meta/episodes").rglob("*.parquet")):
                 names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
                 columns = _read_columns(file, names)
-                for row in zip(*(columns[name][:, 0].astype(int).tolist() for name in names), strict=True):
-                    index, length, chunk, number = row
+                for row in zip(*(columns[name][:, 0].tolist() for name in names), strict=True):
+                    index, length, chunk, number = (
+                        _number(value, name, file) for value, name in zip(row, names, strict=True)
+                    )
                     yield _Entry(index, length, self._file(chunk_index=chunk, file_index=number))
             return
-        size = int(self._info.get("chunks_size", 1000))
-        for line in _read_lines(self.path / "meta/episodes.jsonl"):
-            index = int(line["episode_index"])
+        size = _number(self._info.get("chunks_size", 1000), "chunks_size", self.path / INFO, least=1)
+        lines = self.path / "meta/episodes.jsonl"
+        for line in _read_lines(lines):
+            index = _number(line.get("episode_index"), "episode_index", lines)
             file = self._file(episode_chunk=index // size, episode_index=index)
-            yield _Entry(index, int(line["length"]), file)
+            yield _Entry(index, _number(line.get("length"), "length", lines), file)
 
     def _file(self, **numbers: int) -> Path:
         """The pattern filled in; it must stay inside the folder."""
@@ -177,53 +189,89 @@ class LeRobotFolder:
         return file
 
 
-def _read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, Float32Array]:
-    """Columns (T, size) of a parquet file, of the rows of one episode if that is named.
+def _read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, NDArray[np.generic]]:
+    """Columns (T, size) of numbers of a parquet file, of the rows of one episode if that is named.
 
     Raises:
         ValueError: pyarrow is not installed, the file is damaged, or a column is missing or holds no numbers.
     """
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise ValueError(
             "LeRobot datasets are parquet files; install pyarrow: pip install 'drift-wm[lerobot]'"
         ) from error
     rows = None if episode is None else [("episode_index", "=", episode)]
-    try:
-        table = parquet.read_table(file, columns=list(names), filters=rows)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); copy it again") from error
-    if absent := [name for name in names if name not in table.column_names]:
-        raise ValueError(f"{file}: no column {absent}, found {table.column_names}; choose among them")
+    with reading(file):
+        there = parquet.read_schema(file).names
+        if absent := [name for name in names if name not in there]:
+            raise ValueError(f"{file}: no column {absent}, found {there}; choose among them")
+        # A schema in the folder's other files is none of this one's: partitioning and threads stay off.
+        table = parquet.read_table(file, columns=list(names), filters=rows, partitioning=None)
     found = {}
     for name in names:
-        values = table[name].to_pylist()
-        try:
-            found[name] = np.asarray(values, dtype=np.float32).reshape(len(values), -1)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{file}: column {name} holds {table[name].type}, expected numbers of one length"
-            ) from error
+        with reading(file, f"column {name}"):
+            found[name] = _matrix(table[name], name, file)
     return found
 
 
+def _matrix(column: Any, name: str, file: Path) -> NDArray[np.generic]:
+    """(T,) numbers, or lists of one length -> (T, size)."""
+    from pyarrow import compute, types
+
+    values, rows, size = column.combine_chunks(), len(column), 1
+    complete = values.null_count == 0
+    while types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
+        lengths = compute.list_value_length(values).unique().to_pylist()
+        complete = complete and values.null_count == 0 and len(lengths) <= 1
+        size *= lengths[0] or 0 if lengths else 1
+        values = values.flatten()
+    kind = np.dtype(values.type.to_pandas_dtype()).kind
+    if not complete or kind not in "biuf":
+        raise ValueError(f"{file}: column {name} holds {column.type}, expected numbers, as many in each row; repair it")
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(rows, size)
+
+
+def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def _shape(feature: object, name: object, file: Path) -> tuple[int, ...]:
+    """Of one row of a feature."""
+    shape = feature.get("shape", ()) if isinstance(feature, dict) else None
+    if not isinstance(shape, list | tuple):
+        raise ValueError(f"{file}: the feature {name!r} is {feature!r}, expected its dtype and shape; repair it")
+    return tuple(_number(size, f"the shape of {name!r}", file) for size in shape)
+
+
+def _number(value: object, name: str, file: Path, *, least: int = 0) -> int:
+    """A whole number that the description gives.
+
+    Raises:
+        ValueError: it is none, or out of all range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _LARGEST or value % 1:
+        raise ValueError(f"{file}: {name} is {value!r}, expected a whole number of at least {least}; repair it")
+    return int(value)
+
+
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
+    with reading(file, remedy="expected the description of a LeRobot dataset"):
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}; expected the description of a LeRobot dataset") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: holds {type(content).__name__}, expected an object that describes the dataset")
     return content
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}; expected a line of JSON for each episode") from error
+    """A line of JSON for each episode."""
+    with reading(file, remedy="expected a line of JSON for each episode"):
+        lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    if not all(isinstance(line, dict) for line in lines):
+        raise ValueError(f"{file}: expected an object in each line, with episode_index and length; repair it")
+    return lines
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.hdf5 import data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, open_hdf5
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
 
@@ -182,10 +182,11 @@ def read_env_args(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        text = data_group(file, path).attrs.get("env_args", "{}")
+        found = attribute(data_group(file, path), "env_args", path)
+    text = "{}" if found is None else found
     try:
         found = json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: env_args of data is {text!r}, expected JSON: repair or remove it") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path}: env_args of data is {text!r}, expected a JSON object: repair or remove it")
