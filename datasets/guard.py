@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError)
-"""What h5py, pyarrow, json and numpy raise over a damaged file: whatever the broken byte led them to. A lost header is a
-KeyError, a bad tree a RuntimeError, a type that NumPy has no equivalent of a TypeError, a wild size a MemoryError."""
+"""What h5py, pyarrow, json and numpy raise over a damaged file: whatever the broken byte led them to. A lost header is
+a KeyError, a bad tree a RuntimeError, a type that NumPy has no equivalent of a TypeError, a wild size a MemoryError."""
 
 
 @contextmanager

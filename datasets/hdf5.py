@@ -47,7 +47,11 @@ def names_in(group: h5py.Group, path: Path) -> list[str]:
 def member(group: h5py.Group, name: str, path: Path) -> h5py.HLObject | None:
     """What has a name in a group; None where nothing has, which is not the same as something that cannot be read."""
     with reading(path, f"{str(group.name).rstrip('/')}/{name}"):
-        return group[name] if name in group else None
+        # `get` returns its default also where there is something that cannot be opened.
+        if name not in group:
+            return None
+        found: h5py.HLObject = group[name]
+        return found
 
 
 def group_in(group: h5py.Group, name: str, path: Path, *, remedy: str) -> h5py.Group:
@@ -117,7 +121,10 @@ def demo_number(name: str) -> int:
 def attribute(group: h5py.Group, name: str, path: Path) -> object:
     """An attribute as h5py returns it; None where there is none."""
     with reading(path, f"{group.name}, attribute {name}"):
-        return group.attrs[name] if name in group.attrs else None
+        if name not in group.attrs:
+            return None
+        value: object = group.attrs[name]
+        return value
 
 
 def number_attribute(group: h5py.Group, name: str, path: Path) -> float | int | bool | None:
@@ -138,7 +145,9 @@ def number_attribute(group: h5py.Group, name: str, path: Path) -> float | int | 
     return number
 
 
-def read_numbers(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, last: bool = False) -> NDArray[np.generic]:
+def read_numbers(
+    dataset: h5py.Dataset, path: Path, *, rows: int | None = None, last: bool = False
+) -> NDArray[np.generic]:
     """An array of numbers (T, ...) of any type, or its last row alone (1, ...).
 
     Args:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size

@@ -16,11 +16,11 @@ tools leave parts of it out. What is done about each part:
 Demo numbers may have gaps. The attributes `total` and `num_samples` are not trusted. Actions are returned
 as they are stored, also where they leave [-1, 1].
 
-Beside robomimic's own `SequenceDataset` (frame_stack = K, seq_length = k, pad_seq_length=False): its window of decision t
-is that of `drift_wm.datasets.windows` in observations and next observations, in the K + k - 1 actions but for those before
-the first, which are zeros here and repetitions of the first there, and in rewards. It has as many windows of a demo of T
-rows with `next_obs`, and one more without. By default it pads windows at a demo's end by repeating its last row
-(pad_seq_length=True); here no window reaches beyond the end. It reads `dones` as they are, of all steps.
+Beside robomimic's own `SequenceDataset` (frame_stack = K, seq_length = k, pad_seq_length=False), the windows of
+`drift_wm.datasets.windows` are the same in observations, next observations, rewards and actions. They differ in the
+actions before the first, which are zeros here and repetitions of the first there, and in number: a demo of T rows gives
+T - k + 1 with `next_obs` in both, and without one fewer here, as nothing is known after its last action. By default it
+also pads windows at a demo's end by repeating the last row (pad_seq_length=True); here none reaches beyond the end.
 """
 
 from __future__ import annotations
@@ -168,9 +168,7 @@ def _select(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
     if mask is None:
         return names
     if mask not in _mask_names(file, path):
-        raise ValueError(
-            f"{path}: no mask/{mask}, this file has {_mask_names(file, path)}; choose one of them or None"
-        )
+        raise ValueError(f"{path}: no mask/{mask}, this file has {_mask_names(file, path)}; choose one of them or None")
     members = _mask_members(file, mask, path)
     if not members:
         raise ValueError(f"{path}: mask/{mask} is empty, expected names of demos; choose another mask")
@@ -235,9 +233,7 @@ def _read_demo(demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewa
         raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
 
 
-def _concatenated(
-    group: h5py.Group, keys: list[str], path: Path, *, length: int, last: bool = False
-) -> Float32Array:
+def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int, last: bool = False) -> Float32Array:
     columns = [read_matrix(array_in(group, key, path), path, rows=length, last=last) for key in keys]
     return np.concatenate(columns, axis=1)
 

@@ -11,10 +11,11 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
+from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.interfaces import Metrics, Spec
@@ -38,15 +39,9 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     Returns:
         What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
     """
-    episodes = read_demonstrations(
-        settings.data,
-        obs_keys=settings.obs_keys,
-        mask=settings.mask,
-        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
-        skip_missing=settings.skip_missing,
-    )
-    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
+    episodes = read(settings, folder, history=shape.history)
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
     trainer = Trainer(
         spec, shape, settings.training, seed=settings.seed, device=device, task=recorded_task(settings.data)
@@ -75,6 +70,24 @@ def train(settings: TrainSettings, folder: RunFolder, *, device: torch.device) -
     }
     folder.write_results(results)
     return results
+
+
+def read(settings: TrainSettings, folder: RunFolder, *, history: int) -> list[Episode]:
+    """The episodes of the data, in memory or, where they are larger than `memory_gb`, in a file in the run folder.
+
+    Raises:
+        ValueError: the data cannot be read, or there is no episode.
+    """
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    found = demonstrations.episodes(
+        obs_keys=settings.obs_keys,
+        mask=settings.mask,
+        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
+    )
+    episodes = keep_episodes(found, limit=settings.memory_gb * 1e9, padding=history - 1, folder=folder.path)
+    if not episodes:
+        raise ValueError(f"{settings.data}: holds no demonstration; see drift-wm data inspect {settings.data}")
+    return episodes
 
 
 def recorded_task(data: str) -> dict[str, Any] | None:

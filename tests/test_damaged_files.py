@@ -1,19 +1,22 @@
-"""Small datasets of every format, and ways to break them; a number decides everything about a broken one."""
+"""Thousands of broken datasets: each gives episodes, or a ValueError that names the file. A number decides the damage."""
 
 from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pyarrow
-from pyarrow import parquet
+import pytest
 
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
+
+pyarrow = pytest.importorskip("pyarrow")
+from pyarrow import parquet  # noqa: E402
 
 FORMATS = ("robomimic", "minari", "lerobot2", "lerobot3")
 Files = dict[str, bytes]
@@ -117,7 +120,7 @@ FEATURES = {
 }
 
 
-def _rows(index: int, length: int) -> pyarrow.Table:
+def _rows(index: int, length: int):
     rng = np.random.default_rng(index)
     return pyarrow.table(
         {
@@ -130,14 +133,16 @@ def _rows(index: int, length: int) -> pyarrow.Table:
     )
 
 
-def _parquet(table: pyarrow.Table) -> bytes:
+def _parquet(table) -> bytes:
     sink = io.BytesIO()
     parquet.write_table(table, sink)
     return sink.getvalue()
 
 
 def _info(**changed) -> bytes:
-    return json.dumps({"codebase_version": "v2.1", "fps": 25, "chunks_size": 2, "features": FEATURES, **changed}).encode()
+    return json.dumps(
+        {"codebase_version": "v2.1", "fps": 25, "chunks_size": 2, "features": FEATURES, **changed}
+    ).encode()
 
 
 def _lerobot2() -> Files:
@@ -183,7 +188,26 @@ def _break_bytes(content: bytes, rng) -> tuple[bytes, str]:
     return bytes(found), f"{how} at {start} of {size}"
 
 
-STRANGE = (None, True, -1, 0, 1, 3, 2**40, 2**70, 1.5, float("nan"), float("inf"), "", "x", "\u0000", [], [1, "a"], {}, {"a": 1})
+STRANGE = (
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    2**40,
+    2**70,
+    1.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\u0000",
+    [],
+    [1, "a"],
+    {},
+    {"a": 1},
+)
 
 
 def _break_json(content: bytes, rng) -> tuple[bytes, str]:
@@ -230,9 +254,15 @@ def _break_parquet(content: bytes, rng) -> tuple[bytes, str]:
         "huge": pyarrow.array([1e300] * rows),
         "huge integers": pyarrow.array([2**62] * rows),
         "negative": pyarrow.array([-1] * rows),
-        "lists of several lengths": pyarrow.array([[0.0] * (i % 3) for i in range(rows)], pyarrow.list_(pyarrow.float64())),
-        "lists with gaps": pyarrow.array([None if i % 2 else [1.0, 2.0] for i in range(rows)], pyarrow.list_(pyarrow.float64())),
-        "lists of lists": pyarrow.array([[[0.0, 1.0], [2.0, 3.0]]] * rows, pyarrow.list_(pyarrow.list_(pyarrow.float64()))),
+        "lists of several lengths": pyarrow.array(
+            [[0.0] * (i % 3) for i in range(rows)], pyarrow.list_(pyarrow.float64())
+        ),
+        "lists with gaps": pyarrow.array(
+            [None if i % 2 else [1.0, 2.0] for i in range(rows)], pyarrow.list_(pyarrow.float64())
+        ),
+        "lists of lists": pyarrow.array(
+            [[[0.0, 1.0], [2.0, 3.0]]] * rows, pyarrow.list_(pyarrow.list_(pyarrow.float64()))
+        ),
         "records": pyarrow.array([{"a": 1.0}] * rows, pyarrow.struct({"a": pyarrow.float64()})),
         "times": pyarrow.array(np.zeros(rows, "datetime64[us]")),
         "truth": pyarrow.array([True] * rows),
@@ -274,7 +304,8 @@ def _break_objects(file: h5py.File, rng) -> str:
         item[...] = [np.nan, np.inf, 1e300, -0.0][rng.integers(4)]
         return f"NaN {name}"
     if how == "rename":
-        new = f"{name.rsplit('/', 1)[0]}/{['demo_01', 'demo_9999999999999999999999', 'demo_x', 'a', 'x y'][rng.integers(5)]}"
+        words = ["demo_01", "demo_9999999999999999999999", "demo_x", "a", "x y"]
+        new = f"{name.rsplit('/', 1)[0]}/{words[rng.integers(len(words))]}"
         if new not in file:
             file.move(name, new)
         return f"rename {name} {new}"
@@ -326,7 +357,24 @@ def _break_attribute(file: h5py.File, rng) -> str:
     if not places:
         return "no attribute"
     group, name = places[rng.integers(len(places))]
-    values = ["x", "", b"\xff", -1, 2**62, 1.5, np.nan, np.inf, [1, 2], ["a", "b"], [], h5py.Empty("f"), True, "{", "[]", "[" * 10_000]
+    values = [
+        "x",
+        "",
+        b"\xff",
+        -1,
+        2**62,
+        1.5,
+        np.nan,
+        np.inf,
+        [1, 2],
+        ["a", "b"],
+        [],
+        h5py.Empty("f"),
+        True,
+        "{",
+        "[]",
+        "[" * 10_000,
+    ]
     how = int(rng.integers(len(values) + 1))
     if how == len(values):
         del group.attrs[name]
@@ -339,3 +387,35 @@ def _groups(file: h5py.File) -> list[h5py.Group]:
     found: list[h5py.Group] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Group) else None)
     return found
+
+
+def assert_told(numbers, folder: Path) -> set[str]:
+    """Break and read datasets; returns "read" and "refused", whichever occurred."""
+    bases, found = {kind: sound(kind) for kind in FORMATS}, set()
+    for number in numbers:
+        kind = FORMATS[number % len(FORMATS)]
+        files, told = broken(kind, number, bases[kind])
+        root = folder / str(number)
+        try:
+            words = outcome(write(files, root))
+        except Exception as error:
+            raise AssertionError(f"{kind} {number}: {told}") from error
+        found.add("read" if words == "read" else "refused")
+        assert words == "read" or str(root) in words, f"{kind} {number}: {told}: {words}"
+        assert words == "read" or len(words.replace(str(root), "")) > 20, f"{kind} {number}: says nothing: {words}"
+        shutil.rmtree(root)
+    return found
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_is_broken_below_is_sound_at_first(kind, tmp_path):
+    assert outcome(write(sound(kind), tmp_path)) == "read"
+
+
+def test_broken_datasets_are_read_or_refused_with_their_name(tmp_path):
+    assert assert_told(range(200), tmp_path) == {"read", "refused"}
+
+
+@pytest.mark.slow
+def test_two_thousand_broken_datasets(tmp_path):
+    assert assert_told(range(10_000, 12_000), tmp_path) == {"read", "refused"}
