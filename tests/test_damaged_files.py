@@ -1,4 +1,4 @@
-"""Thousands of broken datasets: each gives episodes, or a ValueError that names the file. A number decides the damage."""
+"""Thousands of broken datasets: each gives episodes, or a ValueError that names the file. A number decides all."""
 
 from __future__ import annotations
 
