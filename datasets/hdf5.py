@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
 from drift_wm.datasets.guard import reading
 
@@ -31,7 +32,10 @@ def open_hdf5(path: Path) -> h5py.File:
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: not an HDF5 file, expected the robomimic schema; convert the data first")
     try:
-        return h5py.File(path, "r")
+        stream = CheckedFile(path)
+        file = h5py.File(stream, "r")
+        stream.long_lengths = file.id.get_create_plist().get_sizes()[1] == 8
+        return file
     except (PermissionError, BlockingIOError):
         raise
     except (OSError, RuntimeError, LookupError) as error:

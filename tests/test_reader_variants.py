@@ -1,12 +1,14 @@
 """Observation keys by name or pattern, and the variants of files that other tools write."""
 
 import json
+import struct
 
 import h5py
 import numpy as np
 import pytest
 
 from drift_wm.configs.schema import read_settings
+from drift_wm.datasets.checked_file import ends
 from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 
@@ -65,7 +67,7 @@ def test_patterns_choose_in_files(tmp_path):
 
 
 def isaac_lab(path):
-    """As Isaac Lab records: a wrong total, gaps, nested states, no next_obs, rewards or dones, env_args without kwargs."""
+    """As Isaac Lab records: a wrong total, gaps, nested states, no next_obs, rewards or dones, no env_kwargs."""
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs.update(total=3901, env_args=json.dumps({"env_name": "Isaac-Stack", "type": 2}))
@@ -133,3 +135,28 @@ def test_an_array_that_announces_more_than_is_there_is_not_allocated(tmp_path):
         file.create_dataset("data/demo_0/obs/eef_pos", shape=(4, 2**38), chunks=(1, 1024), dtype="f4")
     with pytest.raises(ValueError, match=r"demo_0/obs/eef_pos announces 4398046511104 bytes .* the file holds 0"):
         read_demonstrations(tmp_path / "demos.hdf5", allow_missing_rewards=True)
+
+
+def test_zeros_in_the_heap_of_strings_do_not_hang(tmp_path):
+    """libhdf5 itself never returns from reading this mask."""
+    isaac_lab(tmp_path / "demos.hdf5")
+    with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
+        file["mask/train"] = ["demo_0", "demo_7"]
+    content = bytearray((tmp_path / "demos.hdf5").read_bytes())
+    heap = content.rindex(b"GCOL")
+    content[heap + 16 : heap + 64] = bytes(48)
+    (tmp_path / "demos.hdf5").write_bytes(content)
+    with pytest.raises(ValueError, match=r"demos\.hdf5: .*a heap of strings holds an object of no size"):
+        open_demonstrations(tmp_path / "demos.hdf5").describe()
+
+
+def test_the_walk_through_a_heap_ends_where_it_should():
+    def collection(*objects):
+        body = b"".join(struct.pack("<HHIQ", index, 1, 0, size) + bytes(stored) for index, size, stored in objects)
+        return memoryview(struct.pack("<4sB3xQ", b"GCOL", 1, 16 + len(body)) + body)
+
+    assert ends(collection((1, 5, 8), (2, 8, 8), (0, 32, 16)))
+    assert ends(collection((1, 0, 0), (0, 16, 0))), "an empty string has a head"
+    assert ends(collection((1, 2**60, 0))), "beyond the end is libhdf5's to refuse"
+    assert not ends(collection((1, 5, 8), (0, 0, 16)))
+    assert ends(memoryview(b"GCOL"))

@@ -65,7 +65,8 @@ def assert_same(path, keys, *, history, chunk, next_obs, mask=None):
             repeated = max(0, padding - t)
             np.testing.assert_array_equal(actions[repeated:], item["actions"][repeated:])
             assert not actions[:repeated].any(), "zeros here"
-            np.testing.assert_array_equal(item["actions"][:repeated], [item["actions"][repeated]] * repeated)
+            first = item["actions"][repeated : repeated + 1]
+            np.testing.assert_array_equal(item["actions"][:repeated], np.repeat(first, repeated, axis=0))
             np.testing.assert_array_equal(reward, item["rewards"].reshape(-1)[padding:])
         ours += count
         theirs_at += count + (0 if next_obs else 1)
