@@ -2,8 +2,8 @@
 
 Strings of variable length lie in global heap collections (HDF5 file format specification, III.E): "GCOL", a version,
 the size of the collection, then objects. libhdf5 (2.0.0 for one) goes from object to object by their sizes, and
-never arrives where a free one (index 0) has the size 0. Zeros in the middle of a file, as a broken copy leaves them, are
-enough. A file that is read through this is not locked: readers meet whole files, which writers rename into their place.
+never arrives where a free one (index 0) has the size 0. Zeros in the middle of a file, as a broken copy leaves them,
+are enough. A file that is read through this is not locked: readers meet whole files, which writers rename into their place.
 """
 
 from __future__ import annotations

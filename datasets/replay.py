@@ -182,14 +182,14 @@ def read_env_args(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        found = attribute(data_group(file, path), "env_args", path)
-    text = "{}" if found is None else found
+        stored = attribute(data_group(file, path), "env_args", path)
+    text = "{}" if stored is None else stored
     try:
-        found = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: env_args of data is {text!r}, expected JSON: repair or remove it") from error
+        found = json.loads(text if isinstance(text, bytes) else str(text))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: env_args of data is {text!r:.200}, expected JSON: repair or remove it") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: env_args of data is {text!r}, expected a JSON object: repair or remove it")
+        raise ValueError(f"{path}: env_args of data is {text!r:.200}, expected a JSON object: repair or remove it")
     return found
 
 
