@@ -1,9 +1,10 @@
 """A file for h5py to read through, which looks at the one structure over which libhdf5 can hang.
 
 Strings of variable length lie in global heap collections (HDF5 file format specification, III.E): "GCOL", a version,
-the size of the collection, then objects. libhdf5 (2.0.0 for one) goes from object to object by their sizes, and
-never arrives where a free one (index 0) has the size 0. Zeros in the middle of a file, as a broken copy leaves them,
-are enough. A file that is read through this is not locked: readers meet whole files, which writers rename into their place.
+the size of the collection, then objects. libhdf5 (2.0.0 for one) goes from object to object by their sizes, and never
+arrives where a free one (index 0) has the size 0. Zeros in the middle of a file, as a broken copy leaves, are enough.
+
+A file that is read through this is not locked: readers meet whole files, which writers rename into their place.
 """
 
 from __future__ import annotations
