@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -53,7 +53,8 @@ class Demonstrations(Protocol):
         """The demonstrations in order, read one at a time.
 
         Args:
-            obs_keys: observation keys to concatenate, in this order. None: all with at most one dimension a frame.
+            obs_keys: observation keys to concatenate, in this order, or patterns, see `choose_keys`. None: all with
+                at most one dimension a frame.
             mask: name of a subset. None: all.
             allow_missing_rewards: whether demonstrations without rewards get zeros instead of an error.
 
@@ -67,3 +68,25 @@ def require_no_mask(mask: str | None, format: str) -> None:
     """Raise a ValueError if a subset is asked of a format that has none."""
     if mask is not None:
         raise ValueError(f"mask={mask!r}: expected none, as {format} datasets have no named subsets of demonstrations")
+
+
+def require_one_size(found: Iterable[tuple[str, Episode]], path: Path) -> Iterator[Episode]:
+    """The episodes of a reader, as long as all have the sizes of the first.
+
+    Args:
+        found: names and episodes.
+        path: for messages.
+
+    Raises:
+        ValueError: one has another size of observations or actions.
+    """
+    first: tuple[str, tuple[int, int]] | None = None
+    for name, episode in found:
+        sizes = (episode.obs.shape[1], episode.actions.shape[1])
+        first = first or (name, sizes)
+        if sizes != first[1]:
+            raise ValueError(
+                f"{path}: {name} has observations and actions of sizes {sizes}, expected {first[1]} as {first[0]} has; "
+                "leave it out, or choose other keys"
+            )
+        yield episode

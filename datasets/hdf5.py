@@ -1,4 +1,4 @@
-"""Opening HDF5 files of the robomimic schema, with errors that say what is wrong and what to do."""
+"""Reading HDF5 files of demonstrations, with errors that say what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import re
 from pathlib import Path
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from drift_wm.datasets.checked_file import CheckedFile
+from drift_wm.datasets.episodes import Float32Array
+from drift_wm.datasets.guard import reading
 
 _DEMO_NAME = re.compile(r"demo_(\d+)")
+_LARGEST_COMPRESSION = 2000
+"""Deflate makes nothing smaller than a thousandth."""
+_SMALL = 2**24
+"""Bytes that an array may take without having been written: HDF5 fills in what is not there."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -22,11 +32,69 @@ def open_hdf5(path: Path) -> h5py.File:
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: not an HDF5 file, expected the robomimic schema; convert the data first")
     try:
-        return h5py.File(path, "r")
+        stream = CheckedFile(path)
+        file = h5py.File(stream, "r")
+        stream.long_lengths = file.id.get_create_plist().get_sizes()[1] == 8
+        return file
     except (PermissionError, BlockingIOError):
         raise
-    except OSError as error:
+    except (OSError, RuntimeError, LookupError) as error:
         raise ValueError(f"{path}: a damaged or truncated HDF5 file ({error}); copy it again") from error
+
+
+def names_in(group: h5py.Group, path: Path) -> list[str]:
+    """The names in a group, sorted."""
+    with reading(path, str(group.name)):
+        return sorted(str(name) for name in group)
+
+
+def member(group: h5py.Group, name: str, path: Path) -> h5py.HLObject | None:
+    """What has a name in a group; None where nothing has, which is not the same as something that cannot be read."""
+    with reading(path, f"{str(group.name).rstrip('/')}/{name}"):
+        # `get` returns its default also where there is something that cannot be opened.
+        if name not in group:
+            return None
+        found: h5py.HLObject = group[name]
+        return found
+
+
+def group_in(group: h5py.Group, name: str, path: Path, *, remedy: str) -> h5py.Group:
+    """The group of a name in another.
+
+    Raises:
+        ValueError: there is none, or it is something else.
+    """
+    found = member(group, name, path)
+    if not isinstance(found, h5py.Group):
+        raise ValueError(f"{path}: {group.name} has no group {name}, found {names_in(group, path)}; {remedy}")
+    return found
+
+
+def array_in(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """The array of a name in a group.
+
+    Raises:
+        ValueError: there is none, it is something else, or it has no rows to count.
+    """
+    found = member(group, name, path)
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(
+            f"{path}: {group.name} has no array {name!r}, found {names_in(group, path)}; choose among them"
+        )
+    return found
+
+
+def shape_of(dataset: h5py.Dataset, path: Path) -> tuple[int, ...]:
+    """The shape of an array, which has rows.
+
+    Raises:
+        ValueError: it is a single number, or empty in HDF5's sense.
+    """
+    with reading(path, str(dataset.name)):
+        shape = dataset.shape
+    if not shape:
+        raise ValueError(f"{path}: {dataset.name} has shape {shape}, expected rows; repair or remove this demo")
+    return tuple(shape)
 
 
 def data_group(file: h5py.File, path: Path) -> h5py.Group:
@@ -35,10 +103,10 @@ def data_group(file: h5py.File, path: Path) -> h5py.Group:
     Raises:
         ValueError: there is none.
     """
-    data = file.get("data")
+    data = member(file, "data", path)
     if not isinstance(data, h5py.Group):
         raise ValueError(
-            f"{path}: no group data, expected data/demo_0 ... of the robomimic schema, found {sorted(file)}; "
+            f"{path}: no group data, expected data/demo_0 ... of the robomimic schema, found {names_in(file, path)}; "
             f"convert the file first"
         )
     return data
@@ -46,9 +114,85 @@ def data_group(file: h5py.File, path: Path) -> h5py.Group:
 
 def demo_names(data: h5py.Group) -> list[str]:
     """The names `demo_<i>` in a group, sorted by number; the numbers may have gaps."""
-    return sorted((str(name) for name in data if _DEMO_NAME.fullmatch(name)), key=demo_number)
+    return sorted((name for name in map(str, data) if _DEMO_NAME.fullmatch(name)), key=demo_number)
 
 
 def demo_number(name: str) -> int:
     """The number i of `demo_<i>`."""
     return int(name.removeprefix("demo_"))
+
+
+def attribute(group: h5py.Group, name: str, path: Path) -> object:
+    """An attribute as h5py returns it; None where there is none."""
+    with reading(path, f"{group.name}, attribute {name}"):
+        if name not in group.attrs:
+            return None
+        value: object = group.attrs[name]
+        return value
+
+
+def number_attribute(group: h5py.Group, name: str, path: Path) -> float | int | bool | None:
+    """An attribute that is one finite number, or an array of one; None where there is none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = attribute(group, name, path)
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise ValueError(
+            f"{path}: the attribute {name} of {group.name} is {value!r}, expected a number; repair or remove it"
+        )
+    number: float | int | bool = array.item()
+    return number
+
+
+def read_numbers(
+    dataset: h5py.Dataset, path: Path, *, rows: int | None = None, last: bool = False
+) -> NDArray[np.generic]:
+    """An array of numbers (T, ...) of any type, or its last row alone (1, ...).
+
+    Args:
+        dataset: what to read.
+        path: of the file.
+        rows: T that is expected; None: any.
+        last: whether to read the last row only.
+
+    Raises:
+        ValueError: the array has other rows, holds no numbers, announces more than the file holds, or is damaged.
+    """
+    shape = shape_of(dataset, path)
+    if rows is not None and shape[0] != rows:
+        raise ValueError(
+            f"{path}: {dataset.name} has shape {shape}, expected {rows} rows like actions; repair or remove this demo"
+        )
+    with reading(path, str(dataset.name)):
+        if dataset.dtype.kind not in "biuf":
+            raise ValueError(f"{path}: {dataset.name} holds {dataset.dtype}, expected numbers; leave out this key")
+        stored = dataset.id.get_storage_size()
+        if dataset.nbytes > _SMALL + _LARGEST_COMPRESSION * stored:
+            raise ValueError(
+                f"{path}: {dataset.name} announces {dataset.nbytes} bytes of shape {shape}, the file holds {stored} of "
+                "them; copy the file again"
+            )
+        return np.asarray(dataset[-1:] if last else dataset[()])
+
+
+def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, last: bool = False) -> Float32Array:
+    """(T,) or (T, D) of any number type -> (T, D) or (T, 1) float32; arguments as `read_numbers`.
+
+    Raises:
+        ValueError: it has other dimensions, or cannot be read.
+    """
+    if len(shape := shape_of(dataset, path)) > 2:
+        raise ValueError(f"{path}: {dataset.name} has shape {shape}, expected (T,) or (T, size); leave images out")
+    return as_matrix(read_numbers(dataset, path, rows=rows, last=last))
+
+
+def as_matrix(values: NDArray[np.generic]) -> Float32Array:
+    """(T, ...) of any number type -> (T, size) float32."""
+    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
+    with np.errstate(over="ignore"):
+        return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=int))).astype(np.float32, copy=False)

@@ -7,51 +7,44 @@
     videos/**.mp4                2.1: a file for each camera and episode; 3.0: many episodes a file
 
 Rows are as the robot logged them: T observations and T actions, and nothing after the last action, so that an episode
-has T - 1 transitions. Videos are named (`films`) and never opened here. Patterns of file names come from strangers:
-they are filled in by numbers and the name of a camera alone, and may not lead out of the folder. Needs the extra
-`[lerobot]` (pyarrow).
+has T - 1 transitions. Videos are not touched here (`lerobot_films` finds them). Patterns of file names come from
+strangers: they are filled in by numbers and the name of a camera alone, and may not lead out of the folder. Needs the
+extra `[lerobot]` (pyarrow).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from drift_wm.datasets.demonstrations import Description, require_no_mask
-from drift_wm.datasets.episodes import Episode, Float32Array
+from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.keys import choose_keys
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _NUMBERS = re.compile(r"(float|int|uint|bool)\d*")
 _OBSERVATION, _ACTION, _REWARD = "observation.", "action", "next.reward"
+_LARGEST = 2**31
+"""Of the numbers that the description gives: beyond it, they are no sizes, lengths or numbers of files."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """An episode that the folder announces."""
 
     index: int
     length: int
     file: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """Where one camera's pictures of one episode are to be found."""
-
-    camera: str
-    episode: int
-    file: Path
-    start: float
-    """Seconds into the file."""
-    length: int
-    """Pictures, one for each row of the episode."""
 
 
 class LeRobotFolder:
@@ -77,31 +70,33 @@ class LeRobotFolder:
         features = self._info.get("features")
         if not isinstance(features, dict) or _ACTION not in features:
             raise ValueError(f"{path / INFO}: features has no {_ACTION!r}, expected the columns of the dataset")
-        self._features: dict[str, dict[str, Any]] = features
-        self.fps = float(self._info.get("fps") or 0)
+        self._shapes = {str(name): _shape(feature, name, path / INFO) for name, feature in features.items()}
+        self.types = {str(name): str(feature.get("dtype")) for name, feature in features.items()}
+        """Of every column, as LeRobot names them."""
+        self.fps = _rate(self._info.get("fps") or 0, path / INFO)
         """Rows and pictures a second; 0: not recorded."""
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
-        entries = list(self._entries())
+        with reading(self.path):
+            return self._describe()
+
+    def _describe(self) -> Description:
+        entries = list(self.entries())
         there = [entry for entry in entries if entry.file.exists()]
         warnings = []
         if len(there) < len(entries):
             missing = sorted({entry.index for entry in entries} - {entry.index for entry in there})
             warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {as_ranges(missing)}")
-        if _REWARD not in self._features:
+        if _REWARD not in self._shapes:
             warnings.append("no rewards are recorded")
         return Description(
             format=f"LeRobot {self.version}",
             episodes=len(there),
             steps=sum(entry.length for entry in there),
-            obs_shapes={
-                name: tuple(feature.get("shape", ()))
-                for name, feature in self._features.items()
-                if name.startswith(_OBSERVATION)
-            },
-            action_size=int(np.prod(self._features[_ACTION].get("shape", ()), dtype=int)),
-            has_rewards=_REWARD in self._features,
+            obs_shapes={name: shape for name, shape in self._shapes.items() if name.startswith(_OBSERVATION)},
+            action_size=math.prod(self._shapes[_ACTION]),
+            has_rewards=_REWARD in self._shapes,
             decision_seconds=1 / self.fps if self.fps else 0.0,
             warnings=tuple(warnings),
         )
@@ -115,18 +110,20 @@ class LeRobotFolder:
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`."""
         require_no_mask(mask, "LeRobot")
-        keys = self._low_dimensional() if obs_keys is None else list(obs_keys)
-        if unknown := [key for key in keys if key not in self._features]:
-            raise ValueError(
-                f"{self.path}: no observation {unknown}, found {sorted(self._features)}; choose among them"
-            )
-        if not keys:
-            raise ValueError(f"{self.path}: no low-dimensional observation among {sorted(self._features)}")
-        if _REWARD not in self._features and not allow_missing_rewards:
+        return require_one_size(self._found(obs_keys, allow_missing_rewards), self.path)
+
+    def _found(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
+        """Names and episodes."""
+        keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
+        if _REWARD not in self._shapes and not allow_missing_rewards:
             raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards to read zeros")
-        for entry in self._entries():
-            if entry.file.exists():
-                yield self._read(entry, keys)
+        with reading(self.path):
+            entries = list(self.entries())
+        for entry in entries:
+            with reading(entry.file, f"episode {entry.index}"):
+                episode = self._read(entry, keys) if entry.file.exists() else None
+            if episode is not None:
+                yield f"episode {entry.index}", episode
             elif not self._skip_missing:
                 file = entry.file.relative_to(self.path)
                 raise ValueError(
@@ -134,49 +131,19 @@ class LeRobotFolder:
                     "skip_missing=true to leave such episodes out"
                 )
 
-    def cameras(self) -> list[str]:
-        """Those whose pictures are kept as videos."""
-        return sorted(name for name, feature in self._features.items() if feature.get("dtype") == "video")
-
-    def films(self, camera: str) -> list[Film]:
-        """The videos of all episodes whose rows are there, whether the videos are or not.
-
-        Raises:
-            ValueError: the dataset does not say where they are.
-        """
-        there = {entry.index: entry.length for entry in self._entries() if entry.file.exists()}
-        if self.version == "v3.0":
-            return [film for film in self._films_of_many(camera, there) if film.episode in there]
-        return [
-            Film(camera, index, self._file("video_path", video_key=camera, **self._numbers(index)), 0.0, length)
-            for index, length in there.items()
-        ]
-
-    def _films_of_many(self, camera: str, lengths: Mapping[int, int]) -> Iterator[Film]:
-        """3.0."""
-        where = [f"videos/{camera}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        for file in sorted((self.path / "meta/episodes").rglob("*.parquet")):
-            columns = _read_columns(file, ["episode_index", *where])
-            for row in zip(*(columns[name][:, 0].tolist() for name in ("episode_index", *where)), strict=True):
-                index, chunk, number = (int(entry) for entry in row[:3])
-                video = self._file("video_path", video_key=camera, chunk_index=chunk, file_index=number)
-                yield Film(camera, index, video, row[3], lengths.get(index, 0))
-
     def _low_dimensional(self) -> list[str]:
         return sorted(
             name
-            for name, feature in self._features.items()
-            if name.startswith(_OBSERVATION)
-            and _NUMBERS.fullmatch(str(feature.get("dtype")))
-            and len(feature.get("shape", ())) <= 1
+            for name, shape in self._shapes.items()
+            if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self.types[name]) and len(shape) <= 1
         )
 
-    def _read(self, entry: _Entry, keys: Sequence[str]) -> Episode:
-        names = [*keys, _ACTION, *([_REWARD] if _REWARD in self._features else [])]
-        columns = _read_columns(entry.file, names, episode=entry.index)
-        obs, actions = np.concatenate([columns[key] for key in keys], axis=1), columns[_ACTION]
-        transitions = len(actions) - 1
-        rewards = columns[_REWARD][:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)
+    def _read(self, entry: Entry, keys: Sequence[str]) -> Episode:
+        names = list(dict.fromkeys([*keys, _ACTION, *([_REWARD] if _REWARD in self._shapes else [])]))
+        columns = read_columns(entry.file, names, episode=entry.index)
+        obs, actions = np.concatenate([_float32(columns[key]) for key in keys], axis=1), _float32(columns[_ACTION])
+        transitions = max(len(actions) - 1, 0)
+        rewards = _float32(columns[_REWARD])[:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)
         try:
             return Episode(
                 obs=obs,
@@ -188,25 +155,35 @@ class LeRobotFolder:
         except ValueError as error:
             raise ValueError(f"{entry.file}: episode {entry.index}: {error}") from error
 
-    def _entries(self) -> Iterator[_Entry]:
+    def entries(self) -> Iterator[Entry]:
+        """Every episode that is announced, whether its file is there or not."""
         if self.version == "v3.0":
             for file in sorted((self.path / "meta/episodes").rglob("*.parquet")):
                 names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-                columns = _read_columns(file, names)
-                for row in zip(*(columns[name][:, 0].astype(int).tolist() for name in names), strict=True):
-                    index, length, chunk, number = row
-                    yield _Entry(index, length, self._file("data_path", chunk_index=chunk, file_index=number))
+                columns = read_columns(file, names)
+                for row in zip(*(columns[name][:, 0].tolist() for name in names), strict=True):
+                    index, length, chunk, number = (
+                        whole_number(value, name, file) for value, name in zip(row, names, strict=True)
+                    )
+                    yield Entry(index, length, self.file("data_path", chunk_index=chunk, file_index=number))
             return
-        for line in _read_lines(self.path / "meta/episodes.jsonl"):
-            index = int(line["episode_index"])
-            yield _Entry(index, int(line["length"]), self._file("data_path", **self._numbers(index)))
+        lines = self.path / "meta/episodes.jsonl"
+        for line in _read_lines(lines):
+            index = whole_number(line.get("episode_index"), "episode_index", lines)
+            length = whole_number(line.get("length"), "length", lines)
+            yield Entry(index, length, self.file("data_path", **self.numbers(index)))
 
-    def _numbers(self, index: int) -> dict[str, int]:
+    def numbers(self, index: int) -> dict[str, int]:
         """2.1: by which files of an episode are named."""
-        return {"episode_chunk": index // int(self._info.get("chunks_size", 1000)), "episode_index": index}
+        size = whole_number(self._info.get("chunks_size", 1000), "chunks_size", self.path / INFO, least=1)
+        return {"episode_chunk": index // size, "episode_index": index}
 
-    def _file(self, key: str, **fields: int | str) -> Path:
-        """The pattern `data_path` or `video_path` filled in; it must stay inside the folder."""
+    def file(self, key: str, **fields: int | str) -> Path:
+        """The pattern `data_path` or `video_path` filled in.
+
+        Raises:
+            ValueError: there is none, it asks for something else, or it leads out of the folder.
+        """
         pattern = str(self._info.get(key) or "")
 
         def text(found: re.Match[str]) -> str:
@@ -221,54 +198,95 @@ class LeRobotFolder:
         return file
 
 
-def _read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, Float32Array]:
-    """Columns (T, size) of a parquet file, of the rows of one episode if that is named.
+def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, NDArray[np.generic]]:
+    """Columns (T, size) of numbers of a parquet file, of the rows of one episode if that is named.
 
     Raises:
         ValueError: pyarrow is not installed, the file is damaged, or a column is missing or holds no numbers.
     """
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise ValueError(
             "LeRobot datasets are parquet files; install pyarrow: pip install 'drift-wm[lerobot]'"
         ) from error
     rows = None if episode is None else [("episode_index", "=", episode)]
-    try:
-        table = parquet.read_table(file, columns=list(names), filters=rows)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{file}: cannot be read ({reason}); copy it again") from error
-    if absent := [name for name in names if name not in table.column_names]:
-        raise ValueError(f"{file}: no column {absent}, found {table.column_names}; choose among them")
+    with reading(file):
+        there = parquet.read_schema(file).names
+        if absent := [name for name in names if name not in there]:
+            raise ValueError(f"{file}: no column {absent}, found {there}; choose among them")
+        # A schema in the folder's other files is none of this one's: partitioning and threads stay off.
+        table = parquet.read_table(file, columns=list(names), filters=rows, partitioning=None)
     found = {}
     for name in names:
-        values = table[name].to_pylist()
-        try:
-            found[name] = np.asarray(values, dtype=np.float32).reshape(len(values), -1)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{file}: column {name} holds {table[name].type}, expected numbers of one length"
-            ) from error
+        with reading(file, f"column {name}"):
+            found[name] = _matrix(table[name], name, file)
     return found
 
 
+def _matrix(column: Any, name: str, file: Path) -> NDArray[np.generic]:
+    """(T,) numbers, or lists of one length -> (T, size)."""
+    from pyarrow import compute, types
+
+    values, rows, size = column.combine_chunks(), len(column), 1
+    complete = values.null_count == 0
+    while types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
+        lengths = compute.list_value_length(values).unique().to_pylist()
+        complete = complete and values.null_count == 0 and len(lengths) <= 1
+        size *= lengths[0] or 0 if lengths else 1
+        values = values.flatten()
+    kind = np.dtype(values.type.to_pandas_dtype()).kind
+    if not complete or kind not in "biuf":
+        raise ValueError(f"{file}: column {name} holds {column.type}, expected numbers, as many in each row; repair it")
+    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(rows, size)
+
+
+def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def _shape(feature: object, name: object, file: Path) -> tuple[int, ...]:
+    """Of one row of a feature."""
+    shape = feature.get("shape", ()) if isinstance(feature, dict) else None
+    if not isinstance(shape, list | tuple):
+        raise ValueError(f"{file}: the feature {name!r} is {feature!r}, expected its dtype and shape; repair it")
+    return tuple(whole_number(size, f"the shape of {name!r}", file) for size in shape)
+
+
+def whole_number(value: object, name: str, file: Path, *, least: int = 0) -> int:
+    """A whole number that the description gives.
+
+    Raises:
+        ValueError: it is none, or out of all range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _LARGEST or value % 1:
+        raise ValueError(f"{file}: {name} is {value!r}, expected a whole number of at least {least}; repair it")
+    return int(value)
+
+
+def _rate(value: object, file: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
+        raise ValueError(f"{file}: fps is {value!r}, expected a number of at least 0; repair it")
+    return float(value)
+
+
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
+    with reading(file, remedy="expected the description of a LeRobot dataset"):
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}; expected the description of a LeRobot dataset") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: holds {type(content).__name__}, expected an object that describes the dataset")
     return content
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: {error}; expected a line of JSON for each episode") from error
+    """A line of JSON for each episode."""
+    with reading(file, remedy="expected a line of JSON for each episode"):
+        lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    if not all(isinstance(line, dict) for line in lines):
+        raise ValueError(f"{file}: expected an object in each line, with episode_index and length; repair it")
+    return lines
 
 
 def as_ranges(numbers: Sequence[int]) -> str:

@@ -18,9 +18,22 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, require_no_mask
+from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode, Float32Array
-from drift_wm.datasets.hdf5 import open_hdf5
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.hdf5 import (
+    array_in,
+    as_matrix,
+    attribute,
+    group_in,
+    member,
+    names_in,
+    open_hdf5,
+    read_matrix,
+    read_numbers,
+    shape_of,
+)
+from drift_wm.datasets.keys import choose_keys
 
 MAIN_FILE = Path("data/main_data.hdf5")
 _NAME = re.compile(r"episode_(\d+)")
@@ -34,18 +47,18 @@ class MinariDataset:
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
-        with open_hdf5(self.path) as file:
-            names = episode_names(file)
-            arrays = [_arrays(file[name], "actions", self.path) for name in names]
-            shapes = {key: tuple(array.shape[1:]) for key, array in _arrays(file[names[0]], "observations", self.path)}
-            sizes = [int(np.prod(array.shape[1:], dtype=int)) for _, array in arrays[0]]
+        path = self.path
+        with open_hdf5(path) as file, reading(path):
+            episodes = [_episode(file, name, path) for name in episode_names(file, path)]
+            actions = [_arrays(episode, "actions", path) for episode in episodes]
+            observations = _arrays(episodes[0], "observations", path)
             return Description(
                 format="Minari",
-                episodes=len(names),
-                steps=sum(len(of_episode[0][1]) for of_episode in arrays),
-                obs_shapes=shapes,
-                action_size=sum(sizes),
-                has_rewards="rewards" in file[names[0]],
+                episodes=len(episodes),
+                steps=sum(shape_of(next(iter(arrays.values())), path)[0] for arrays in actions),
+                obs_shapes={key: shape_of(array, path)[1:] for key, array in observations.items()},
+                action_size=sum(int(np.prod(shape_of(a, path)[1:], dtype=int)) for a in actions[0].values()),
+                has_rewards="rewards" in episodes[0],
             )
 
     def episodes(
@@ -57,70 +70,95 @@ class MinariDataset:
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`; nested groups give keys `outer/inner`, a plain array `observations`."""
         require_no_mask(mask, "Minari")
-        with open_hdf5(self.path) as file:
-            for name in episode_names(file):
-                yield self._read(file[name], obs_keys, allow_missing_rewards)
+        return require_one_size(self._read(obs_keys, allow_missing_rewards), self.path)
 
-    def _read(self, group: h5py.Group, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Episode:
-        actions = _joined(_arrays(group, "actions", self.path), None, self.path)
-        obs = _joined(_arrays(group, "observations", self.path), obs_keys, self.path)
-        if "rewards" in group:
-            rewards = np.asarray(group["rewards"][()], dtype=np.float32)
-        elif allow_missing_rewards:
-            rewards = np.zeros(len(actions), np.float32)
-        else:
-            raise ValueError(f"{self.path}: {group.name} has no rewards; set allow_missing_rewards to read zeros")
-        ended = group.get("terminations")
-        try:
-            return Episode(
-                obs=obs,
-                actions=actions,
-                rewards=rewards,
-                terminated=bool(ended[()][-1]) if ended is not None and len(ended) else False,
-                seed=_seed(group),
-                source=self.path.parent.parent.name,
-            )
-        except ValueError as error:
-            raise ValueError(f"{self.path}: {group.name}: {error}") from error
+    def _read(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
+        """Names and episodes."""
+        path = self.path
+        with open_hdf5(path) as file:
+            names = episode_names(file, path)
+            known = _arrays(_episode(file, names[0], path), "observations", path)
+            flat = [key for key, array in known.items() if len(shape_of(array, path)) <= 2]
+            keys = choose_keys(obs_keys, known=list(known), flat=flat, path=path)
+            for name in names:
+                group = _episode(file, name, path)
+                with reading(path, str(group.name)):
+                    episode = _read_episode(group, keys, path, allow_missing_rewards)
+                yield str(group.name), episode
 
 
-def episode_names(file: h5py.File) -> list[str]:
+def episode_names(file: h5py.File, path: Path) -> list[str]:
     """The names `episode_<i>` of a file, by number.
 
     Raises:
         ValueError: there is none.
     """
-    names = sorted((str(name) for name in file if _NAME.fullmatch(name)), key=lambda name: int(name[8:]))
+    found = names_in(file, path)
+    names = sorted((name for name in found if _NAME.fullmatch(name)), key=lambda name: int(name[8:]))
     if not names:
-        raise ValueError(f"{file.filename}: no episode_<i>, found {sorted(file)}; expected a Minari dataset")
+        raise ValueError(f"{path}: no episode_<i>, found {found}; expected a Minari dataset")
     return names
 
 
-def _arrays(group: h5py.Group, name: str, path: Path) -> list[tuple[str, h5py.Dataset]]:
-    """The arrays below a name, those of nested groups included, sorted by their path."""
-    found = group.get(name)
+def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
+    return group_in(file, name, path, remedy="repair or remove this episode")
+
+
+def _read_episode(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
+    actions = _joined(_arrays(group, "actions", path), None, path)
+    obs = _joined(_arrays(group, "observations", path), keys, path)
+    if "rewards" in group:
+        rewards = read_matrix(array_in(group, "rewards", path), path, rows=len(actions))
+        if rewards.shape[1] != 1:
+            raise ValueError(f"{path}: {group.name}/rewards has {rewards.shape[1]} columns, expected 1; sum them")
+    elif allow_missing_rewards:
+        rewards = np.zeros((len(actions), 1), np.float32)
+    else:
+        raise ValueError(f"{path}: {group.name} has no rewards; set allow_missing_rewards to read zeros")
+    terminated = False
+    if "terminations" in group:
+        ended = read_numbers(array_in(group, "terminations", path), path, rows=len(actions))
+        terminated = len(ended) > 0 and bool(np.any(ended[-1]))
+    try:
+        return Episode(
+            obs=obs,
+            actions=actions,
+            rewards=rewards[:, 0],
+            terminated=terminated,
+            seed=_seed(group, path),
+            source=path.parent.parent.name,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {group.name}: {error}") from error
+
+
+def _arrays(group: h5py.Group, name: str, path: Path) -> dict[str, h5py.Dataset]:
+    """The arrays below a name, those of nested groups included, by their path and sorted by it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = member(group, name, path)
+    arrays: dict[str, h5py.Dataset] = {}
     if isinstance(found, h5py.Dataset):
-        return [(name, found)]
-    if not isinstance(found, h5py.Group):
-        raise ValueError(f"{path}: {group.name} has no {name}, found {sorted(group)}")
-    arrays: list[tuple[str, h5py.Dataset]] = []
-    found.visititems(lambda key, item: arrays.append((key, item)) if isinstance(item, h5py.Dataset) else None)
-    return sorted(arrays)
+        arrays[name] = found
+    elif isinstance(found, h5py.Group):
+        with reading(path, str(found.name)):
+            found.visititems(lambda key, item: arrays.update({key: item}) if isinstance(item, h5py.Dataset) else None)
+    if not arrays:
+        raise ValueError(f"{path}: {group.name} has no {name}, found {names_in(group, path)}; remove this episode")
+    return dict(sorted(arrays.items()))
 
 
-def _joined(arrays: list[tuple[str, h5py.Dataset]], keys: Sequence[str] | None, path: Path) -> Float32Array:
-    """(T, size) of the chosen arrays, or of all with at most one dimension a frame."""
-    known = dict(arrays)
-    chosen = [key for key, array in arrays if array.ndim <= 2] if keys is None else list(keys)
-    if unknown := [key for key in chosen if key not in known]:
-        raise ValueError(f"{path}: no observation {unknown}, found {sorted(known)}; choose among them")
-    if not chosen:
-        raise ValueError(f"{path}: no low-dimensional array among {sorted(known)}; name one")
-    columns = [np.asarray(known[key][()], dtype=np.float32).reshape(len(known[key]), -1) for key in chosen]
+def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: Path) -> Float32Array:
+    """(T, size) of the chosen arrays, or of all; images that are named are flattened."""
+    if absent := [key for key in keys or () if key not in arrays]:
+        raise ValueError(f"{path}: no observation {absent}, found {sorted(arrays)}; remove this episode")
+    columns = [as_matrix(read_numbers(arrays[key], path)) for key in keys or arrays]
     return np.concatenate(columns, axis=1)
 
 
-def _seed(group: h5py.Group) -> int | None:
+def _seed(group: h5py.Group, path: Path) -> int | None:
     """Minari stores -1 or "None" where no seed was given."""
-    value = group.attrs.get("seed")
+    value = attribute(group, "seed", path)
     return int(value) if isinstance(value, int | np.integer) and value >= 0 else None

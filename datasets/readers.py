@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drift_wm.datasets.demonstrations import Demonstrations
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import open_hdf5
 from drift_wm.datasets.lerobot import INFO, LeRobotFolder
 from drift_wm.datasets.minari import MAIN_FILE, MinariDataset
@@ -30,7 +31,7 @@ def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demo
         if (path / MAIN_FILE).exists():
             return MinariDataset(path)
         raise ValueError(f"{path}: expected a dataset of LeRobot ({INFO} in it) or of Minari ({MAIN_FILE} in it)")
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path):
         is_minari = "data" not in file and any(name.startswith("episode_") for name in file)
     return MinariDataset(path) if is_minari else RobomimicFile(path)
 

@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.hdf5 import data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, open_hdf5
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
 
@@ -184,13 +184,14 @@ def read_env_args(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     with open_hdf5(path) as file:
-        text = data_group(file, path).attrs.get("env_args", "{}")
+        stored = attribute(data_group(file, path), "env_args", path)
+    text = "{}" if stored is None else stored
     try:
-        found = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: env_args of data is {text!r}, expected JSON: repair or remove it") from error
+        found = json.loads(text if isinstance(text, bytes) else str(text))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: env_args of data is {text!r:.200}, expected JSON: repair or remove it") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: env_args of data is {text!r}, expected a JSON object: repair or remove it")
+        raise ValueError(f"{path}: env_args of data is {text!r:.200}, expected a JSON object: repair or remove it")
     return found
 
 

@@ -15,6 +15,12 @@ tools leave parts of it out. What is done about each part:
 
 Demo numbers may have gaps. The attributes `total` and `num_samples` are not trusted. Actions are returned
 as they are stored, also where they leave [-1, 1].
+
+Beside robomimic's own `SequenceDataset` (frame_stack = K, seq_length = k, pad_seq_length=False), the windows of
+`drift_wm.datasets.windows` are the same in observations, next observations, rewards and actions. They differ in the
+actions before the first, which are zeros here and repetitions of the first there, and in number: a demo of T rows gives
+T - k + 1 with `next_obs` in both, and without one fewer here, as nothing is known after its last action. By default it
+also pads windows at a demo's end by repeating the last row (pad_seq_length=True); here none reaches beyond the end.
 """
 
 from __future__ import annotations
@@ -24,11 +30,26 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from drift_wm.datasets.demonstrations import Description
+from drift_wm.datasets.demonstrations import Description, require_one_size
 from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
-from drift_wm.datasets.hdf5 import data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.hdf5 import (
+    array_in,
+    attribute,
+    data_group,
+    demo_names,
+    demo_number,
+    group_in,
+    member,
+    names_in,
+    number_attribute,
+    open_hdf5,
+    read_matrix,
+    read_numbers,
+    shape_of,
+)
+from drift_wm.datasets.keys import choose_keys
 
 _NOT_AN_OBSERVATION = "actions"
 """Isaac Lab stores the previous action under this observation key."""
@@ -47,22 +68,21 @@ class RobomimicFile:
             ValueError: the file is missing, damaged or of another schema.
         """
         path = self.path
-        with open_hdf5(path) as file:
-            demos = [file["data"][name] for name in select_demos(file, path, mask=None)]
-            actions = [_dataset(demo, "actions", path) for demo in demos]
-            obs = _obs_group(demos[0], path)
-            shapes = {str(key): tuple(obs[key].shape[1:]) for key in obs if isinstance(obs[key], h5py.Dataset)}
-            steps = sum(len(array) for array in actions)
+        with open_hdf5(path) as file, reading(path):
+            data = data_group(file, path)
+            demos = [demo_group(data, name, path) for name in select_demos(file, path, mask=None)]
+            actions = [shape_of(array_in(demo, "actions", path), path) for demo in demos]
+            steps = sum(shape[0] for shape in actions)
             return Description(
                 format="robomimic",
                 episodes=len(demos),
                 steps=steps,
-                obs_shapes=shapes,
-                action_size=int(np.prod(actions[0].shape[1:], dtype=int)),
-                masks={name: len(_mask_members(file, name)) for name in _mask_names(file)},
+                obs_shapes=_obs_shapes(demos[0], path),
+                action_size=int(np.prod(actions[0][1:], dtype=int)),
+                masks={name: len(_mask_members(file, name, path)) for name in _mask_names(file, path)},
                 has_rewards="rewards" in demos[0],
-                decision_seconds=float(file["data"].attrs.get("decision_seconds", 0.0)),
-                warnings=_warnings(file, demos, steps),
+                decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
+                warnings=_warnings(data, demos, steps, path),
             )
 
     def episodes(
@@ -78,14 +98,24 @@ class RobomimicFile:
         own `dones` at the last transition that is kept. Some of those were made with robomimic's `done_mode` 1
         or 2, which marks the end of every demo, whatever its cause.
         """
+        return require_one_size(self._read(obs_keys, mask, allow_missing_rewards), self.path)
+
+    def _read(
+        self, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
+    ) -> Iterator[tuple[str, Episode]]:
+        """Names and demonstrations."""
         path = self.path
         with open_hdf5(path) as file:
+            data = data_group(file, path)
             names = select_demos(file, path, mask=mask)
-            keys = _default_keys(file["data"][names[0]], path) if obs_keys is None else list(obs_keys)
-            if not keys:
-                raise ValueError(f"{path}: no low-dimensional observation key; name at least one in obs_keys")
+            shapes = _obs_shapes(demo_group(data, names[0], path), path)
+            flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
+            keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
             for name in names:
-                yield _read_demo(file["data"][name], path, keys, allow_missing_rewards)
+                demo = demo_group(data, name, path)
+                with reading(path, str(demo.name)):
+                    episode = _read_demo(demo, path, keys, allow_missing_rewards)
+                yield str(demo.name), episode
 
 
 def read_episodes(
@@ -100,14 +130,14 @@ def read_episodes(
     return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
 
 
-def _warnings(file: h5py.File, demos: Sequence[h5py.Group], steps: int) -> tuple[str, ...]:
+def _warnings(data: h5py.Group, demos: Sequence[h5py.Group], steps: int, path: Path) -> tuple[str, ...]:
     """What does not fit together, or is missing."""
     found = []
-    total = file["data"].attrs.get("total")
-    if total is not None and int(total) != steps:
-        found.append(f"the attribute total says {int(total)} steps, the demos hold {steps}")
+    total = attribute(data, "total", path)
+    if total is not None and not np.array_equal(np.asarray(total), steps):
+        found.append(f"the attribute total says {total} steps, the demos hold {steps}")
     numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
-    if gaps := len(range(numbers[0], numbers[-1] + 1)) - len(numbers):
+    if gaps := numbers[-1] - numbers[0] + 1 - len(numbers):
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
     for name, loss in (
         ("next_obs", "so the last transition of each demo is dropped"),
@@ -118,9 +148,18 @@ def _warnings(file: h5py.File, demos: Sequence[h5py.Group], steps: int) -> tuple
         without = sum(name not in demo for demo in demos)
         if without:
             found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
-    if "env_args" not in file["data"].attrs:
+    if "env_args" not in data.attrs:
         found.append("the attribute env_args is missing, so the task is not known")
     return tuple(found)
+
+
+def demo_group(data: h5py.Group, name: str, path: Path) -> h5py.Group:
+    """A demo by its name.
+
+    Raises:
+        ValueError: it is no group.
+    """
+    return group_in(data, name, path, remedy="repair or remove this demo")
 
 
 def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
@@ -130,14 +169,17 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
         ValueError: there is none, or no such subset.
     """
     data = data_group(file, path)
-    names = demo_names(data)
+    with reading(path, "data"):
+        names = demo_names(data)
     if not names:
-        raise ValueError(f"{path}: data holds no demo_<i>, found {sorted(data)}; collect or convert demos first")
+        raise ValueError(
+            f"{path}: data holds no demo_<i>, found {names_in(data, path)}; collect or convert demos first"
+        )
     if mask is None:
         return names
-    if mask not in _mask_names(file):
-        raise ValueError(f"{path}: no mask/{mask}, this file has {_mask_names(file)}; choose one of them or None")
-    members = _mask_members(file, mask)
+    if mask not in _mask_names(file, path):
+        raise ValueError(f"{path}: no mask/{mask}, this file has {_mask_names(file, path)}; choose one of them or None")
+    members = _mask_members(file, mask, path)
     if not members:
         raise ValueError(f"{path}: mask/{mask} is empty, expected names of demos; choose another mask")
     if absent := sorted(members - set(names)):
@@ -145,45 +187,49 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
     return sorted(members, key=demo_number)
 
 
-def _mask_names(file: h5py.File) -> list[str]:
-    return sorted(str(name) for name in file.get("mask", ()))
+def _mask_names(file: h5py.File, path: Path) -> list[str]:
+    masks = member(file, "mask", path)
+    if masks is not None and not isinstance(masks, h5py.Group):
+        raise ValueError(f"{path}: mask is no group, expected the subsets of the demos in it; remove it")
+    return [] if masks is None else names_in(masks, path)
 
 
-def _mask_members(file: h5py.File, name: str) -> set[str]:
-    stored = file["mask"][name][()]
-    return {entry.decode() if isinstance(entry, bytes) else str(entry) for entry in stored}
+def _mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
+    stored = array_in(file["mask"], name, path)
+    with reading(path, str(stored.name)):
+        if stored.ndim != 1 or stored.dtype.kind not in "SO":
+            raise ValueError(
+                f"{path}: mask/{name} holds {stored.dtype} of shape {stored.shape}, expected names of demos; remove it"
+            )
+        return {entry.decode() if isinstance(entry, bytes) else str(entry) for entry in stored[()]}
 
 
 def _obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
-    obs = demo.get("obs")
-    if not isinstance(obs, h5py.Group):
-        raise ValueError(
-            f"{path}: {demo.name} has no group obs, found {sorted(demo)}; where it holds states only, "
-            f"extract observations with robomimic's dataset_states_to_obs"
-        )
-    return obs
+    remedy = "where it holds states only, extract observations with robomimic's dataset_states_to_obs"
+    return group_in(demo, "obs", path, remedy=remedy)
 
 
-def _default_keys(demo: h5py.Group, path: Path) -> list[str]:
+def _obs_shapes(demo: h5py.Group, path: Path) -> dict[str, tuple[int, ...]]:
+    """The arrays of observations, and the shape of one row."""
     obs = _obs_group(demo, path)
-    return sorted(
-        str(key)
-        for key, item in obs.items()
-        if isinstance(item, h5py.Dataset) and item.ndim <= 2 and key != _NOT_AN_OBSERVATION
-    )
+    found = {name: member(obs, name, path) for name in names_in(obs, path)}
+    return {name: shape_of(item, path)[1:] for name, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
 def _read_demo(demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewards: bool) -> Episode:
-    actions = _float32_matrix(_dataset(demo, "actions", path), path)
+    actions = read_matrix(array_in(demo, "actions", path), path)
     stored = len(actions)
     obs = _concatenated(_obs_group(demo, path), keys, path, length=stored)
     length = stored - 1
     if "next_obs" in demo:
         length = stored
-        obs = np.concatenate([obs, _concatenated(demo["next_obs"], keys, path, length=stored)[-1:]])
+        after = group_in(demo, "next_obs", path, remedy="repair or remove this demo")
+        obs = np.concatenate([obs, _concatenated(after, keys, path, length=stored, last=True)])
     rewards = _rewards(demo, path, stored, allow_missing_rewards)
     terminated = _terminated(demo, path, stored, length)
     states = _states(demo, path, stored, length)
+    seed, success = (number_attribute(demo, name, path) for name in ("seed", "success"))
+    source = attribute(demo, "source", path)
     try:
         return Episode(
             obs=obs,
@@ -191,20 +237,16 @@ def _read_demo(demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewa
             rewards=rewards[:length],
             terminated=terminated,
             states=states,
-            seed=int(demo.attrs["seed"]) if "seed" in demo.attrs else None,
-            source=str(demo.attrs.get("source", path.name)),
-            success=_success(demo),
+            seed=None if seed is None else int(seed),
+            source=path.name if source is None else str(source),
+            success=None if success is None else bool(success),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
 
 
-def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int) -> Float32Array:
-    columns = []
-    for key in keys:
-        dataset = _dataset(group, key, path)
-        _check_length(dataset, path, length)
-        columns.append(_float32_matrix(dataset, path))
+def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int, last: bool = False) -> Float32Array:
+    columns = [read_matrix(array_in(group, key, path), path, rows=length, last=last) for key in keys]
     return np.concatenate(columns, axis=1)
 
 
@@ -213,9 +255,8 @@ def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> 
         return np.zeros(stored, np.float32)
     if "rewards" not in demo:
         raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards to read zeros")
-    dataset = _dataset(demo, "rewards", path)
-    _check_length(dataset, path, stored)
-    rewards = _float32_matrix(dataset, path)
+    dataset = array_in(demo, "rewards", path)
+    rewards = read_matrix(dataset, path, rows=stored)
     if rewards.shape[1] != 1:
         raise ValueError(
             f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
@@ -224,69 +265,22 @@ def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> 
 
 
 def _terminated(demo: h5py.Group, path: Path, stored: int, length: int) -> bool:
-    if "terminated" in demo.attrs and length == stored:
-        return bool(demo.attrs["terminated"])
+    told = number_attribute(demo, "terminated", path)
+    if told is not None and length == stored:
+        return bool(told)
     if "dones" not in demo or length < 1:
         return False
-    dataset = _dataset(demo, "dones", path)
-    _check_length(dataset, path, stored)
-    return bool(np.any(read_array(dataset, path)[length - 1]))
-
-
-def _success(demo: h5py.Group) -> bool | None:
-    """The attribute of that name, as `Replay` writes it."""
-    return bool(demo.attrs["success"]) if "success" in demo.attrs else None
+    dones = read_numbers(array_in(demo, "dones", path), path, rows=stored)
+    return bool(np.any(dones[length - 1]))
 
 
 def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Array | None:
-    dataset = demo.get("states")
+    dataset = member(demo, "states", path)
     if not isinstance(dataset, h5py.Dataset):
         return None
-    _check_length(dataset, path, stored)
-    states = np.asarray(read_array(dataset, path), np.float64)
+    states = np.asarray(read_numbers(dataset, path, rows=stored), np.float64)
     if length < stored:
         return states
     if "final_state" not in demo:
         return None
-    return np.concatenate([states, read_array(demo["final_state"], path)[None]])
-
-
-def _dataset(group: h5py.Group, key: str, path: Path) -> h5py.Dataset:
-    dataset = group.get(key)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{path}: {group.name} has no array {key!r}, found {sorted(group)}; choose among them")
-    return dataset
-
-
-def _check_length(dataset: h5py.Dataset, path: Path, length: int) -> None:
-    if dataset.ndim < 1 or len(dataset) != length:
-        raise ValueError(
-            f"{path}: {dataset.name} has shape {dataset.shape}, expected {length} rows like actions; "
-            f"repair or remove this demo"
-        )
-
-
-def _float32_matrix(dataset: h5py.Dataset, path: Path) -> Float32Array:
-    """(T,) or (T, D) of any number type -> (T, D) or (T, 1) float32."""
-    if dataset.ndim not in (1, 2):
-        raise ValueError(
-            f"{path}: {dataset.name} has shape {dataset.shape}, expected (T,) or (T, size); leave images out"
-        )
-    if dataset.dtype.kind not in "biuf":
-        raise ValueError(f"{path}: {dataset.name} holds {dataset.dtype}, expected numbers; leave out this key")
-    values = read_array(dataset, path)
-    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
-    with np.errstate(over="ignore"):
-        return (values if values.ndim == 2 else values[:, None]).astype(np.float32)
-
-
-def read_array(dataset: h5py.Dataset, path: Path) -> NDArray[np.generic]:
-    """The whole of an array.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    try:
-        return np.asarray(dataset[()])
-    except OSError as error:
-        raise ValueError(f"{path}: {dataset.name} is damaged ({error}); copy the file again") from error
+    return np.concatenate([states, read_numbers(array_in(demo, "final_state", path), path)[None]])

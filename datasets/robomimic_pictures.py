@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_wm.datasets.hdf5 import open_hdf5
-from drift_wm.datasets.robomimic import select_demos
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.hdf5 import data_group, member, names_in, open_hdf5
+from drift_wm.datasets.robomimic import demo_group, select_demos
 
 _COLOURS = 3
 
@@ -18,15 +20,23 @@ _COLOURS = 3
 def cameras(path: Path) -> list[str]:
     """The observation keys of the first demo that are pictures."""
     with open_hdf5(path) as file:
-        obs = file["data"][select_demos(file, path, mask=None)[0]].get("obs")
-        return sorted(str(key) for key in obs if _is_film(obs[key])) if isinstance(obs, h5py.Group) else []
+        first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
+        obs = member(first, "obs", path)
+        if not isinstance(obs, h5py.Group):
+            return []
+        return [key for key in names_in(obs, path) if _is_film(member(obs, key, path))]
 
 
 def demos_with(path: Path, camera: str) -> dict[str, int]:
     """The demos that have pictures of a camera, and how many each; those that have none are left out."""
     with open_hdf5(path) as file:
-        films = {name: file["data"][name].get(f"obs/{camera}") for name in select_demos(file, path, mask=None)}
-        return {name: len(film) for name, film in films.items() if _is_film(film)}
+        data, films = data_group(file, path), {}
+        for name in select_demos(file, path, mask=None):
+            obs = member(demo_group(data, name, path), "obs", path)
+            film = member(obs, camera, path) if isinstance(obs, h5py.Group) else None
+            if _is_film(film):
+                films[name] = len(film)
+        return films
 
 
 def read_pictures(path: Path, camera: str, demo: str, rows: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -35,15 +45,12 @@ def read_pictures(path: Path, camera: str, demo: str, rows: Sequence[int]) -> li
     Raises:
         ValueError: the file is damaged there.
     """
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, reading(path, f"data/{demo}/obs/{camera}"):
         film = file["data"][demo][f"obs/{camera}"]
-        try:
-            return [np.asarray(film[row]) for row in rows]
-        except OSError as error:
-            raise ValueError(f"{path}: {film.name} is damaged ({error}); copy the file again") from error
+        return [np.asarray(film[row]) for row in rows]
 
 
-def _is_film(item: object) -> bool:
+def _is_film(item: object) -> TypeGuard[h5py.Dataset]:
     return (
         isinstance(item, h5py.Dataset)
         and item.dtype == np.uint8

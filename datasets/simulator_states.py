@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode, Float64Array
-from drift_wm.datasets.hdf5 import open_hdf5
-from drift_wm.datasets.robomimic import RobomimicFile, read_array, select_demos
+from drift_wm.datasets.hdf5 import array_in, data_group, member, open_hdf5, read_numbers
+from drift_wm.datasets.robomimic import RobomimicFile, demo_group, select_demos
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,29 @@ def read_recordings(path: Path, *, mask: str | None = None) -> Iterator[Recordin
         names = select_demos(file, path, mask=mask)
         episodes = RobomimicFile(path).episodes(mask=mask, allow_missing_rewards=True)
         for name, episode in zip(names, episodes, strict=True):
-            states = _states(file["data"][name], path)
+            states = _states(demo_group(data_group(file, path), name, path), path)
             yield Recording(name, _cut(episode, len(states) - 1, f"{path}: {name}"), states[: len(episode) + 1])
 
 
 def _states(demo: h5py.Group, path: Path) -> Float64Array:
     """(T, S), or (T + 1, S) with the state after the last action."""
-    stored = demo.get("states")
+    stored = member(demo, "states", path)
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 2:
         found = f"states of shape {stored.shape}" if isinstance(stored, h5py.Dataset) else sorted(demo)
         raise ValueError(
             f"{path}: {demo.name} has no array states (T, S) of simulator states, found {found}; without them actions "
             "cannot be acted again: record with drift-wm collect, whose files hold them"
         )
-    states = np.asarray(read_array(stored, path), np.float64)
-    if "final_state" in demo:
-        states = np.concatenate([states, np.asarray(read_array(demo["final_state"], path), np.float64)[None]])
-    return states
+    states = np.asarray(read_numbers(stored, path), np.float64)
+    if "final_state" not in demo:
+        return states
+    last = np.asarray(read_numbers(array_in(demo, "final_state", path), path), np.float64)
+    if last.shape != states.shape[1:]:
+        raise ValueError(
+            f"{path}: {demo.name}/final_state has shape {last.shape}, expected {states.shape[1:]} as states; "
+            "repair or remove this demo"
+        )
+    return np.concatenate([states, last[None]])
 
 
 def _cut(episode: Episode, length: int, where: str) -> Episode:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode, Float64Array, count_windows
+
+_PART = 2**20
+"""Numbers that are looked at together; longer episodes are taken in parts, so that memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +57,31 @@ def compute_statistics(episodes: Sequence[Episode], *, chunk: int) -> Statistics
     if len(sizes) > 1:
         raise ValueError(f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task")
     # Differences of observations are no more precise than the observations themselves.
-    magnitude = np.max([np.abs(episode.obs).max(axis=0) for episode in episodes], axis=0)
+    magnitude = np.max([np.maximum(e.obs.max(axis=0), -e.obs.min(axis=0)) for e in episodes], axis=0)
     return Statistics(
         obs=_moments(episode.obs for episode in episodes),
         actions=_moments(episode.actions for episode in episodes),
         rewards=_moments(episode.rewards for episode in episodes),
         changes=_moments(
-            (_changes(episode, chunk) for episode in episodes if len(episode) >= chunk), magnitude=magnitude
+            (part for episode in episodes if len(episode) >= chunk for part in _changes(episode, chunk)),
+            magnitude=magnitude,
         ),
     )
 
 
-def _changes(episode: Episode, chunk: int) -> Float64Array:
-    """(n, k, D): o_{t+i} - o_t for each decision t of the episode's n windows and i = 1..k."""
-    obs = episode.obs.astype(np.float64)
+def _changes(episode: Episode, chunk: int) -> Iterator[Float64Array]:
+    """Parts (n, k, D): o_{t+i} - o_t for decisions t of the episode's windows and i = 1..k."""
     count = len(episode) - chunk + 1
-    return np.stack([obs[i : i + count] - obs[:count] for i in range(1, chunk + 1)], axis=1)
+    for start, end in _parts(count, chunk * episode.obs.shape[1]):
+        obs = episode.obs[start : end + chunk].astype(np.float64)
+        yield np.stack([obs[i : i + end - start] - obs[: end - start] for i in range(1, chunk + 1)], axis=1)
+
+
+def _parts(rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """First and last + 1 of rows of a size, in parts of at most _PART numbers."""
+    step = max(1, _PART // max(size, 1))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
 
 
 class RunningMoments:
@@ -89,7 +101,10 @@ class RunningMoments:
 
     def add(self, part: NDArray[np.floating]) -> None:
         """Rows (n, ...), at least one."""
-        rows = part.astype(np.float64)
+        for start, end in _parts(len(part), int(np.prod(part.shape[1:], dtype=int))):
+            self._add(part[start:end].astype(np.float64))
+
+    def _add(self, rows: Float64Array) -> None:
         total = self.count + len(rows)
         offset = rows.mean(axis=0) - self.mean
         spread = rows.var(axis=0) * len(rows) + offset**2 * (self.count * len(rows) / total)

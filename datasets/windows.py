@@ -8,7 +8,9 @@ policy pads its history after a reset. A window is then a run of consecutive row
     actions        0 ...  0     | a0 a1 ... a(L-1)  0
     ended          0 ...  0     | 0  0  ... e       0     (e = 1 if the world ended with the last transition)
 
-The window of decision t covers the rows from the one of frame t - K + 1 to that of frame t + k.
+The window of decision t covers the rows from the one of frame t - K + 1 to that of frame t + k. Episodes that were too
+large for memory lie on the disk in such rows (`drift_wm.datasets.store`): they stay there, and the same operation
+gathers windows of them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from drift_wm.datasets.episodes import Episode, count_windows
+from drift_wm.datasets.episodes import Episode, Float32Array, count_windows
+from drift_wm.datasets.store import Rows, StoredEpisode, rows_of
 from drift_wm.interfaces import Batch
 
 
@@ -37,7 +40,7 @@ class Windows:
         chunk: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Copy the episodes to the device.
+        """Copy the episodes to the device, unless they lie on the disk.
 
         Args:
             episodes: at least one of `chunk` transitions or more; shorter ones give no window.
@@ -55,49 +58,39 @@ class Windows:
         self.chunk = chunk
         self.observation_size = episodes[0].obs.shape[1]
         self.action_size = episodes[0].actions.shape[1]
-        rows = sum(history + len(episode) for episode in episodes if len(episode) >= chunk)
-        self._obs = _GrowingTensor((self.observation_size,), torch.float32, device, capacity=rows)
-        self._actions = _GrowingTensor((self.action_size,), torch.float32, device, capacity=rows)
-        self._rewards = _GrowingTensor((), torch.float32, device, capacity=rows)
-        self._ended = _GrowingTensor((), torch.float32, device, capacity=rows)
-        self._starts = _GrowingTensor((), torch.int64, device, capacity=count)
+        self._device = torch.device(device)
         self.ends = False
         """Whether an episode ends by itself."""
+        self._rows: _MemoryRows | _StoredRows
+        if (stored := _common_rows(episodes, history)) is not None:
+            self._rows = _StoredRows(stored, episodes, history, chunk)
+            self.ends = any(episode.terminated for episode in episodes if len(episode) >= chunk)
+            return
+        rows = sum(history + len(episode) for episode in episodes if len(episode) >= chunk)
+        sizes = (self.observation_size, self.action_size)
+        self._rows = _MemoryRows(*sizes, self._device, rows=rows, windows=count)
         for episode in episodes:
             self.extend(episode)
 
     def __len__(self) -> int:
         """The number of windows."""
-        return self._starts.size
+        return self._rows.windows
 
     def extend(self, episode: Episode) -> None:
         """Add the windows of one more episode, in time proportional to its length on average.
 
         Raises:
-            ValueError: D or A is not that of the other episodes.
+            ValueError: D or A is not that of the other episodes, or these lie on the disk.
         """
         sizes = (episode.obs.shape[1], episode.actions.shape[1])
         expected = (self.observation_size, self.action_size)
         if sizes != expected:
             raise ValueError(f"the episode has (observation, action) sizes {sizes}, expected {expected}: use one task")
-        count = len(episode) - self.chunk + 1
-        if count < 1:
-            return
-        padding = self.history - 1
-        obs = torch.from_numpy(episode.obs.copy())
-        actions = torch.from_numpy(episode.actions.copy())
-        rewards = torch.from_numpy(episode.rewards.copy())
-        # Actions and rewards get a last row that no window reads, so that all arrays share their row numbers.
-        self._starts.append(self._obs.size + torch.arange(count))
-        self._obs.append(torch.cat([obs[:1].expand(padding, -1), obs]))
-        self._actions.append(
-            torch.cat([actions.new_zeros(padding, self.action_size), actions, actions.new_zeros(1, self.action_size)])
-        )
-        self._rewards.append(torch.cat([rewards.new_zeros(padding), rewards, rewards.new_zeros(1)]))
-        ended = rewards.new_zeros(padding + len(episode) + 1)
-        ended[-2] = float(episode.terminated)
-        self._ended.append(ended)
-        self.ends = self.ends or episode.terminated
+        if isinstance(self._rows, _StoredRows):
+            raise ValueError("these windows lie on the disk, expected windows in memory: gather all episodes at once")
+        if len(episode) >= self.chunk:
+            self._rows.append(rows_of(episode, self.history - 1), len(episode) - self.chunk + 1)
+            self.ends = self.ends or episode.terminated
 
     def batch(self, indices: Tensor) -> Batch:
         """Gather windows by number.
@@ -134,14 +127,95 @@ class Windows:
         return self._gather(torch.randint(len(self), (size,), generator=rng, device=rng.device))
 
     def _gather(self, indices: Tensor) -> Batch:
-        starts = self._starts.storage.index_select(0, indices.to(self._starts.storage.device))
-        first = starts + (self.history - 1)  # rows of the transitions to predict
+        rows, padding = self._rows, self.history - 1
+        starts = rows.starts(indices)
+        first = starts + padding  # rows of the transitions to predict
+        ended = _runs(rows.ended, first, self.chunk) if self.ends else None
         return Batch(
-            obs=_runs(self._obs.storage, starts, self.history + self.chunk),
-            actions=_runs(self._actions.storage, starts, self.history - 1 + self.chunk),
-            reward=_runs(self._rewards.storage, first, self.chunk),
-            ended=_runs(self._ended.storage, first, self.chunk) if self.ends else None,
+            obs=_runs(rows.obs, starts, self.history + self.chunk).to(self._device),
+            actions=_runs(rows.actions, starts, padding + self.chunk).to(self._device),
+            reward=_runs(rows.rewards, first, self.chunk).to(self._device),
+            ended=None if ended is None else ended.to(self._device),
         )
+
+
+class _MemoryRows:
+    """Rows on the device, and the first one of each window."""
+
+    def __init__(
+        self, observation_size: int, action_size: int, device: torch.device, *, rows: int, windows: int
+    ) -> None:
+        self._obs = _GrowingTensor((observation_size,), torch.float32, device, capacity=rows)
+        self._actions = _GrowingTensor((action_size,), torch.float32, device, capacity=rows)
+        self._rewards = _GrowingTensor((), torch.float32, device, capacity=rows)
+        self._ended = _GrowingTensor((), torch.float32, device, capacity=rows)
+        self._starts = _GrowingTensor((), torch.int64, device, capacity=windows)
+
+    @property
+    def obs(self) -> Tensor:
+        """(R, D) observations."""
+        return self._obs.storage
+
+    @property
+    def actions(self) -> Tensor:
+        """(R, A)."""
+        return self._actions.storage
+
+    @property
+    def rewards(self) -> Tensor:
+        """(R,)."""
+        return self._rewards.storage
+
+    @property
+    def ended(self) -> Tensor:
+        """(R,) 1 at the last transition of a world that ended."""
+        return self._ended.storage
+
+    @property
+    def windows(self) -> int:
+        """How many there are."""
+        return self._starts.size
+
+    def starts(self, indices: Tensor) -> Tensor:
+        """(B,) numbers of windows -> (B,) their first rows."""
+        return self._starts.storage.index_select(0, indices.to(self._starts.storage.device))
+
+    def append(self, rows: Float32Array, windows: int) -> None:
+        """Add an episode's rows (padding + L + 1, D + A + 2), from the first `windows` of which a window starts."""
+        table, D = torch.from_numpy(rows), self.obs.shape[1]
+        self._starts.append(self._obs.size + torch.arange(windows))
+        self._obs.append(table[:, :D])
+        self._actions.append(table[:, D:-2])
+        self._rewards.append(table[:, -2])
+        self._ended.append(table[:, -1])
+
+
+class _StoredRows:
+    """Rows on the disk. First rows are worked out: a list of them could be as large as the episodes."""
+
+    def __init__(self, stored: Rows, episodes: Sequence[Episode], history: int, chunk: int) -> None:
+        table, D = torch.from_numpy(stored.table), episodes[0].obs.shape[1]
+        self.obs, self.actions, self.rewards, self.ended = table[:, :D], table[:, D:-2], table[:, -2], table[:, -1]
+        long = [each for each in episodes if isinstance(each, StoredEpisode) and len(each) >= chunk]
+        firsts = torch.tensor([each.first for each in long]) + stored.padding - (history - 1)
+        counts = torch.tensor([len(each) - chunk + 1 for each in long])
+        self._ends = counts.cumsum(0)
+        self._shifts = firsts - (self._ends - counts)
+        self.windows = int(self._ends[-1])
+
+    def starts(self, indices: Tensor) -> Tensor:
+        """(B,) numbers of windows -> (B,) their first rows."""
+        numbers = indices.cpu()
+        return numbers + self._shifts[torch.searchsorted(self._ends, numbers, right=True)]
+
+
+def _common_rows(episodes: Sequence[Episode], history: int) -> Rows | None:
+    """The stored rows that hold every episode behind enough repetitions; None if there are none such."""
+    first = episodes[0]
+    rows = first.rows if isinstance(first, StoredEpisode) else None
+    if rows is None or rows.padding < history - 1:
+        return None
+    return rows if all(isinstance(each, StoredEpisode) and each.rows is rows for each in episodes) else None
 
 
 def _runs(storage: Tensor, starts: Tensor, length: int) -> Tensor:

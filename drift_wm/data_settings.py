@@ -15,7 +15,7 @@ class DataSettings:
     """A robomimic or Minari HDF5 file, or the folder of a Minari or LeRobot dataset; on the command line `data=` may be
     left out."""
     obs_keys: list[str] | None = None
-    """Observation keys, concatenated; default: all that are low-dimensional."""
+    """Observation keys, concatenated, or patterns such as robot0_*; default: all that are low-dimensional."""
     mask: str | None = None
     """Name of a subset of the file."""
     skip_missing: bool = False

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from drift_wm.datasets import lerobot_films, robomimic_pictures
 from drift_wm.datasets.demonstrations import Demonstrations
-from drift_wm.datasets.lerobot import Film, LeRobotFolder, as_ranges
+from drift_wm.datasets.lerobot import LeRobotFolder, as_ranges
+from drift_wm.datasets.lerobot_films import Film
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_pictures import cameras, demos_with, read_pictures
 from drift_wm.video import Frame, read_frames
 
 
@@ -38,16 +39,15 @@ def film_strips(demonstrations: Demonstrations, count: int) -> tuple[list[Strip]
     strips: list[Strip] = []
     warnings: list[str] = []
     if isinstance(demonstrations, RobomimicFile):
-        for camera in cameras(demonstrations.path):
-            demo, length = next(iter(demos_with(demonstrations.path, camera).items()))
+        for camera in robomimic_pictures.cameras(demonstrations.path):
+            demo, length = next(iter(robomimic_pictures.demos_with(demonstrations.path, camera).items()))
             rows = _evenly(length, count)
-            strips.append(
-                Strip(camera, demo, tuple(rows), tuple(read_pictures(demonstrations.path, camera, demo, rows)))
-            )
+            pictures = robomimic_pictures.read_pictures(demonstrations.path, camera, demo, rows)
+            strips.append(Strip(camera, demo, tuple(rows), tuple(pictures)))
     if isinstance(demonstrations, LeRobotFolder):
-        for camera in demonstrations.cameras():
+        for camera in lerobot_films.cameras(demonstrations):
             try:
-                films = demonstrations.films(camera)
+                films = lerobot_films.films(demonstrations, camera)
                 warnings += _absent(films, demonstrations.path)
                 there = [film for film in films if film.file.exists()]
                 if there:

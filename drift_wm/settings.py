@@ -129,13 +129,16 @@ class TrainSettings(RunSettings):
     data: str = ""
     """A robomimic or Minari HDF5 file, or the folder of a Minari or LeRobot dataset."""
     obs_keys: list[str] | None = None
-    """Observation keys, concatenated; default: all that are low-dimensional."""
+    """Observation keys, concatenated, or patterns such as robot0_*; default: all that are low-dimensional."""
     mask: str | None = None
     """Name of a subset in the file's `mask/` group."""
     allow_missing_rewards: bool = False
     """Train a world model on zeros where the data have no rewards; policies never need any."""
     skip_missing: bool = False
     """Leave out episodes that a LeRobot dataset announces and does not hold."""
+    memory_gb: float = 4.0
+    """Gigabytes of episodes that are kept in memory (windows take as much again); more go to a file in the run folder
+    that is gone afterwards. What is learned is the same."""
     decision_seconds: float = 0.0
     """Seconds between two rows of the file; only recorded. 0: unknown."""
     parent: str | None = None
@@ -154,6 +157,7 @@ class TrainSettings(RunSettings):
         super().__post_init__()
         require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
         require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
+        require(self.memory_gb >= 0, "memory_gb", self.memory_gb, "a number of at least 0")
         require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
         shape_of_kind(self.kind, self.model, self.policy)
 

@@ -12,10 +12,11 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
+from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import WORLD
@@ -51,15 +52,9 @@ def train(
     Returns:
         What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
     """
-    episodes = read_demonstrations(
-        settings.data,
-        obs_keys=settings.obs_keys,
-        mask=settings.mask,
-        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
-        skip_missing=settings.skip_missing,
-    )
-    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
+    episodes = read(settings, folder, history=shape.history)
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
@@ -100,7 +95,26 @@ def train(
 
 def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
     """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
-    return float(np.mean(np.abs(np.concatenate([episode.actions for episode in episodes])) > 1))
+    beyond = sum(int(np.count_nonzero(np.abs(episode.actions) > 1)) for episode in episodes)
+    return beyond / sum(episode.actions.size for episode in episodes)
+
+
+def read(settings: TrainSettings, folder: RunFolder, *, history: int) -> list[Episode]:
+    """The episodes of the data, in memory or, where they are larger than `memory_gb`, in a file in the run folder.
+
+    Raises:
+        ValueError: the data cannot be read, or there is no episode.
+    """
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    found = demonstrations.episodes(
+        obs_keys=settings.obs_keys,
+        mask=settings.mask,
+        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
+    )
+    episodes = keep_episodes(found, limit=settings.memory_gb * 1e9, padding=history - 1, folder=folder.path)
+    if not episodes:
+        raise ValueError(f"{settings.data}: holds no demonstration; see drift-wm data inspect {settings.data}")
+    return episodes
 
 
 def recorded_task(data: str) -> dict[str, Any] | None:

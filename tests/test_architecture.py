@@ -16,7 +16,7 @@ ONLY_IN = {
     "dm_control": ("envs/",),
     "gymnasium_robotics": ("envs/",),
     "robosuite": ("envs/",),
-    "robomimic": ("envs/",),
+    "robomimic": ("envs/", "drift_wm/speed/readers.py"),
     "imageio": ("drift_wm/video.py",),
     "matplotlib": (
         "drift_wm/plots.py",

@@ -186,7 +186,10 @@ def test_a_name_of_files_cannot_lead_out_of_the_folder(lerobot2):
         (lambda root: write_info(root, features={}), "features has no 'action'"),
         (lambda root: (root / "meta/info.json").write_text("{"), "expected the description of a LeRobot dataset"),
         (lambda root: (root / "meta/episodes.jsonl").unlink(), "expected a line of JSON for each episode"),
-        (lambda root: (root / "data/chunk-000/episode_000000.parquet").write_bytes(b"PAR1"), "cannot be read"),
+        (
+            lambda root: (root / "data/chunk-000/episode_000000.parquet").write_bytes(b"PAR1"),
+            "000000.parquet.* is damaged",
+        ),
     ],
 )
 def test_a_broken_lerobot_dataset_says_what_is_broken(lerobot2, break_it, message):

@@ -11,7 +11,7 @@ from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
 from drift_wm.plots_speed import speed_figure
 from drift_wm.run_folder import RunFolder
-from drift_wm.speed import outside, suite
+from drift_wm.speed import outside, readers, suite
 from drift_wm.speed.breakdown import SHARES, breakdown
 from drift_wm.speed.contenders import CONTENDERS, OURS, Contender, Decider, make_learned, make_model, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
@@ -114,6 +114,8 @@ def rows() -> list[SpeedRow]:
         SpeedRow("mppi", "c", outside.PYTORCH_MPPI, (20.0,)),
         SpeedRow("batch", "c", "16 environments in one call", (20.0,)),
         SpeedRow("batch", "c", "16 calls", (50.0,)),
+        SpeedRow("readers", "c", readers.OUR_READER, (2.0,), {"windows": 1000.0}),
+        SpeedRow("readers", "c", readers.ROBOMIMIC, (25.0,), {"windows": 1000.0}),
         SpeedRow("scaling", "n", OURS, (1.0,), {"candidates": 64.0, "horizon": 10.0}),
         SpeedRow("scaling", "m", OURS, (2.0,), {"candidates": 128.0, "horizon": 10.0}),
         SpeedRow("suite", "cartpole-swingup", OURS, (19.0,), {"decision_seconds": 0.02}),
@@ -129,6 +131,8 @@ def test_tables_say_ratios_shares_and_who_is_late():
     assert "| walker | 2.00 ± 0.00 | 90.0 ± 0.0 | 45.0 |" in text
     assert f"| {outside.PYTORCH_MPPI} | 20.0 ± 0.0 | 5.00 |" in text
     assert "| c | 20.0 ± 0.0 | 50.0 ± 0.0 | 2.5 |" in text
+    assert f"| {readers.OUR_READER} | 2.00 ± 0.00 | 500,000 | 1.0 |" in text
+    assert f"| {readers.ROBOMIMIC} | 25.0 ± 0.0 | 40,000 | 12.5 |" in text
     assert "| cartpole-swingup | 19.0 ± 0.0 | 20 | yes |" in text
     assert "| acrobot-swingup | 21.0 ± 0.0 | 20 | NO |" in text
     assert "### Several" not in markdown([row for row in rows() if row.part == "suite"])
@@ -147,6 +151,18 @@ def test_without_pytorch_mppi_its_part_is_left_out_and_said_so(monkeypatch, capl
     assert "pip install 'drift-wm[mppi]'" in caplog.text
 
 
+def test_without_robomimic_its_part_is_left_out_and_said_so(monkeypatch, caplog):
+    monkeypatch.setattr(suite, "robomimic_is_there", lambda: False)
+    assert suite._readers(SpeedSettings(), CPU, None) == []
+    assert "robomimic is not installed" in caplog.text
+
+
+@pytest.mark.skipif(not readers.robomimic_is_there(), reason="robomimic is not installed: drift-wm[robomimic]")
+def test_both_readers_draw_from_the_file(tmp_path):
+    for call in readers.reader_calls(tmp_path / "demos.hdf5").values():
+        call()
+
+
 def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(suite, "ITERATION", Budget("", 8, 5, 1))
     monkeypatch.setattr(suite, "SMALL", Budget("", 26, 10, 1))
@@ -160,7 +176,8 @@ def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
     assert main(["speed", *settings, "environments=2", f"run_dir={tmp_path}"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     found = {row["part"] for row in results["rows"]}
-    assert found == set(PARTS) - (set() if outside.is_there() else {"mppi"})
+    left_out = {"mppi": not outside.is_there(), "readers": not readers.robomimic_is_there()}
+    assert found == set(PARTS) - {part for part, absent in left_out.items() if absent}
     assert all(len(row["ms"]) == 1 for row in results["rows"])
     assert results["threads"] == torch.get_num_threads()
     assert (tmp_path / "speed.png").stat().st_size > 0

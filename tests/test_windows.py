@@ -78,7 +78,7 @@ def test_extending_copies_the_storage_seldom():
     addresses = set()
     for episode in more:
         windows.extend(episode)
-        addresses.add(windows._obs.storage.data_ptr())
+        addresses.add(windows._rows.obs.data_ptr())
     assert len(addresses) < 12
     assert len(windows) == 1600
 

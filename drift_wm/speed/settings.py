@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from drift_wm.planners.icem import ICEMConfig
 
-PARTS = ("decisions", "simulator", "mppi", "batch", "training", "scaling", "suite")
+PARTS = ("decisions", "simulator", "mppi", "batch", "training", "readers", "scaling", "suite")
 
 
 @dataclass
@@ -19,8 +19,8 @@ class SpeedSettings:
     parts: list[str] = field(default_factory=lambda: list(PARTS))
     """`decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the model), `mppi`
     (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together), `training`
-    (steps, beside a plain loop of the same loss), `scaling` (against candidates and horizon), `suite` (every benchmark
-    task)."""
+    (steps, beside a plain loop of the same loss), `readers` (windows of a file, beside the package robomimic, where it
+    is installed), `scaling` (against candidates and horizon), `suite` (every benchmark task)."""
     budgets: list[str] = field(default_factory=lambda: ["cartpole-swingup:256x50x4", "walker-walk:512x20x6"])
     """task:candidates x horizon x iterations, horizons in multiples of 10 decisions."""
     simulator_tasks: list[str] = field(

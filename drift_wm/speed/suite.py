@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -27,6 +28,7 @@ from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, mak
 from drift_wm.speed.limits import flops_of, multiplier, products_of
 from drift_wm.speed.outside import PYTORCH_MPPI, is_there, outside_decider
 from drift_wm.speed.ratios import RATIOS, compared, ratios_of, read_ratios
+from drift_wm.speed.readers import BATCH, BATCHES, CHUNK, HISTORY, reader_calls, robomimic_is_there
 from drift_wm.speed.settings import Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
@@ -66,6 +68,7 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
         "mppi": _mppi,
         "batch": _batch,
         "training": _training,
+        "readers": _readers,
         "scaling": _scaling,
         "suite": _suite,
     }
@@ -96,6 +99,7 @@ def _rounds(part: str, settings: SpeedSettings) -> int:
         "mppi": 1,
         "batch": 2 * len(settings.budgets),
         "training": len(settings.budgets),
+        "readers": 1,
         "scaling": len(CANDIDATES) * len(HORIZONS),
         "suite": len(benchmark_tasks()),
     }
@@ -231,6 +235,18 @@ def _training(settings: SpeedSettings, device: torch.device, task: Task) -> list
             for contender, ms in times.items()
         ]
     return rows
+
+
+def _readers(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
+    """Batches of training windows, by our reader and by robomimic's."""
+    if not robomimic_is_there():
+        logger.warning("speed: robomimic is not installed, so part readers is left out; see drift-wm[robomimic]")
+        return []
+    with TemporaryDirectory() as folder:
+        calls = reader_calls(Path(folder) / "demos.hdf5")
+    times = interleave(calls, repeats=settings.repeats, device=device, on_done=_Steps(task))
+    case, facts = f"{HISTORY} + {CHUNK} steps, {BATCH} a batch", {"windows": float(BATCH * BATCHES)}
+    return [SpeedRow("readers", case, name, ms, facts) for name, ms in times.items()]
 
 
 def _scaling(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from drift_wm.markdown import table_head, table_line
 from drift_wm.speed.breakdown import SHARES
 from drift_wm.speed.contenders import OURS
+from drift_wm.speed.readers import OUR_READER
 from drift_wm.speed.timing import SpeedRow
 from drift_wm.speed.training_loops import OUR_TRAINING
 
@@ -23,6 +24,7 @@ def markdown(rows: Sequence[SpeedRow]) -> str:
         "mppi": _mppi,
         "batch": _batch,
         "training": _training,
+        "readers": _readers,
         "scaling": _scaling,
         "suite": _suite,
     }
@@ -76,6 +78,22 @@ def _mppi(cases: Rows) -> list[str]:
 
 def _training(cases: Rows) -> list[str]:
     return _beside(cases, OUR_TRAINING, title="A training step", what="loop")
+
+
+def _readers(cases: Rows) -> list[str]:
+    lines = ["### Training windows of a file, from memory", ""]
+    for case, rows in cases.items():
+        body = [
+            [
+                row.contender,
+                _ms(row),
+                f"{row.facts['windows'] / row.median * 1e3:,.0f}",
+                f"{ratio(rows, row.contender, OUR_READER):.1f}",
+            ]
+            for row in rows
+        ]
+        lines += _table(["reader", "ms", "windows a second", f"times {OUR_READER}"], body, title=case)
+    return lines[:-1]
 
 
 def _beside(cases: Rows, ours: str, *, title: str, what: str) -> list[str]:

@@ -1,0 +1,45 @@
+"""Which observation keys a user means: names, and patterns such as `robot0_*`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+
+def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:
+    """The keys to concatenate, in order, none twice.
+
+    A name stands for itself; it may be any key of the file. A pattern of `*`, `?` and `[...]` stands for the
+    low-dimensional keys that it matches, sorted: `robot0_*` leaves out `robot0_eye_in_hand_image`.
+
+    Args:
+        asked: names and patterns; None: all that are low-dimensional.
+        known: every key.
+        flat: those with at most one dimension a frame.
+        path: for messages.
+
+    Raises:
+        ValueError: a name is not there, a pattern matches nothing, or no key is left.
+    """
+    if asked is None:
+        chosen = sorted(flat)
+    else:
+        chosen = [key for entry in asked for key in _meant(entry, known=known, flat=flat, path=path)]
+    if not chosen:
+        raise ValueError(
+            f"{path}: no low-dimensional observation key among {sorted(known)}; name at least one in obs_keys"
+        )
+    return list(dict.fromkeys(chosen))
+
+
+def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:
+    if entry in known:
+        return [entry]
+    if not any(character in entry for character in "*?["):
+        raise ValueError(f"{path}: no observation {entry!r}, found {sorted(known)}; choose among them")
+    if found := sorted(key for key in flat if fnmatchcase(key, entry)):
+        return found
+    raise ValueError(
+        f"{path}: no low-dimensional observation key matches {entry!r}, found {sorted(flat)}; change the pattern"
+    )
