@@ -18,12 +18,9 @@ A demo holds what robomimic's own tools expect, and a little more, so that readi
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ import numpy as np
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.rewriting import rewrite, temporary_of
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
 
@@ -70,9 +68,9 @@ class Replay:
             raise ValueError(f"env_args is {dict(env_args)}, expected a key env_name: name the environment")
         # A rename would replace a symbolic link, not the file that it points to.
         path = Path(path).resolve()
-        _temporary(path).unlink(missing_ok=True)
+        temporary_of(path).unlink(missing_ok=True)
         if not path.exists():
-            _rewrite(path, lambda file: _write_header(file, env_args, spec))
+            rewrite(path, lambda file: _write_header(file, env_args, spec))
             return cls(path, spec, ())
         stored, is_empty = _read_header(path, str(env_args["env_name"]))
         if None not in (spec, stored) and spec != stored:
@@ -111,7 +109,7 @@ class Replay:
             OSError: the file cannot be written; it is as it was, and so is this object.
         """
         self._check_sizes(episode)
-        _rewrite(self._path, lambda file: _write_demo(file["data"], episode, attributes=attributes))
+        rewrite(self._path, lambda file: _write_demo(file["data"], episode, attributes=attributes))
         self._episodes.append(episode)
 
     def set_mask(self, name: str, demos: Sequence[int]) -> None:
@@ -129,7 +127,7 @@ class Replay:
             raise ValueError(f"mask name is {name!r}, expected a word without slashes: rename it")
         if not demos or not all(0 <= demo < len(self) for demo in demos):
             raise ValueError(f"demos is {list(demos)}, expected positions in 0..{len(self) - 1}: choose some of them")
-        _rewrite(self._path, lambda file: _write_mask(file, name, demos))
+        rewrite(self._path, lambda file: _write_mask(file, name, demos))
 
     def _check_sizes(self, episode: Episode) -> None:
         expected = None
@@ -160,7 +158,7 @@ def write_episodes(path: Path, episodes: Iterable[Episode], *, env_args: Mapping
         ValueError: an episode has other sizes.
         OSError: the file cannot be written.
     """
-    temporary, count = _temporary(path), 0
+    temporary, count = temporary_of(path), 0
     try:
         with h5py.File(temporary, "w") as file:
             _write_header(file, env_args, spec)
@@ -267,36 +265,3 @@ def _write_mask(file: h5py.File, name: str, demos: Sequence[int]) -> None:
     if name in masks:
         del masks[name]
     masks[name] = np.array([names[demo] for demo in demos], dtype="S")
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _rewrite(path: Path, edit: Callable[[h5py.File], None]) -> None:
-    """Replace the file, or nothing, by an edited copy in one step that cannot be interrupted halfway.
-
-    HDF5 works on memory only: a write that fails inside the library can leave a file that does not even close.
-    """
-    temporary = _temporary(path)
-    try:
-        old = path.read_bytes() if path.exists() else b""
-        image = io.BytesIO(old)
-        with h5py.File(image, "r+" if old else "w") as file:
-            edit(file)
-        with temporary.open("wb") as stream:
-            stream.write(image.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        # The first error is the one to report; a leftover that resists is removed when the file is next opened.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        # OSError picks the subclass that belongs to the number: PermissionError stays one.
-        raise OSError(
-            error.errno or errno.EIO,
-            f"cannot write the replay ({error.strerror or error}); the old file is intact: "
-            f"free space there or choose a writable folder that exists",
-            str(path),
-        ) from error
