@@ -14,7 +14,6 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.envs.spaces import check_action
 from drift_wm.interfaces import Spec
 
@@ -160,6 +159,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             RenderingUnavailableError: always.
         """
+        from drift_wm.envs.rendering import RenderingUnavailableError  # loads MuJoCo, which settings must not wait for
+
         raise RenderingUnavailableError(f"{self.task_name} is simulated without pictures; set video=false")
 
     def close(self) -> None:
