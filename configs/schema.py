@@ -20,18 +20,13 @@ from drift_wm.bench_settings import BenchSettings
 from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
+from drift_wm.lineage_settings import LineageSettings
 from drift_wm.planners.cem import CEMConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShootingConfig
-from drift_wm.settings import (
-    CollectSettings,
-    EvaluateSettings,
-    LineageSettings,
-    OnlineSettings,
-    TrainSettings,
-)
+from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.truth.settings import TruthSettings
 

@@ -181,6 +181,18 @@ def _add_action_scales(policy: LearnedPolicy, state: dict[str, Tensor], prefix: 
         state.setdefault(prefix + name, getattr(policy, name))
 
 
+def executed_actions(model: LearnedPolicy, asked: int | None) -> int:
+    """How many actions of each chunk are executed: as asked, or else as the policy was configured.
+
+    Raises:
+        ValueError: a chunk does not hold that many.
+    """
+    execute = model.config.executed if asked is None else asked
+    if not 1 <= execute <= model.chunk:
+        raise ValueError(f"execute={execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
+    return execute
+
+
 @dataclass(frozen=True, slots=True)
 class BehaviourState:
     """Memory of an acting policy: what it saw, and what is left to do of the last sampled chunk."""
@@ -209,9 +221,7 @@ class BehaviourPolicy:
 
     def __init__(self, model: LearnedPolicy, *, execute: int | None = None) -> None:
         self.model = model
-        self.execute = model.config.executed if execute is None else execute
-        if not 1 <= self.execute <= model.chunk:
-            raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
+        self.execute = executed_actions(model, execute)
 
     def reset(self, obs: Tensor, *, seed: int) -> BehaviourState:
         """Start B episodes from observations (B, D): the first frame stands for the frames before it.

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from drift_wm.behaviour import LearnedPolicy
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbed_env import make_disturbed
 from drift_wm.envs.dm_control import RenderConfig
@@ -15,14 +16,16 @@ from drift_wm.envs.robosuite_env import is_robosuite, make_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
+from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import Objective, Risk, WorldModel
+from drift_wm.lineage_settings import LineageSettings
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
 from drift_wm.proposals import ActorProposals
-from drift_wm.settings import LineageSettings, ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
+from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.world_model import LearnedWorldModel
 
@@ -117,6 +120,22 @@ def make_policy(
         particles=max(1, settings.particles),
         exploration_std=exploration_std,
         proposals=proposals,
+    )
+
+
+def make_foresight(
+    policy: LearnedPolicy, model: LearnedWorldModel, settings: PlanningSettings, *, execute: int | None
+) -> ForesightPolicy:
+    """A learned policy whose chunks a world model chooses among."""
+    seen = _reads_observations(settings.objective)
+    return ForesightPolicy(
+        policy,
+        PreparedModel(model, central=settings.particles == 0, observe=seen),
+        make_objective(settings.objective),
+        make_risk(settings.risk),
+        proposals=settings.proposals,
+        particles=max(1, settings.particles),
+        execute=execute,
     )
 
 

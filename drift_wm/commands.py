@@ -27,6 +27,7 @@ from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.evaluate import evaluate
 from drift_wm.lineage import lineage_table, measure_lineage
+from drift_wm.lineage_settings import LineageSettings
 from drift_wm.online import online
 from drift_wm.plots import save
 from drift_wm.plots_bench import curves_figure, decision_figure
@@ -41,7 +42,6 @@ from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
-from drift_wm.settings import LineageSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import TABLES as SPEED_TABLES
 from drift_wm.speed.suite import speed

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from drift_wm.behaviour import BehaviourPolicy, PolicyConfig
-from drift_wm.build import make_env, make_policy, make_simulator
+from drift_wm.build import make_env, make_foresight, make_policy, make_simulator
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
@@ -22,6 +22,7 @@ from drift_wm.env_workers import open_worlds
 from drift_wm.envs.gymnasium_env import plain_name
 from drift_wm.episodes import Environment, run_episodes
 from drift_wm.films import film_best, film_several
+from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
+IMITATORS = (BehaviourPolicy, ForesightPolicy)
+"""Policies whose episodes each have noise of their own."""
 RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
 
 
@@ -108,8 +111,14 @@ def make_actor(
     if settings.actor == "policy":
         learned = load_policy(checkpoint, device=device)
         require_spec(learned.spec, make_env(task, env).task_spec, task)
-        execute = settings.execute if isinstance(settings, EvaluateSettings) else None
-        return Actor(name_of(learned.config), BehaviourPolicy(learned, execute=execute), task, env)
+        name, execute = name_of(learned.config), None
+        if isinstance(settings, EvaluateSettings):
+            execute = settings.execute
+            if settings.foresight is not None:
+                advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
+                advised = make_foresight(learned, load_world_model(advisor, device=device), settings, execute=execute)
+                return Actor(f"{name}, best of {settings.proposals}", advised, task, env)
+        return Actor(name, BehaviourPolicy(learned, execute=execute), task, env)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std)
@@ -183,7 +192,7 @@ def evaluate_policy(
                 actor.policy,
                 worlds[: len(chosen)],
                 seeds=chosen,
-                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, BehaviourPolicy) else 0),
+                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, IMITATORS) else 0),
                 source=name,
                 device=device,
                 title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
@@ -195,7 +204,7 @@ def evaluate_policy(
     episodes = list(kept.episodes[: len(seeds)])
     returns = [float(episode.rewards.sum()) for episode in episodes]
     successes = [episode.success for episode in episodes if episode.success is not None]
-    held_back = _held_back(episodes) if isinstance(actor.policy, BehaviourPolicy) else ""
+    held_back = _held_back(episodes) if isinstance(actor.policy, IMITATORS) else ""
     evaluation = summarise(
         name,
         returns,

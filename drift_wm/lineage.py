@@ -20,6 +20,7 @@ from torch import Tensor
 from drift_wm.ancestry import Ancestry, Member, settings_of, trace
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.learned import load_world_model, stored_shape
+from drift_wm.lineage_settings import LineageSettings
 from drift_wm.probe import (
     PARTICLES,
     Drift,
@@ -33,7 +34,6 @@ from drift_wm.probe import (
     quality_of,
 )
 from drift_wm.progress import track
-from drift_wm.settings import LineageSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ class PlanningSettings(RunSettings):
     particles: int = 0
     """P, sampled futures of each candidate; 0: a single one, at the centre of the model's noise."""
     proposals: int = 16
-    """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`)."""
+    """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`); with
+    `foresight`, chunks of the policy."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions executed while collecting."""
 
@@ -236,6 +237,9 @@ class EvaluateSettings(PlanningSettings):
     millisecond or longer, and change no result."""
     execute: int | None = None
     """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
+    foresight: str | None = None
+    """For `policy`: checkpoint of a world model that chooses among `proposals` chunks of the policy, by `objective`,
+    `particles` and `risk`; none: the first chunk that is sampled is executed."""
     video: bool = True
     """Film the best episode, and the first few side by side."""
     video_grid: int = 4
@@ -246,36 +250,13 @@ class EvaluateSettings(PlanningSettings):
         _require_actor(self.actor, self.checkpoint)
         for_policy = self.execute is None or self.actor == "policy"
         require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
+        for_policy = self.foresight is None or self.actor == "policy"
+        require(for_policy, "foresight", self.foresight, "none, as only actor=policy is advised by a world model")
+        several = self.foresight is None or self.proposals >= 2
+        require(several, "proposals", self.proposals, "at least 2 chunks to choose among")
         for name in ("episodes", "batch"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
         for name in ("workers", "video_grid"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
-
-
-@dataclass
-class LineageSettings:
-    """`drift-wm lineage RUN`: how training moved the models of a run, from each parent to its child."""
-
-    run: str = ""
-    """The run folder; on the command line `run=` may be left out. Results are written into the folder."""
-    probe: str | None = None
-    """HDF5 file of episodes to compare all models on. Default: what the run held out of its data file; its replay."""
-    windows: int = 512
-    """Windows of these episodes."""
-    horizon: int = 20
-    """Steps of open-loop prediction, rounded up to whole chunks."""
-    seed: int = 1
-    """Of the choice of windows and of the noise that all models share."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    threads: int = 0
-    """Of torch; 0 takes every core."""
-
-    def __post_init__(self) -> None:
-        require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
-        for name in ("windows", "horizon"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-        for name in ("seed", "threads"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
 
 

@@ -1,0 +1,34 @@
+"""What `drift-wm lineage` can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drift_wm.settings import require
+
+
+@dataclass
+class LineageSettings:
+    """`drift-wm lineage RUN`: how training moved the models of a run, from each parent to its child."""
+
+    run: str = ""
+    """The run folder; on the command line `run=` may be left out. Results are written into the folder."""
+    probe: str | None = None
+    """HDF5 file of episodes to compare all models on. Default: what the run held out of its data file; its replay."""
+    windows: int = 512
+    """Windows of these episodes."""
+    horizon: int = 20
+    """Steps of open-loop prediction, rounded up to whole chunks."""
+    seed: int = 1
+    """Of the choice of windows and of the noise that all models share."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    threads: int = 0
+    """Of torch; 0 takes every core."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
+        for name in ("windows", "horizon"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
+        for name in ("seed", "threads"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
