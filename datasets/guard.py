@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError)
+BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError)
 """What h5py, pyarrow, json and numpy raise over a damaged file: whatever the broken byte led them to. A lost header is
 a KeyError, a bad tree a RuntimeError, a type that NumPy has no equivalent of a TypeError, a wild size a MemoryError."""
 
@@ -26,7 +26,7 @@ def reading(path: Path, key: str = "", *, remedy: str = "copy the file again") -
         yield
     except (PermissionError, BlockingIOError):
         raise
-    except _BROKEN as error:
+    except BROKEN as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         what = f"{path}: {key}" if key else f"{path}"

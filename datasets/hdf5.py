@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
-from drift_wm.datasets.guard import reading
+from drift_wm.datasets.guard import BROKEN, reading
 
 _DEMO_NAME = re.compile(r"demo_(\d+)")
 _LARGEST_COMPRESSION = 2000
@@ -38,7 +38,7 @@ def open_hdf5(path: Path) -> h5py.File:
         return file
     except (PermissionError, BlockingIOError):
         raise
-    except (OSError, RuntimeError, LookupError) as error:
+    except BROKEN as error:
         raise ValueError(f"{path}: a damaged or truncated HDF5 file ({error}); copy it again") from error
 
 
