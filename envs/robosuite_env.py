@@ -66,7 +66,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     `_check_success`) or after 200 control steps; rewards are sparse, so that a return is 1 for success and else 0.
 
     A physics state is robosuite's own (time, positions, velocities), which robomimic restores, and after it what
-    robomimic ignores: the gripper's position command and the solver's warm start, without which steps do not repeat.
+    robomimic ignores, and without which steps do not repeat: the gripper's position command, the joints to which the
+    arm's controller tends (those of its reset), and the solver's warm start.
     """
 
     def __init__(self, task: str, *, action_repeat: int = 1) -> None:
@@ -96,6 +97,7 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             # In place, because the samplers of positions hold this very generator.
             self._env.rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
         self._env.reset()
+        self._arm.new_update = True  # as after any other step and in `set_physics_state`, so that both go on alike
         self._steps = 0
         return self._observe(), {"success": False}
 
@@ -125,8 +127,11 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def physics_state(self) -> NDArray[np.float64]:
         """The complete state (S,), laid out as the class says."""
-        parts = [self._env.sim.get_state().flatten(), *(g.current_action for g in self._grippers())]
-        return np.concatenate([*parts, self._env.sim.data.qacc_warmstart], dtype=np.float64)
+        # A gripper's command has an entry for each of its fingers only after its first action.
+        command = np.broadcast_to(self._gripper.current_action, len(self._gripper.actuators))
+        sim = self._env.sim
+        parts = [sim.get_state().flatten(), command, self._arm.initial_joint, sim.data.qacc_warmstart]
+        return np.concatenate(parts, dtype=np.float64)
 
     def set_physics_state(self, state: NDArray[np.float64]) -> None:
         """Go to a state (S,) of this task.
@@ -143,14 +148,12 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         sim = self._env.sim
         sim.set_state_from_flattened(state)
         sim.forward()
-        warmstart = state[state.size - sim.data.qacc_warmstart.size :]
-        start = state.size - warmstart.size - sum(gripper.dof for gripper in self._grippers())
-        for gripper in self._grippers():
-            gripper.current_action = np.array(state[start : start + gripper.dof])
-            start += gripper.dof
+        command, joints = len(self._gripper.actuators), len(self._arm.initial_joint)
+        ends = np.cumsum([sim.get_state().flatten().size, command, joints])
+        _, command_then, joints_then, warmstart = np.split(np.asarray(state, dtype=np.float64), ends)
+        self._gripper.current_action, self._arm.initial_joint = command_then.copy(), joints_then.copy()
+        self._arm.new_update = True  # else it would keep what it read of the simulation before
         sim.data.qacc_warmstart[:] = warmstart
-        for robot in self._env.robots:
-            robot.composite_controller.update_state()
         self._steps = round(float(state[0]) * _CONTROL_HZ)
 
     def render(self) -> NDArray[np.uint8]:
@@ -167,9 +170,13 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Free the simulation, which cannot be used afterwards."""
         self._env.close()
 
-    def _grippers(self) -> list[Any]:
-        """Those whose command robosuite remembers from step to step."""
-        return [gripper for robot in self._env.robots for gripper in robot.gripper.values()]
+    @property
+    def _gripper(self) -> Any:
+        return self._env.robots[0].gripper["right"]  # what robosuite calls a single arm
+
+    @property
+    def _arm(self) -> Any:
+        return self._env.robots[0].part_controllers["right"]
 
     def _observe(self) -> NDArray[np.float32]:
         # At once: robosuite's own sampling may be a physics step behind, by rounding of its clock.
