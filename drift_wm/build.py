@@ -12,7 +12,8 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbed_env import make_disturbed
 from drift_wm.envs.dm_control import RenderConfig
 from drift_wm.envs.gymnasium_env import is_gymnasium_id, make_gymnasium
-from drift_wm.envs.robosuite_env import is_robosuite, make_robosuite
+from drift_wm.envs.robosuite_env import make_robosuite
+from drift_wm.envs.robosuite_names import is_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment

@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from drift_wm.envs.disturbances import DisturbanceConfig
-from drift_wm.envs.robosuite_env import is_robosuite, robomimic_args
+from drift_wm.envs.robosuite_names import is_robosuite, robomimic_args
 
 WORLD = "drift_wm"
 """Key of `env_args` under which files of other simulators keep the task and its world in our terms."""

@@ -1,33 +1,23 @@
-"""Manipulation tasks of robosuite, as the rest of the package sees environments: `task=robosuite:Lift`.
-
-robosuite is an extra, in an environment of its own (`pip install 'drift-wm[robosuite]'`): it holds numpy below 2 and
-MuJoCo below 3.9. It is imported when a task of it is made, and not before.
-"""
+"""Manipulation tasks of robosuite, as the rest of the package sees environments: `task=robosuite:Lift`."""
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from importlib import metadata
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_wm.envs.rendering import RenderingUnavailableError
+from drift_wm.envs.robosuite_names import CONTROL_HZ, PREFIX, import_robosuite, make_arguments
 from drift_wm.envs.spaces import check_action
 from drift_wm.interfaces import Spec
 
-PREFIX = "robosuite:"
 OBS_KEYS = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos", "object-state")
 """What an observation consists of, in the order of robomimic's low-dimensional policies."""
 _STEPS_PER_EPISODE = 200
-_CONTROL_HZ = 20
 _MODEL_SEED = 0
-
-
-def is_robosuite(task: str) -> bool:
-    """Whether a task's name is one of robosuite's, such as "robosuite:Lift"."""
-    return task.startswith(PREFIX)
 
 
 def make_robosuite(task: str, *, action_repeat: int = 1) -> RobosuiteEnv:
@@ -42,20 +32,13 @@ def make_robosuite(task: str, *, action_repeat: int = 1) -> RobosuiteEnv:
     """
     if action_repeat < 1:
         raise ValueError(f"action_repeat is {action_repeat}; expected at least 1 control step")
-    robosuite = _import_robosuite(task)
+    robosuite = import_robosuite(task)
     name, known = task.removeprefix(PREFIX), sorted(robosuite.ALL_ENVIRONMENTS)
     if name not in known:
         near = [f"{PREFIX}{match}" for match in get_close_matches(name, known, n=4, cutoff=0.4)]
         hint = f"the nearest are {', '.join(near)}" if near else f"expected one of {', '.join(known)}"
         raise ValueError(f"task={task!r}: robosuite has no task {name!r}; {hint}")
     return RobosuiteEnv(task, action_repeat=action_repeat)
-
-
-def robomimic_args(task: str) -> dict[str, Any]:
-    """How robomimic's `env_args` name a task of robosuite, so that its own tools make the same environment."""
-    name = task.removeprefix(PREFIX)
-    version = metadata.version("robosuite")
-    return {"env_name": name, "type": 1, "env_version": version, "env_kwargs": _arguments()}
 
 
 class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -72,14 +55,14 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def __init__(self, task: str, *, action_repeat: int = 1) -> None:
         """As `make_robosuite`, of a name that exists."""
-        robosuite = _import_robosuite(task)
-        self._env = robosuite.make(task.removeprefix(PREFIX), **_arguments(), seed=_MODEL_SEED)
+        robosuite = import_robosuite(task)
+        self._env = robosuite.make(task.removeprefix(PREFIX), **make_arguments(), seed=_MODEL_SEED)
         self.task_name, self.action_repeat = task, action_repeat
         low, _ = self._env.action_spec
         size = self._flat(self._env.reset()).size
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, low.shape, np.float32)
-        self.task_spec = Spec(size, low.size, action_repeat / _CONTROL_HZ)
+        self.task_spec = Spec(size, low.size, action_repeat / CONTROL_HZ)
         self.render_mode = None
         self._steps = 0
 
@@ -154,7 +137,7 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._gripper.current_action, self._arm.initial_joint = command_then.copy(), joints_then.copy()
         self._arm.new_update = True  # else it would keep what it read of the simulation before
         sim.data.qacc_warmstart[:] = warmstart
-        self._steps = round(float(state[0]) * _CONTROL_HZ)
+        self._steps = round(float(state[0]) * CONTROL_HZ)
 
     def render(self) -> NDArray[np.uint8]:
         """Pictures are not drawn.
@@ -162,8 +145,6 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             RenderingUnavailableError: always.
         """
-        from drift_wm.envs.rendering import RenderingUnavailableError  # loads MuJoCo, which settings must not wait for
-
         raise RenderingUnavailableError(f"{self.task_name} is simulated without pictures; set video=false")
 
     def close(self) -> None:
@@ -184,31 +165,3 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _flat(self, obs: dict[str, Any]) -> NDArray[np.float32]:
         return np.concatenate([np.ravel(obs[key]) for key in OBS_KEYS]).astype(np.float32)
-
-
-def _arguments() -> dict[str, Any]:
-    """Of `robosuite.make`, without its seed."""
-    from robosuite.controllers import load_composite_controller_config
-
-    return {
-        "robots": "Panda",
-        "controller_configs": load_composite_controller_config(controller="BASIC", robot="Panda"),
-        "has_renderer": False,
-        "has_offscreen_renderer": False,
-        "use_camera_obs": False,
-        "control_freq": _CONTROL_HZ,
-        "reward_shaping": False,
-        "ignore_done": True,
-        "hard_reset": False,  # a hard one builds the model anew, in a second, and draws the sizes of objects
-    }
-
-
-def _import_robosuite(task: str) -> Any:
-    try:
-        import robosuite
-    except ImportError as error:
-        raise ValueError(
-            f"task={task!r} needs robosuite, which is not installed: pip install 'drift-wm[robosuite]', in a virtual "
-            "environment of its own, as it holds numpy below 2 and MuJoCo below 3.9"
-        ) from error
-    return robosuite

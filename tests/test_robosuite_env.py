@@ -12,7 +12,7 @@ from drift_wm.build import make_env, require_simulator
 from drift_wm.cli import main
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
-from drift_wm.envs.robosuite_env import is_robosuite
+from drift_wm.envs.robosuite_names import is_robosuite
 
 LIFT = "robosuite:Lift"
 needs_robosuite = pytest.mark.skipif(

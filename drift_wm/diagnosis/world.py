@@ -17,7 +17,7 @@ from drift_wm.env_settings import EnvSettings, recorded_env
 from drift_wm.envs.disturbances import Draw
 from drift_wm.envs.disturbed_env import DisturbedEnv
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
-from drift_wm.envs.robosuite_env import is_robosuite
+from drift_wm.envs.robosuite_names import is_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import History
 from drift_wm.train import recorded_task
