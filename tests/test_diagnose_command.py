@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
         (["data=/nowhere.hdf5"], "data='/nowhere.hdf5': no such file"),
         (["data={files}/data/episodes.hdf5"], "the checkpoint was trained for 3 observations"),
         (["mask=valid"], "no mask/valid"),
-        (["obs_keys=[pose]"], "no array 'pose'"),
+        (["obs_keys=[pose]"], "no observation 'pose'"),
         (["task=cartpole-swingup"], "the checkpoint was trained for 3 observations"),
         (["task=carpole"], "the nearest are"),
         (["sampling_steps=4"], "sampling_steps=4: expected 0.*only diffusion and flow"),
