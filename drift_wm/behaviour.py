@@ -181,24 +181,14 @@ def _add_action_scales(policy: LearnedPolicy, state: dict[str, Tensor], prefix: 
         state.setdefault(prefix + name, getattr(policy, name))
 
 
-def executed_actions(model: LearnedPolicy, asked: int | None) -> int:
-    """How many actions of each chunk are executed: as asked, or else as the policy was configured.
-
-    Raises:
-        ValueError: a chunk does not hold that many.
-    """
-    execute = model.config.executed if asked is None else asked
-    if not 1 <= execute <= model.chunk:
-        raise ValueError(f"execute={execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
-    return execute
-
-
 @dataclass(frozen=True, slots=True)
 class BehaviourState:
     """Memory of an acting policy: what it saw, and what is left to do of the last sampled chunk."""
 
     obs: Tensor
-    """(B, K, D) newest frames, up to the last decision."""
+    """(B, K, D) newest frames, up to the last decision, as many as are read."""
+    actions: Tensor
+    """(B, K - 1, A) between them."""
     pending: Tensor
     """(B, n, A) actions to execute before the next chunk is sampled; n may be 0."""
     seed: int
@@ -221,7 +211,14 @@ class BehaviourPolicy:
 
     def __init__(self, model: LearnedPolicy, *, execute: int | None = None) -> None:
         self.model = model
-        self.execute = executed_actions(model, execute)
+        self.execute = model.config.executed if execute is None else execute
+        if not 1 <= self.execute <= model.chunk:
+            raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
+
+    @property
+    def history(self) -> int:
+        """K, frames that are read."""
+        return self.model.history
 
     def reset(self, obs: Tensor, *, seed: int) -> BehaviourState:
         """Start B episodes from observations (B, D): the first frame stands for the frames before it.
@@ -231,7 +228,8 @@ class BehaviourPolicy:
         """
         B, A = obs.shape[0], self.model.spec.action_size
         return BehaviourState(
-            obs=obs.unsqueeze(1).expand(B, self.model.history, -1),
+            obs=obs.unsqueeze(1).expand(B, self.history, -1),
+            actions=obs.new_zeros(B, self.history - 1, A),
             pending=obs.new_zeros(B, 0, A),
             seed=seed,
             step=0,
@@ -246,5 +244,11 @@ class BehaviourPolicy:
         pending = state.pending
         if pending.shape[1] == 0:
             sources = [decision_rng(state.seed + i, state.step) for i in range(len(obs))]
-            pending = self.model.sample(frames, rng=sources)[:, : self.execute]
-        return pending[:, 0].clamp(-1, 1), BehaviourState(frames, pending[:, 1:], state.seed, state.step + 1)
+            pending = self.next_chunk(frames, state.actions, sources)[:, : self.execute]
+        action = pending[:, 0].clamp(-1, 1)
+        actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
+        return action, BehaviourState(frames, actions, pending[:, 1:], state.seed, state.step + 1)
+
+    def next_chunk(self, frames: Tensor, actions: Tensor, sources: Sequence[torch.Generator]) -> Tensor:
+        """Frames (B, K, D), the actions between them and noise of each environment -> (B, k, A)."""
+        return self.model.sample(frames, rng=sources)

@@ -22,7 +22,6 @@ from drift_wm.env_workers import open_worlds
 from drift_wm.envs.gymnasium_env import plain_name
 from drift_wm.episodes import Environment, run_episodes
 from drift_wm.films import film_best, film_several
-from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
@@ -36,8 +35,6 @@ logger = logging.getLogger(__name__)
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
-IMITATORS = (BehaviourPolicy, ForesightPolicy)
-"""Policies whose episodes each have noise of their own."""
 RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
 
 
@@ -192,7 +189,7 @@ def evaluate_policy(
                 actor.policy,
                 worlds[: len(chosen)],
                 seeds=chosen,
-                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, IMITATORS) else 0),
+                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, BehaviourPolicy) else 0),
                 source=name,
                 device=device,
                 title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
@@ -204,7 +201,7 @@ def evaluate_policy(
     episodes = list(kept.episodes[: len(seeds)])
     returns = [float(episode.rewards.sum()) for episode in episodes]
     successes = [episode.success for episode in episodes if episode.success is not None]
-    held_back = _held_back(episodes) if isinstance(actor.policy, IMITATORS) else ""
+    held_back = _held_back(episodes) if isinstance(actor.policy, BehaviourPolicy) else ""
     evaluation = summarise(
         name,
         returns,
