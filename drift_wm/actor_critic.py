@@ -66,7 +66,8 @@ class ActorCritic(nn.Module):
         """
         self._follow()
         target = self._target(obs, reward, ended, rng)
-        errors = [critic(_pairs(obs[:, 0], actions[:, 0])).squeeze(-1) - target for critic in self.critics]
+        tried = _pairs(obs[:, 0], actions[:, 0])
+        errors = [critic(tried).squeeze(-1) - target for critic in self.critics]
         return torch.stack(errors).square().mean(dim=1).sum() + self._actor_loss(obs[:, 0])
 
     @torch.no_grad()
