@@ -9,11 +9,12 @@ import torch
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Moments, Statistics, compute_statistics
+from drift_wm.diagnosis.situations import Situations
 from drift_wm.diagnosis.world import World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import Rollouts, run_episodes
-from drift_wm.interfaces import Prediction
+from drift_wm.interfaces import History, Prediction
 from drift_wm.truth import cost, risk_case, world_cases
 from drift_wm.truth.risk_case import EdgeReward, risk_rows
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
@@ -139,7 +140,7 @@ def test_diffusion_has_a_row_for_each_number_of_sampling_steps(folder, stochasti
 def test_a_deterministic_world_is_measured_by_errors_and_spread_alone(folder):
     (row,) = world_rows("chunks", CALM, "drifting", 2, folder, tiny_settings())
     assert (row.part, row.seed) == ("chunks", 2)
-    kinds = {f"{kind}_{steps}" for kind in ("error", "central", "spread") for steps in (1, 20)}
+    kinds = {f"{kind}_{steps}" for kind in ("error", "central", "expected", "spread") for steps in (1, 20)}
     assert set(row.metrics) == kinds | {"diverged", "train_seconds"}
 
 
@@ -184,6 +185,34 @@ def test_an_offset_is_an_error_of_that_many_deviations(folder):
     metrics = measure(CALM, folder, lambda obs: obs + 0.5 * statistics.obs.std)
     assert metrics["error_20"] == pytest.approx(0.5, abs=1e-3)
     assert metrics["central_20"] == pytest.approx(0.5, abs=1e-3)
+
+
+class Walk:
+    """Every observation goes up by one or by three a step, and by two on average."""
+
+    history, chunk = 1, 4
+    generator = SimpleNamespace(stochastic=True)
+
+    def __init__(self, *, central=False, offset=0.0):
+        self.central, self.offset = central, offset
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        shape = (*actions.shape[:2], particles, actions.shape[2], history.obs.shape[-1])
+        steps = torch.full(shape, 2.0) if self.central else 1 + 2 * torch.randint(0, 2, shape, generator=rng).float()
+        return Prediction(history.obs[:, -1, None, None, None] + self.offset + steps.cumsum(dim=3), steps[..., 0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_the_mean_proper_starts_its_last_chunk_from_sampled_futures(offset):
+    W, D = 400, 2
+    start = torch.randn(W, D, generator=torch.Generator().manual_seed(1))
+    future = start[:, None] + 2.0 * torch.arange(1, 21)[:, None]
+    situations = Situations(History(start[:, None], torch.zeros(W, 0, 1)), torch.zeros(W, 20, 1), future)
+    one = SimpleNamespace(mean=torch.zeros(D), std=torch.ones(D))
+    units = SimpleNamespace(obs=one, changes=SimpleNamespace(std=torch.ones(1, D)))
+    found = world_cases._errors_of_mean(Walk(), Walk(central=True, offset=offset), situations, units)
+    assert found["expected_1"] == pytest.approx(offset, abs=1e-5)
+    assert found["expected_20"] == pytest.approx(offset, abs=0.1), "the walk's own spread after 16 steps is 4"
 
 
 def test_futures_that_run_away_are_counted_and_held_at_the_bound(folder):

@@ -44,6 +44,7 @@ class DriftingGenerator(ConditionalGenerator):
         self.config = config
         self.siblings = config.siblings
         self.blocks = blocks
+        self._exponent = config.exponent
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
         if self.mean_output is not None:
             bound = 0.1 * config.width**-0.5  # starts near zero, as the samples do
@@ -64,8 +65,8 @@ class DriftingGenerator(ConditionalGenerator):
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
         """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
         with torch.no_grad():
-            V = make_field(self.config, blocks if self.config.per_step else 1)(x, y.unsqueeze(1))
-            moved = x + V
+            field = make_field(self.config, blocks if self.config.per_step else 1, exponent=self._exponent)
+            moved = x + field(x, y.unsqueeze(1))
         return nn.functional.mse_loss(x, moved, reduction="sum") / x.shape[:2].numel()
 
     def mean_loss(self, features: Tensor, y: Tensor, *, drift: Tensor) -> Tensor:
@@ -78,6 +79,12 @@ class DriftingGenerator(ConditionalGenerator):
         mean: Tensor = self.mean_output(features.mean(dim=1))
         error = nn.functional.mse_loss(mean, y, reduction="sum") / len(y)
         return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
+
+    def begin_step(self, done: int, steps: int) -> float:
+        """See `ConditionalGenerator.begin_step`; the field's exponent falls to `final_exponent` in a round."""
+        progress = super().begin_step(done, steps)
+        self._exponent = self.config.exponent + progress * (self.config.final_exponent - self.config.exponent)
+        return progress
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
@@ -96,13 +103,16 @@ class DriftingGenerator(ConditionalGenerator):
             rebase_output(self.mean_output, scale, shift)
 
 
-def make_field(config: GeneratorConfig, blocks: int = 1) -> Field:
-    """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole."""
+def make_field(config: GeneratorConfig, blocks: int = 1, *, exponent: float | None = None) -> Field:
+    """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole.
+
+    An energy field has the configured exponent unless another is given.
+    """
     match config.field:
         case "energy":
             return partial(
                 energy_field,
-                exponent=config.exponent,
+                exponent=config.exponent if exponent is None else exponent,
                 smoothing=config.smoothing,
                 blocks=blocks,
             )

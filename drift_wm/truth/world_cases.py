@@ -20,7 +20,7 @@ from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import run_episodes
-from drift_wm.interfaces import WorldModel
+from drift_wm.interfaces import History, WorldModel
 from drift_wm.measures import between_modes, coverage, energy_distance, mode_mass, spread_skill
 from drift_wm.policies import PinkNoisePolicy
 from drift_wm.prepared import PreparedModel
@@ -109,9 +109,9 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
     rows = []
     for steps in rival.sampling_steps:
         model.generator.set_sampling_steps(steps)
-        metrics = _errors(model, PreparedModel(model, central=True), situations, statistics) | {
-            "train_seconds": seconds
-        }
+        planned_on = PreparedModel(model, central=True)
+        metrics = _errors(model, planned_on, situations, statistics) | {"train_seconds": seconds}
+        metrics |= _errors_of_mean(model, planned_on, situations, statistics)
         if truth is not None:
             metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
         rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
@@ -124,7 +124,8 @@ def _errors(
     """Errors of the samples' mean, in deviations of one-step changes and of observations, and their spread.
 
     The mean of P samples misses that of the model by a P-th of their variance, which is taken off the squared error.
-    `central` errors are those of `planned_on`, the single future on which a planner plans.
+    `central` errors are those of `planned_on`, the single future on which a planner plans: the predicted mean, fed
+    with itself.
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
     samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
@@ -134,11 +135,39 @@ def _errors(
     central = _bounded(central, statistics)[:, 0]
     for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
         predicted, seen = samples[:, :, steps - 1] / unit, situations.future[:, steps - 1] / unit
-        variance = float(predicted.var(dim=1).mean())
-        squared = float((predicted.mean(dim=1) - seen).square().mean())
-        metrics[f"error_{steps}"] = max(0.0, squared - variance / _MEAN_OF) ** 0.5
-        metrics[f"spread_{steps}"] = variance**0.5
+        metrics[f"error_{steps}"] = _error_of_mean(predicted, seen)
+        metrics[f"spread_{steps}"] = float(predicted.var(dim=1).mean()) ** 0.5
         metrics[f"central_{steps}"] = float((central[:, steps - 1] / unit - seen).square().mean()) ** 0.5
+    return metrics
+
+
+def _error_of_mean(samples: Tensor, seen: Tensor) -> float:
+    """Root mean square distance of the mean that samples (W, P, D) estimate to what was seen (W, D)."""
+    squared = (samples.mean(dim=1) - seen).square().mean() - samples.var(dim=1).mean() / samples.shape[1]
+    return float(squared.clamp_min(0).sqrt())
+
+
+def _errors_of_mean(
+    model: LearnedWorldModel, planned_on: WorldModel, situations: Situations, statistics: Statistics
+) -> dict[str, float]:
+    """Errors of the mean proper, E[x_t] = E[E[x_t | x_s]].
+
+    That is what `planned_on` predicts of a chunk, averaged over the model's sampled futures before it; after one step
+    the central prediction, as the start is known.
+    """
+    rng, K, k = torch.Generator().manual_seed(_HELD_OUT_SEED), model.history, model.chunk
+    samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
+    samples = _bounded(samples, statistics)
+    known = situations.history.obs.unsqueeze(1).expand(-1, _MEAN_OF, -1, -1)
+    frames, acted = torch.cat([known, samples], dim=2), torch.cat([situations.history.actions, situations.actions], 1)
+    metrics = {}
+    for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
+        start = (steps - 1) // k * k
+        actions = acted[:, start : start + K - 1 + k].repeat_interleave(_MEAN_OF, dim=0)
+        history = History(obs=frames[:, :, start : start + K].flatten(0, 1), actions=actions[:, : K - 1])
+        prediction = planned_on.rollout(history, actions[:, None, K - 1 :], particles=1, rng=rng)
+        expected = _bounded(prediction.obs[:, 0, 0, steps - 1 - start].view(len(situations), _MEAN_OF, -1), statistics)
+        metrics[f"expected_{steps}"] = _error_of_mean(expected / unit, situations.future[:, steps - 1] / unit)
     return metrics
 
 
