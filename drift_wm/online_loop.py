@@ -32,6 +32,7 @@ from drift_wm.evaluate import (
 )
 from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
+from drift_wm.planners.novelty import Novelty
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.run_folder import RunFolder, write_json
@@ -150,7 +151,18 @@ class OnlineRun:
             particles=max(1, settings.particles),
         )
         model, std = self.trainer.world_model, settings.exploration_std
-        return make_policy(model, exploring, device=self.device, exploration_std=std)
+        policy = make_policy(model, exploring, device=self.device, exploration_std=std)
+        if settings.seek_novelty and self._nothing_pays():
+            # To plan for the return would be to stay where it is known to be nothing.
+            seen = np.concatenate([episode.obs for episode in self.replay.episodes])
+            policy.objective = Novelty(torch.as_tensor(seen, dtype=torch.float32, device=self.device))
+        return policy
+
+    def _nothing_pays(self) -> bool:
+        """Whether nothing that was done so far was worth more than anything else: no reward, no early end."""
+        episodes = self.replay.episodes
+        rewards = np.concatenate([episode.rewards for episode in episodes])
+        return bool(rewards.min() == rewards.max()) and not any(episode.terminated for episode in episodes)
 
     def _collect(self, number: int, log: MetricsLog) -> None:
         """Act for one episode, measure the model on it before it trains on it, and keep it."""

@@ -177,6 +177,8 @@ class OnlineSettings(PlanningSettings):
     exploration_execute: str = "best"
     """What collected episodes execute, `best` or `mean`: the best sequence seeks out what the model gets wrong.
     Evaluations follow planner.execute."""
+    seek_novelty: bool = True
+    """As long as every reward met was the same, collected episodes plan for states unlike those seen instead."""
     round_steps: int = 1000
     """Training steps after each episode."""
     final_round_steps: int = 4000

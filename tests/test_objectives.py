@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from drift_wm.interfaces import Prediction
+from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 
 B, N, P, H, D, A = 2, 3, 4, 5, 6, 2
@@ -98,3 +99,29 @@ def test_bad_goals_are_refused():
         GoalDistance(torch.zeros(D - 1))(PREDICTION, ACTIONS)
     with pytest.raises(ValueError, match="2 environments"):
         GoalDistance(torch.zeros(B + 1, D))(PREDICTION, ACTIONS)
+
+
+def test_novelty_is_the_mean_distance_to_the_nearest_frame_seen_in_deviations():
+    seen = torch.tensor([[0.0, 0.0], [2.0, 40.0]])  # deviations 1 and 20
+    obs = torch.tensor([[0.0, 0.0], [1.0, 0.0], [3.0, 40.0], [2.0, 60.0]]).view(1, 1, 1, 4, 2)
+    value = Novelty(seen)(Prediction(obs=obs, reward=torch.zeros(1, 1, 1, 4)), torch.zeros(1, 1, 4, 1))
+    assert value.shape == (1, 1, 1)
+    assert value.item() == pytest.approx((0 + 1 + 1 + 1) / 4)
+
+
+def test_novelty_prefers_what_was_not_seen_and_looks_at_the_end_of_long_horizons():
+    seen = torch.linspace(-1, 1, 5_000).unsqueeze(-1)  # more than are kept
+    ends = torch.tensor([0.3, 1.0, 3.0])
+    obs = (ends[:, None] * torch.arange(1, 46) / 45).view(1, 3, 1, 45, 1)
+    value = Novelty(seen)(Prediction(obs=obs, reward=torch.zeros(1, 3, 1, 45)), torch.zeros(1, 3, 45, 1))
+    assert value[0, :2].abs().max() < 0.01
+    assert value[0, 2] > 0.5
+    entry_that_never_moved = torch.cat([seen, torch.ones_like(seen)], dim=1)
+    two = Prediction(obs=torch.zeros(1, 1, 1, 4, 2), reward=torch.zeros(1, 1, 1, 4))
+    assert Novelty(entry_that_never_moved)(two, torch.zeros(1, 1, 4, 1)).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3,), (1, 2, 3)])
+def test_novelty_needs_frames(shape):
+    with pytest.raises(ValueError, match=r"seen has shape.*at least one"):
+        Novelty(torch.zeros(shape))

@@ -15,12 +15,15 @@ import torch
 
 from drift_wm import evaluate as evaluate_module
 from drift_wm.checkpoint import load_checkpoint
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
 from drift_wm.online import online
 from drift_wm.online_loop import OnlineRun
 from drift_wm.planners.icem import ICEMConfig
+from drift_wm.planners.novelty import Novelty
+from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import EnvSettings, OnlineSettings
 from drift_wm.training import TrainingConfig
@@ -208,6 +211,35 @@ def test_learns_a_task_of_gymnasium_that_ends(tmp_path):
     assert all(episode.terminated for episode in episodes), "the pole falls"
     for point, episode in zip(results["curve"], read_episodes(tmp_path / "replay.hdf5"), strict=True):
         assert point["value"] == pytest.approx(episode.rewards.sum() * (1 if episode.terminated else 1000 / 30))
+
+
+@pytest.mark.parametrize(
+    ("task", "rewards", "terminated", "novelty"),
+    [
+        ("pendulum-swingup", [0.0, 0.0, 0.0], False, True),
+        ("pendulum-swingup", [0.0, 0.0, 1.0], False, False),
+        ("InvertedPendulum-v5", [1.0, 1.0, 1.0], False, True),
+        ("InvertedPendulum-v5", [1.0, 1.0, 1.0], True, False),
+    ],
+)
+def test_collecting_seeks_novelty_as_long_as_nothing_pays(tmp_path, task, rewards, terminated, novelty):
+    settings = replace(SMALL, task=task, env=EnvSettings(action_repeat=1))
+    run = OnlineRun(settings, RunFolder(tmp_path), device=CPU)
+    size, steps = run.env.task_spec, len(rewards)
+    run.replay.append(
+        Episode(
+            obs=np.random.default_rng(1).normal(size=(steps + 1, size.observation_size)).astype(np.float32),
+            actions=np.zeros((steps, size.action_size), np.float32),
+            rewards=np.array(rewards, np.float32),
+            terminated=terminated,
+            seed=1,
+            source="noise",
+        )
+    )
+    assert isinstance(run._explorer().objective, Novelty) is novelty
+    run.settings = replace(settings, seek_novelty=False)
+    assert isinstance(run._explorer().objective, PredictedReturn)
+    assert isinstance(run._planner().objective, PredictedReturn)
 
 
 @pytest.mark.parametrize(

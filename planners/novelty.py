@@ -1,0 +1,43 @@
+"""An objective for a world whose reward nobody has met yet: to get where nothing seen so far is near."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from drift_wm.interfaces import Prediction
+
+MOST_SEEN = 2_000
+"""Frames that distances are taken to: evenly spread over those that were seen."""
+_LOOKED_AT = 10
+"""Predicted frames of a future, evenly spread over the horizon."""
+
+
+class Novelty:
+    """Mean distance of predicted observations to the nearest one seen, each entry in its own standard deviation.
+
+    A planner that maximises it visits what it has not visited, as a reward of the particle estimate of entropy does
+    (Liu and Abbeel 2021, "Behavior from the void", Eq. 4, with one neighbour), but looks ahead for it instead of
+    learning a policy.
+
+    Args:
+        seen: (S, D) observations, S at least 1.
+
+    Raises:
+        ValueError: there are none.
+    """
+
+    def __init__(self, seen: Tensor) -> None:
+        if seen.ndim != 2 or len(seen) == 0:
+            raise ValueError(f"seen has shape {tuple(seen.shape)}; expected (S, D) with at least one observation.")
+        every = -(-len(seen) // MOST_SEEN)
+        self._scale = seen.std(dim=0, correction=0).clamp_min(1e-6)
+        self._seen = seen[::every] / self._scale
+
+    def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
+        """(B, N, P)."""
+        H = actions.shape[2]
+        every = -(-H // _LOOKED_AT)
+        obs = prediction.obs[..., every - 1 :: every, :] / self._scale.to(prediction.obs)
+        nearest = torch.cdist(obs.flatten(0, -2), self._seen.to(obs)).amin(dim=-1)
+        return nearest.view(obs.shape[:-1]).mean(dim=-1)
