@@ -38,20 +38,19 @@ _AT_ONCE = 25  # environments acted in together
 
 
 def policy_rows(name: str, seed: int, folder: Path, settings: DemonstrationsSettings) -> list[Row]:
-    """Train one rival and let it act; a row for each number of sampling steps."""
+    """Train one rival and let it act; a row for each way of acting."""
     run = _run_of(name, seed, folder)
     trained = train(_policy_settings(name, seed, settings), run, device=torch.device("cpu"))
     rows = []
-    for steps in POLICIES[name].sampling_steps:
-        actor = _actor(run, settings)
+    for sampling in POLICIES[name].samplings:
+        actor = _actor(run, settings, noise=sampling.noise)
         assert isinstance(actor.policy, BehaviourPolicy)
         generator = actor.policy.model.generator
-        measured_with = generator.nfe
-        generator.set_sampling_steps(steps)
-        as_trained = generator.nfe == measured_with
+        as_trained = sampling.noise == 1 and sampling.steps in (0, generator.nfe)
         metrics = {"energy_score": trained["metrics"]["held_out_energy_score"]} if as_trained else {}
-        file = run.path / f"rollouts-{generator.nfe}.hdf5"
-        rows.append(_acted(Row("policies", name, generator.nfe, seed, metrics), actor, file, settings))
+        generator.set_sampling_steps(sampling.steps)
+        row = Row("policies", sampling.label(name), generator.nfe, seed, metrics)
+        rows.append(_acted(row, actor, _rollouts(run, generator.nfe, sampling.noise), settings))
     return rows
 
 
@@ -61,7 +60,7 @@ def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> l
     train(_policy_settings(DRIFTING, seed, settings), run, device=torch.device("cpu"))
     train(_advisor_settings(seed, settings), advisor, device=torch.device("cpu"))
     alone = Row("ranking", ALONE, 1, seed, {})
-    rows = [_acted(alone, _actor(run, settings), run.path / "rollouts-1.hdf5", settings)]
+    rows = [_acted(alone, _actor(run, settings), _rollouts(run, 1, 1.0), settings)]
     for name, ranking in RANKINGS.items():
         actor = _actor(run, settings, ranking=ranking, advisor=advisor)
         file = advisor.path / f"rollouts-{ranking.risk.name}.hdf5"
@@ -95,7 +94,7 @@ def _policy_settings(name: str, seed: int, settings: DemonstrationsSettings) -> 
         seed=seed,
         steps=settings.policy_steps,
         kind=POLICY,
-        model=WorldModelConfig(generator=POLICIES[name].of_width(settings.policy_width)),
+        model=WorldModelConfig(generator=replace(POLICIES[name].generator, width=settings.policy_width)),
         policy=PolicySettings(chunk=POLICY_CHUNK, execute=POLICY_EXECUTED),
         training=policy_training(),
     )
@@ -114,15 +113,21 @@ def _advisor_settings(seed: int, settings: DemonstrationsSettings) -> TrainSetti
     )
 
 
+def _rollouts(run: RunFolder, nfe: int, noise: float) -> Path:
+    """Where the episodes are kept that a policy acted in one way; parts share them."""
+    return run.path / f"rollouts-{nfe}-noise-{noise:g}.hdf5"
+
+
 def _actor(
     run: RunFolder,
     settings: DemonstrationsSettings,
     *,
+    noise: float | None = None,
     ranking: Ranking | None = None,
     advisor: RunFolder | None = None,
 ) -> Actor:
     """A trained policy in its world, advised or not."""
-    asked = EvaluateSettings(task=settings.task, env=ENV, actor="policy", checkpoint=str(run.path))
+    asked = EvaluateSettings(task=settings.task, env=ENV, actor="policy", checkpoint=str(run.path), noise=noise)
     if ranking is not None and advisor is not None:
         asked = replace(
             asked,

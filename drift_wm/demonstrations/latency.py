@@ -26,9 +26,9 @@ def latency_rows(settings: DemonstrationsSettings) -> list[Row]:
     """Milliseconds of a chunk of actions for one robot, on one thread; the weights do not matter."""
     calls: dict[tuple[str, int], Callable[[], object]] = {}
     for name in settings.policies:
-        for steps in POLICIES[name].sampling_steps:
-            generator = POLICIES[name].of_width(settings.policy_width)
-            generator = replace(generator, steps=steps or generator.steps)
+        rival = POLICIES[name]
+        for steps in dict.fromkeys(sampling.steps for sampling in rival.samplings):
+            generator = replace(rival.generator, width=settings.policy_width, steps=steps or rival.generator.steps)
             config = PolicyConfig(chunk=POLICY_CHUNK, generator=generator)
             policy = LearnedPolicy(_HAND, config, rng=torch.Generator().manual_seed(0)).eval()
             calls[name, policy.generator.nfe] = _sampler(policy)

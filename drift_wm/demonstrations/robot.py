@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.demonstrations.rivals import PERSISTENCE, ROBOT_CHUNK, WORLD_MODELS, robot_training
+from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
@@ -58,15 +59,15 @@ def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[R
     if name == PERSISTENCE:
         stays = situations.history.obs[:, -1:].expand_as(situations.future)
         return [Row("robot", name, 0, seed, _errors(stays.unsqueeze(1), situations, unit))]
-    start = time.perf_counter()
+    start = time.process_time()
     model = train_robot(training, name, seed, settings)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     rng = torch.Generator().manual_seed(_SITUATIONS_SEED)
     steps = settings.robot_horizon
     metrics = _errors(sample_model(model, situations, steps, particles=_SAMPLES, rng=rng), situations, unit)
     central = PreparedModel(model, central=True)
     planned_on = _errors(sample_model(central, situations, steps, particles=1, rng=rng), situations, unit)
-    metrics |= {"central": planned_on["error"], "central_end": planned_on["error_end"], "train_seconds": seconds}
+    metrics |= {"central": planned_on["error"], "central_end": planned_on["error_end"], "cpu_seconds": seconds}
     return [Row("robot", name, model.generator.nfe, seed, metrics)]
 
 
@@ -74,11 +75,17 @@ def train_robot(
     episodes: Sequence[Episode], name: str, seed: int, settings: DemonstrationsSettings
 ) -> LearnedWorldModel:
     """A rival's world model of the robot."""
+    rival = WORLD_MODELS[name]
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
-    config = WorldModelConfig(chunk=ROBOT_CHUNK, generator=WORLD_MODELS[name].of_width(settings.robot_width))
+    config = WorldModelConfig(
+        chunk=rival.chunk,
+        self_rollout=rival.self_rollout,
+        generator=replace(rival.generator, width=settings.robot_width),
+    )
     trainer = Trainer(spec, config, robot_training(), seed=seed)
-    trainer.rescale(scales_of(compute_statistics(episodes, chunk=ROBOT_CHUNK)))
-    trainer.train_round(Windows(episodes, history=1, chunk=ROBOT_CHUNK), settings.robot_steps)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=rival.chunk)))
+    windows = Windows(episodes, history=1, chunk=trainer.model.training_steps)
+    trainer.train_round(windows, settings.robot_steps)
     return trainer.world_model.eval()
 
 

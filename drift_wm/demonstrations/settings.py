@@ -47,7 +47,7 @@ class DemonstrationsSettings:
     """Chunks that the world model ranks."""
     robot_training: int = 26
     """Episodes of `robot` to learn from, the first ones; the others validate."""
-    robot_steps: int = 3000
+    robot_steps: int = 2000
     """Training steps of every model of the robot."""
     robot_width: int = 128
     """Units of each hidden layer of every model of the robot."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, RANKINGS
+from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.verdicts import Table, verdicts
 from drift_wm.markdown import table_head, table_line
 from drift_wm.results import success_interval
+
+_POLICIES = [sampling.label(name) for name, rival in POLICIES.items() for sampling in rival.samplings]
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -32,19 +34,18 @@ def _policies(table: Table) -> list[str]:
     return [
         "### Policies in closed loop",
         "",
-        *_acted(table, "policies", "policy"),
+        *_acted(table, "policies", "policy", dict.fromkeys(_POLICIES)),
         "",
-        "Network evaluations are those of a chunk of actions. Energy score: of held-out demonstrations, in standard "
-        "deviations of the actions.",
+        "Network evaluations are those of a chunk of actions; noise is scaled where said, down to the centre. Energy "
+        "score: of held-out demonstrations, in standard deviations of the actions.",
     ]
 
 
 def _ranking(table: Table) -> list[str]:
-    names = [name for name in (ALONE, *RANKINGS) if table.of("ranking", name)]
-    return ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", names)]
+    return ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", (ALONE, *RANKINGS))]
 
 
-def _acted(table: Table, part: str, what: str, names: Iterable[str] | None = None) -> list[str]:
+def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str]:
     """Successes and returns, by contender."""
     heading = [
         what,
@@ -56,7 +57,7 @@ def _acted(table: Table, part: str, what: str, names: Iterable[str] | None = Non
         "energy score",
     ]
     lines = table_head(heading)
-    for name in names or table.names(part):
+    for name in names:
         for nfe in table.evaluations(part, name):
             rows = table.of(part, name, nfe)
             successes = [value for row in rows for value in row.each.get("success", [])]
@@ -83,14 +84,13 @@ _ROBOT_COLUMNS = (
     ("spread after the last", "spread_end"),
     ("energy score, all steps", "energy_score"),
     ("after the last", "energy_score_end"),
-    ("training s", "train_seconds"),
+    ("training, CPU s", "cpu_seconds"),
 )
 
 
 def _robot(table: Table) -> list[str]:
-    names = table.names("robot")
     lines = table_head(["world model", *(heading for heading, _ in _ROBOT_COLUMNS), "seeds"])
-    for name in sorted(names, key=lambda name: name != PERSISTENCE):
+    for name in [name for name in (PERSISTENCE, *WORLD_MODELS) if table.of("robot", name)]:
         cells = [mean_and_error(table.values("robot", name, metric)) for _, metric in _ROBOT_COLUMNS]
         lines.append(table_line([name, *cells, str(len(table.of("robot", name)))]))
     return [
