@@ -10,6 +10,8 @@ from drift_wm.settings import RiskSettings
 
 POLICY_CHUNK, POLICY_EXECUTED = 8, 4
 """Actions sampled at once, and how many of them are executed before the next are sampled."""
+LONGEST_CHUNK = 10
+"""Steps of the robot that one network evaluation predicts, where nothing else is said."""
 ADVISORS = 3
 """Members of the ensemble of world models that ranks chunks."""
 DRIFTING, REGRESSION, DIFFUSION = "drifting", "regression", "diffusion"
@@ -48,8 +50,7 @@ class WorldModelRival:
     """A generator that predicts the robot."""
 
     generator: GeneratorConfig
-    chunk: int = 10
-    """Steps that one network evaluation predicts."""
+    chunk: int = LONGEST_CHUNK
     self_rollout: int = 1
     """Chunks that training predicts in a row; 3 of 10 steps are the second that is judged."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from drift_wm.demonstrations.rivals import POLICIES, WORLD_MODELS
+from drift_wm.demonstrations.rivals import LONGEST_CHUNK, POLICIES, WORLD_MODELS
 
 PARTS = ("policies", "ranking", "robot", "latency", "readers")
 NEEDS = {"policies": "door", "ranking": "door", "robot": "robot"}
@@ -52,7 +52,7 @@ class DemonstrationsSettings:
     robot_width: int = 128
     """Units of each hidden layer of every model of the robot."""
     robot_horizon: int = 30
-    """Steps that are predicted open loop: at 30 rows a second, one second."""
+    """Steps that are predicted open loop, a multiple of 10: at 30 rows a second, one second."""
     repeats: int = 15
     """Interleaved measurements of each time, of which the median counts."""
     workers: int = 0
@@ -78,6 +78,11 @@ class DemonstrationsSettings:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least 1")
+        if self.robot_horizon % LONGEST_CHUNK:
+            raise ValueError(
+                f"robot_horizon={self.robot_horizon}: expected a multiple of {LONGEST_CHUNK}, as one network "
+                "evaluation predicts so many"
+            )
         if self.proposals < 2:
             raise ValueError(f"proposals={self.proposals}: expected at least 2 chunks to choose among")
         if self.workers < 0:
