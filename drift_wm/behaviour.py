@@ -136,7 +136,7 @@ class LearnedPolicy(nn.Module):
             rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
                 ensemble, one member samples, chosen at random.
             independent: draw noise and member for every environment by itself, from one source.
-            noise: its scale; 0: the centre of what the generator knows, see `ConditionalGenerator.centre`.
+            noise: its scale, see `ConditionalGenerator.damped`; 0: the centre.
 
         Returns:
             (B, k, A) in the units of the demonstrations, and beyond [-1, 1] where those went beyond it.
@@ -151,11 +151,11 @@ class LearnedPolicy(nn.Module):
         drawn = [self._draw(B if independent else 1, source) for source in sources]
         z, chosen = (torch.cat(parts).to(self.device) for parts in zip(*drawn, strict=True))
         condition = self._condition(obs)
-        if noise == 0:
-            centres = [member.centre(member.backbone.from_condition(condition)) for member in self.members]
-            samples = torch.stack(centres, dim=1)
-        else:
-            samples = self.generator.sample(condition.unsqueeze(1), noise * z)
+        sampled = [
+            member.damped(member.backbone.from_condition(condition), part, noise)
+            for member, part in zip(self.members, z.unbind(1), strict=True)
+        ]
+        samples = torch.stack(sampled, dim=1)
         actions = samples[torch.arange(B, device=self.device), chosen.expand(B)]
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
 

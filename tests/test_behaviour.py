@@ -138,6 +138,15 @@ def test_without_noise_a_policy_does_the_mean_of_its_generator():
         assert any(torch.allclose(drawn[row], mean[row]) for mean in means)
 
 
+@pytest.mark.parametrize("name", ["drifting", "gaussian"])
+def test_half_the_noise_is_half_way_between_the_centre_and_a_sample(name):
+    model = make(generator=generator(name))
+    obs = torch.randn(5, 1, 3, generator=rng())
+    full, half, none = (model.sample(obs, rng=rng(4), noise=noise) for noise in (1.0, 0.5, 0.0))
+    assert (full - none).abs().max() > 0.01
+    torch.testing.assert_close(half, (full + none) / 2)
+
+
 def test_a_policy_acts_with_the_noise_it_was_configured_for_unless_told_otherwise():
     obs, quiet = torch.randn(4, 3, generator=rng()), make(noise=0.0)
 

@@ -83,6 +83,13 @@ class DriftingGenerator(ConditionalGenerator):
         """See `ConditionalGenerator.decode`."""
         return self.backbone.complete(known, z)
 
+    def damped(self, known: Tensor, z: Tensor, noise: float) -> Tensor:
+        """See `ConditionalGenerator.damped`: between the centre and a sample, as short noise was never trained on."""
+        if noise == 1:
+            return self.decode(known, z)
+        centre = self.centre(known.clone())  # which may be overwritten
+        return centre if noise == 0 else torch.lerp(centre, self.decode(known, z), noise)
+
     @property
     def central_layer(self) -> tuple[Tensor, Tensor]:
         """See `ConditionalGenerator.central_layer`: that of the mean, where it exists."""
