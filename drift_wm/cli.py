@@ -84,7 +84,6 @@ EXAMPLES = {
         "drift-wm bench suite=dmc models=[drifting] run_dir=runs/dmc   # again after a stop: goes on where it was",
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
         """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
-        "drift-wm bench suite=demonstrations door=door.hdf5 robot=lerobot_folder   # --help lists its own settings",
     ),
     "bench-demonstrations": (
         "drift-wm bench suite=demonstrations door=door.hdf5 robot=lerobot_folder run_dir=runs/demonstrations",
