@@ -269,15 +269,22 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "times drifting" in out
     assert out.splitlines()[-1] == f"{tmp_path}/run"
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert {(row["contender"], row["nfe"]) for row in results["rows"]} == {
+    timed = [(row["contender"], row["nfe"]) for row in results["rows"]]
+    assert timed == [
         ("drifting", 1),
+        ("drifting, noise 0.5", 1),
+        ("drifting, centre", 1),
         ("regression", 1),
         ("gaussian", 1),
-        ("diffusion", 1),
+        ("gaussian, noise 0.5", 1),
+        ("gaussian, centre", 1),
         ("diffusion", 16),
+        ("diffusion, noise 0.5", 16),
+        ("diffusion, centre", 16),
+        ("diffusion", 1),
         ("diffusion", 100),
-    }
-    assert len(results["verdicts"]) == 2
+    ]
+    assert len(results["verdicts"]) == 4
 
 
 def test_the_suite_is_a_command_of_its_own(capsys):

@@ -27,11 +27,12 @@ def latency_rows(settings: DemonstrationsSettings) -> list[Row]:
     calls: dict[tuple[str, int], Callable[[], object]] = {}
     for name in settings.policies:
         rival = POLICIES[name]
-        for steps in dict.fromkeys(sampling.steps for sampling in rival.samplings):
-            generator = replace(rival.generator, width=settings.policy_width, steps=steps or rival.generator.steps)
-            config = PolicyConfig(chunk=POLICY_CHUNK, generator=generator)
+        for sampling in rival.samplings:
+            steps = sampling.steps or rival.generator.steps
+            generator = replace(rival.generator, width=settings.policy_width, steps=steps)
+            config = PolicyConfig(chunk=POLICY_CHUNK, noise=sampling.noise, generator=generator)
             policy = LearnedPolicy(_HAND, config, rng=torch.Generator().manual_seed(0)).eval()
-            calls[name, policy.generator.nfe] = _sampler(policy)
+            calls[sampling.label(name), policy.generator.nfe] = _sampler(policy)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     named = {f"{name} {nfe}": call for (name, nfe), call in calls.items()}
@@ -57,6 +58,6 @@ def _sampler(policy: LearnedPolicy) -> Callable[[], object]:
 
     def sample() -> None:
         for _ in range(_CALLS):
-            policy.sample(obs, rng=rng)
+            policy.sample(obs, rng=rng, noise=policy.config.noise)
 
     return sample
