@@ -12,7 +12,7 @@ from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.nets import rebase_output
 
-_EVEN = 16
+_EVEN = 64
 """Noises, each with its opposite, whose samples' mean stands for the centre of what is acted."""
 _TINY = 1e-24  # squared: keeps the root's gradient at an error of zero at zero
 
@@ -90,7 +90,7 @@ class DriftingGenerator(ConditionalGenerator):
         return self.backbone.complete(known, z)
 
     def damped(self, known: Tensor, z: Tensor, noise: float) -> Tensor:
-        """See `ConditionalGenerator.damped`: between a sample and the mean of sixteen, in one pass through the network.
+        """See `ConditionalGenerator.damped`: between a sample and the mean of 64, in one pass through the network.
 
         Shorter noise than in training leads where nothing was learned, and the second output layer, which was trained
         on means of few siblings, acts worse than the samples' own mean (docs/demonstrations/attempts.md).
