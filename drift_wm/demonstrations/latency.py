@@ -19,7 +19,7 @@ from drift_wm.speed.timing import interleave
 
 _HAND = Spec(observation_size=39, action_size=28, decision_seconds=0.0)
 """Sizes of the Adroit hand at its door."""
-_CALLS = 10  # chunks sampled between two looks at the clock
+_CALLS = 30  # chunks sampled between two looks at the clock
 
 
 def latency_rows(settings: DemonstrationsSettings) -> list[Row]:

@@ -97,7 +97,8 @@ class DriftingGenerator(ConditionalGenerator):
         """
         if noise == 1:
             return self.decode(known, z)
-        centre = self.decode(known.unsqueeze(-2), self.even_noise).mean(dim=-2)
+        features = self.backbone.features(known.unsqueeze(-2), self.even_noise)
+        centre = self.backbone.mean_read_out(features, self.even_noise)
         return centre if noise == 0 else torch.lerp(centre, self.decode(known, z), noise)
 
     @property
