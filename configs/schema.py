@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
+from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.lineage_settings import LineageSettings
@@ -37,6 +38,7 @@ COMMANDS: dict[str, type] = {
     "online": OnlineSettings,
     "evaluate": EvaluateSettings,
     "bench": BenchSettings,
+    "bench-demonstrations": DemonstrationsSettings,
     "lineage": LineageSettings,
     "diagnose": DiagnoseSettings,
     "truth": TruthSettings,

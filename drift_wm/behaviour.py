@@ -29,6 +29,9 @@ class PolicySettings:
     """Policies: k, actions that are sampled at once."""
     execute: int | None = None
     """Policies: how many of them are executed before the next are sampled; default: half, rounded up."""
+    noise: float = 1.0
+    """Policies: scale of the noise that a chunk is sampled from, from 1 (as the demonstrators vary) to 0 (the centre of
+    what they do, which leaves out their jitter); an evaluation may choose another."""
 
     def __post_init__(self) -> None:
         for name in ("history", "chunk"):
@@ -39,11 +42,20 @@ class PolicySettings:
                 f"policy.execute={self.execute}: expected an integer from 1 to policy.chunk={self.chunk}, "
                 "as no more actions than a chunk holds can be executed; lower it or raise policy.chunk"
             )
+        require_noise("policy.noise", self.noise)
 
     @property
     def executed(self) -> int:
         """Actions of each chunk that are executed, at most k."""
         return self.execute or -(-self.chunk // 2)
+
+
+def require_noise(name: str, noise: float) -> None:
+    """Raise a ValueError unless a policy can act with noise of such a scale."""
+    if not 0 <= noise <= 1:
+        raise ValueError(
+            f"{name}={noise}: expected a number from 0 to 1, as nothing was learned of more noise than training had"
+        )
 
 
 @dataclass
@@ -110,7 +122,12 @@ class LearnedPolicy(nn.Module):
 
     @torch.inference_mode()
     def sample(
-        self, obs: Tensor, *, rng: torch.Generator | Sequence[torch.Generator], independent: bool = False
+        self,
+        obs: Tensor,
+        *,
+        rng: torch.Generator | Sequence[torch.Generator],
+        independent: bool = False,
+        noise: float = 1.0,
     ) -> Tensor:
         """Sample the next actions.
 
@@ -119,6 +136,7 @@ class LearnedPolicy(nn.Module):
             rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
                 ensemble, one member samples, chosen at random.
             independent: draw noise and member for every environment by itself, from one source.
+            noise: its scale, see `ConditionalGenerator.damped`; 0: the centre.
 
         Returns:
             (B, k, A) in the units of the demonstrations, and beyond [-1, 1] where those went beyond it.
@@ -132,7 +150,12 @@ class LearnedPolicy(nn.Module):
         sources = [rng] if isinstance(rng, torch.Generator) else rng
         drawn = [self._draw(B if independent else 1, source) for source in sources]
         z, chosen = (torch.cat(parts).to(self.device) for parts in zip(*drawn, strict=True))
-        samples = self.generator.sample(self._condition(obs).unsqueeze(1), z)
+        condition = self._condition(obs)
+        sampled = [
+            member.damped(member.backbone.from_condition(condition), part, noise)
+            for member, part in zip(self.members, z.unbind(1), strict=True)
+        ]
+        samples = torch.stack(sampled, dim=1)
         actions = samples[torch.arange(B, device=self.device), chosen.expand(B)]
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
 
@@ -204,13 +227,16 @@ class BehaviourPolicy:
     Args:
         model: what samples the chunks.
         execute: actions of each chunk that are executed; default: as the model was configured.
+        noise: scale of the noise that chunks are sampled from, from 0 to 1; default: as the model was configured.
 
     Raises:
-        ValueError: a chunk does not hold that many actions.
+        ValueError: a chunk does not hold that many actions, or the noise is out of range.
     """
 
-    def __init__(self, model: LearnedPolicy, *, execute: int | None = None) -> None:
+    def __init__(self, model: LearnedPolicy, *, execute: int | None = None, noise: float | None = None) -> None:
         self.model = model
+        self.noise = model.config.noise if noise is None else noise
+        require_noise("noise", self.noise)
         self.execute = model.config.executed if execute is None else execute
         if not 1 <= self.execute <= model.chunk:
             raise ValueError(f"execute={self.execute}: expected an integer from 1 to the policy's chunk, {model.chunk}")
@@ -251,4 +277,4 @@ class BehaviourPolicy:
 
     def next_chunk(self, frames: Tensor, actions: Tensor, sources: Sequence[torch.Generator]) -> Tensor:
         """Frames (B, K, D), the actions between them and noise of each environment -> (B, k, A)."""
-        return self.model.sample(frames, rng=sources)
+        return self.model.sample(frames, rng=sources, noise=self.noise)

@@ -125,7 +125,7 @@ def make_policy(
 
 
 def make_foresight(
-    policy: LearnedPolicy, model: LearnedWorldModel, settings: PlanningSettings, *, execute: int | None
+    policy: LearnedPolicy, model: LearnedWorldModel, settings: PlanningSettings, *, execute: int | None, noise: float
 ) -> ForesightPolicy:
     """A learned policy whose chunks a world model chooses among."""
     seen = _reads_observations(settings.objective)
@@ -137,6 +137,7 @@ def make_foresight(
         proposals=settings.proposals,
         particles=max(1, settings.particles),
         execute=execute,
+        noise=noise,
     )
 
 

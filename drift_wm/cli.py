@@ -30,6 +30,7 @@ SUMMARIES = {
     "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
     "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
+    "bench-demonstrations": "Generators on logged demonstrations: policies in closed loop, a robot's model, times.",
     "data-inspect": "What is in a file of demonstrations, and what is missing; also `drift-wm data inspect`.",
     "data-convert": "Any readable dataset as a robomimic HDF5 file; also `drift-wm data convert`.",
     "data-replay": "Whether recorded actions lead to the recorded states here; also `drift-wm data replay`.",
@@ -84,6 +85,12 @@ EXAMPLES = {
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
         """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
     ),
+    "bench-demonstrations": (
+        "drift-wm bench suite=demonstrations door=door.hdf5 robot=lerobot_folder run_dir=runs/demonstrations",
+        "drift-wm bench suite=demonstrations parts=[policies] door=door.hdf5 policies=[drifting,diffusion] seeds=[1]",
+        "drift-wm bench suite=demonstrations parts=[robot] robot=lerobot_folder",
+        "drift-wm bench suite=demonstrations parts=[latency]",
+    ),
     "data-inspect": (
         "drift-wm data inspect demos.hdf5",
         "drift-wm data inspect lerobot_folder obs_keys=[observation.state]",
@@ -96,13 +103,15 @@ EXAMPLES = {
     "doctor": ("drift-wm doctor",),
 }
 
+_DEMONSTRATIONS = "suite=demonstrations"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status is returned.
 
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
-    given = join_data(sys.argv[1:] if arguments is None else list(arguments))
+    given = join_words(sys.argv[1:] if arguments is None else list(arguments))
     parsed = _parser(explaining=bool({"-h", "--help"} & set(given))).parse_args(given)
     _start_logging()
     if parsed.command == "doctor":
@@ -119,9 +128,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, status=1)
 
 
-def join_data(words: list[str]) -> list[str]:
-    """`data inspect ...` is the command `data-inspect`."""
-    return [f"data-{words[1]}", *words[2:]] if words[:1] == ["data"] and len(words) > 1 else words
+def join_words(words: list[str]) -> list[str]:
+    """`data inspect ...` is the command `data-inspect`; `bench suite=demonstrations ...`, `bench-demonstrations`.
+
+    That suite is no grid of online runs, and has settings of its own.
+    """
+    if words[:1] == ["data"] and len(words) > 1:
+        return [f"data-{words[1]}", *words[2:]]
+    if words[:1] == ["bench"] and _DEMONSTRATIONS in words:
+        return ["bench-demonstrations", *(word for word in words[1:] if word != _DEMONSTRATIONS)]
+    return words
 
 
 def _run(command: str, settings: Any) -> int:

@@ -23,6 +23,8 @@ from drift_wm.configs.schema import read_settings
 from drift_wm.data_replay import replay
 from drift_wm.data_settings import InspectSettings, ReplaySettings
 from drift_wm.data_tools import convert, inspect, show
+from drift_wm.demonstrations.suite import TABLES as DEMONSTRATIONS_TABLES
+from drift_wm.demonstrations.suite import compare_on_demonstrations
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.evaluate import evaluate
@@ -65,6 +67,10 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         return
     if command == "bench":
         _show_bench(settings, folder, console=console)
+        return
+    if command == "bench-demonstrations":
+        compare_on_demonstrations(settings, folder)
+        console.print(Markdown((folder.path / DEMONSTRATIONS_TABLES).read_text()))
         return
     if command == "data-inspect":
         _show_inspection(settings, folder, console=console)

@@ -108,14 +108,15 @@ def make_actor(
     if settings.actor == "policy":
         learned = load_policy(checkpoint, device=device)
         require_spec(learned.spec, make_env(task, env).task_spec, task)
-        name, execute = name_of(learned.config), None
+        name, execute, noise = name_of(learned.config), None, None
         if isinstance(settings, EvaluateSettings):
-            execute = settings.execute
+            execute, noise = settings.execute, settings.noise
             if settings.foresight is not None:
                 advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
-                advised = make_foresight(learned, load_world_model(advisor, device=device), settings, execute=execute)
+                world_model = load_world_model(advisor, device=device)
+                advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
                 return Actor(f"{name}, best of {settings.proposals}", advised, task, env)
-        return Actor(name, BehaviourPolicy(learned, execute=execute), task, env)
+        return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std)

@@ -27,6 +27,7 @@ class ForesightPolicy(BehaviourPolicy):
         proposals: P chunks.
         particles: futures of each.
         execute: actions of the chosen chunk that are executed; default: as the policy was configured.
+        noise: its scale for the proposals, above 0; whatever the policy was configured for, there must be a choice.
 
     Raises:
         ValueError: the two were trained for other sizes, or the chunks or `execute` do not fit.
@@ -42,8 +43,9 @@ class ForesightPolicy(BehaviourPolicy):
         proposals: int,
         particles: int = 1,
         execute: int | None = None,
+        noise: float = 1.0,
     ) -> None:
-        super().__init__(policy, execute=execute)
+        super().__init__(policy, execute=execute, noise=noise)
         sizes = [(each.spec.observation_size, each.spec.action_size) for each in (policy, advisor)]
         if sizes[0] != sizes[1]:
             raise ValueError(
@@ -68,7 +70,8 @@ class ForesightPolicy(BehaviourPolicy):
         """The best chunks: arguments as `BehaviourPolicy.next_chunk` -> (B, k, A) in [-1, 1]."""
         B, P = len(frames), self.proposals
         seen = frames[:, -self.model.history :].repeat_interleave(P, dim=0)
-        chunks = self.model.sample(seen, rng=[source for source in sources for _ in range(P)]).clamp(-1, 1)
+        noises = [source for source in sources for _ in range(P)]
+        chunks = self.model.sample(seen, rng=noises, noise=self.noise).clamp(-1, 1)
         candidates = chunks.view(B, P, *chunks.shape[1:])
         past = actions[:, actions.shape[1] - (self.advisor.history - 1) :]
         score = make_score(

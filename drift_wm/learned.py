@@ -22,7 +22,11 @@ KINDS = (WORLD_MODEL, POLICY)
 
 _CONFIGS: dict[str, type[ModelConfig]] = {WORLD_MODEL: WorldModelConfig, POLICY: PolicyConfig}
 _ACTORS = {WORLD_MODEL: "actor=model plans in it", POLICY: "actor=policy acts by it"}
-_NO_SHAPE = ("precision", "execute")  # how a model is used, not what it is: free to change from parent to child
+_NO_SHAPE = (
+    "precision",
+    "execute",
+    "noise",
+)  # how a model is used, not what it is: free to change from parent to child
 _ANY_STEPS = ("diffusion", "flow")  # trained without reference to the steps of a sample
 
 
@@ -43,7 +47,7 @@ def shape_of_kind(kind: str, model: WorldModelConfig, policy: PolicySettings) ->
             f"kind=policy: expected the defaults of model besides model.generator, found {model}; "
             "set policy.history and policy.chunk, or kind=world_model"
         )
-    return PolicyConfig(policy.history, policy.chunk, policy.execute, generator=model.generator)
+    return PolicyConfig(**asdict(policy), generator=model.generator)
 
 
 def make_model(spec: Spec, config: ModelConfig, *, rng: torch.Generator) -> LearnedModel:

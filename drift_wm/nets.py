@@ -79,6 +79,14 @@ class ConditionalMLP(nn.Module):
         y: Tensor = self.output(features)
         return y
 
+    def mean_read_out(self, features: Tensor, z: Tensor) -> Tensor:
+        """The mean of `read_out` over P noises: features (..., P, width) and noise (P, Z) -> (..., Y).
+
+        The last layer is linear, so that the mean passes through it once.
+        """
+        y: Tensor = self.output((features * (1 + self.gain(z))).mean(dim=-2))
+        return y
+
     @torch.no_grad()
     def rebase_condition(self, scale: Tensor, shift: Tensor) -> None:
         """Keep the function when the first R entries of its condition are given as c' with c = scale * c' + shift.

@@ -40,11 +40,8 @@ class Evaluation:
 
     @property
     def success_interval(self) -> tuple[float, float] | None:
-        """Wilson's 95 % interval of that share: it holds its level for few episodes, and for shares near 0 and 1."""
-        if self.successes is None:
-            return None
-        interval = stats.binomtest(sum(self.successes), len(self.successes)).proportion_ci(CONFIDENCE, method="wilson")
-        return float(interval.low), float(interval.high)
+        """Wilson's 95 % interval of that share."""
+        return success_interval(self.successes or ())
 
     @property
     def mean(self) -> float:
@@ -91,6 +88,17 @@ class CurvePoint:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+def success_interval(successes: Sequence[bool]) -> tuple[float, float] | None:
+    """Wilson's 95 % interval of a share, which holds its level for few episodes, and for shares near 0 and 1.
+
+    None without episodes.
+    """
+    if not successes:
+        return None
+    interval = stats.binomtest(sum(successes), len(successes)).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def standard_error(values: Sequence[float]) -> float | None:

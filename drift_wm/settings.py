@@ -239,6 +239,9 @@ class EvaluateSettings(PlanningSettings):
     millisecond or longer, and change no result."""
     execute: int | None = None
     """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
+    noise: float | None = None
+    """For `policy`: scale of the noise that chunks are sampled from, 0 to 1; default: as trained. 0 executes the centre
+    of what the demonstrators did."""
     foresight: str | None = None
     """For `policy`: checkpoint of a world model that chooses among `proposals` chunks of the policy, by `objective`,
     `particles` and `risk`; none: the first chunk that is sampled is executed."""
@@ -252,6 +255,10 @@ class EvaluateSettings(PlanningSettings):
         _require_actor(self.actor, self.checkpoint)
         for_policy = self.execute is None or self.actor == "policy"
         require(for_policy, "execute", self.execute, "none, as only actor=policy executes chunks")
+        for_policy = self.noise is None or self.actor == "policy"
+        require(for_policy, "noise", self.noise, "none, as only actor=policy samples chunks")
+        apart = self.foresight is None or self.noise is None or self.noise > 0
+        require(apart, "noise", self.noise, "above 0 with foresight, as there is a single centre and nothing to choose")
         for_policy = self.foresight is None or self.actor == "policy"
         require(for_policy, "foresight", self.foresight, "none, as only actor=policy is advised by a world model")
         several = self.foresight is None or self.proposals >= 2

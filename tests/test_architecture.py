@@ -34,7 +34,7 @@ ONLY_IN = {
 
 def sources() -> list[Path]:
     files = [*(ROOT / "drift_wm").glob("*.py"), *(ROOT / "drift_wm/generators").glob("*.py")]
-    for folder in ("diagnosis", "truth", "speed"):
+    for folder in ("demonstrations", "diagnosis", "truth", "speed"):
         files += (ROOT / "drift_wm" / folder).glob("*.py")
     for folder in (*FOLDERS, "configs"):
         files += (ROOT / folder).rglob("*.py")

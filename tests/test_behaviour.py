@@ -109,6 +109,59 @@ def test_drifting_keeps_both_sides_of_a_choice_where_regression_averages():
     assert middle.float().mean() > 0.95, "regression stays in the middle half between the sides"
 
 
+def jittery(seed):
+    """A demonstrator whose hand shakes: actions of 0.5 on average."""
+    jitter = 0.3 * np.random.default_rng(seed).standard_normal((20, 2))
+    return replace(demonstration(seed, length=20), actions=(0.5 + jitter).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["drifting", "diffusion", "gaussian"])
+def test_less_noise_leaves_out_the_jitter_of_the_demonstrators(name):
+    config = PolicyConfig(chunk=2, generator=generator(name, width=64, depth=3, steps=16))
+    model = imitate([jittery(seed) for seed in range(60)], config, 600).averaged
+    obs = torch.from_numpy(np.stack([demonstration(seed).obs[:1] for seed in range(100, 164)]))
+    spread = {}
+    for noise in (1.0, 0.0):
+        draws = torch.stack([model.sample(obs, rng=rng(i), independent=True, noise=noise) for i in range(16)])
+        spread[noise] = draws.std(dim=0).mean()
+        assert (draws.mean() - 0.5).abs() < 0.1
+    assert 0.2 < spread[1.0] < 0.4
+    assert spread[0.0] == 0
+
+
+def test_without_noise_a_policy_does_the_mean_of_its_samples():
+    model = make(generator=generator(members=2))
+    obs = torch.randn(5, 1, 3, generator=rng())
+    acted = model.sample(obs, rng=[rng(seed) for seed in range(5)], noise=0.0)
+    noise = torch.randn(4096, 1, 2, generator=rng(1))
+    means = [member.sample(obs[:, 0], noise).mean(dim=0).view(5, 3, 2) for member in model.members]
+    for row in range(5):
+        assert any(torch.allclose(acted[row], mean[row], atol=0.1) for mean in means)
+    torch.testing.assert_close(acted, model.sample(obs, rng=[rng(seed) for seed in range(5)], noise=0.0))
+
+
+@pytest.mark.parametrize("name", ["drifting", "gaussian"])
+def test_half_the_noise_is_half_way_between_the_centre_and_a_sample(name):
+    model = make(generator=generator(name))
+    obs = torch.randn(5, 1, 3, generator=rng())
+    full, half, none = (model.sample(obs, rng=rng(4), noise=noise) for noise in (1.0, 0.5, 0.0))
+    assert (full - none).abs().max() > 0.01
+    torch.testing.assert_close(half, (full + none) / 2)
+
+
+def test_a_policy_acts_with_the_noise_it_was_configured_for_unless_told_otherwise():
+    obs, quiet = torch.randn(4, 3, generator=rng()), make(noise=0.0)
+
+    def acted(policy, seed):
+        return policy.act(obs, policy.reset(obs, seed=seed))[0]
+
+    torch.testing.assert_close(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(quiet), 1))
+    torch.testing.assert_close(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(make(), noise=0.0), 5))
+    loud = BehaviourPolicy(quiet, noise=1.0)
+    assert not torch.equal(acted(loud, 0), acted(loud, 4))
+    torch.testing.assert_close(acted(loud, 0), acted(BehaviourPolicy(make()), 0))
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("members", [1, 3])
 def test_every_generator_trains_and_acts(linear_episodes, name, members):
@@ -246,6 +299,8 @@ def test_trains_on_the_standardised_actions_from_the_newest_frame_on():
         (lambda: PolicySettings(chunk=0), r"policy\.chunk=0"),
         (lambda: PolicySettings(execute=0), r"policy\.execute=0.*from 1 to policy\.chunk=8"),
         (lambda: PolicyConfig(chunk=4, execute=5), r"policy\.execute=5.*raise policy\.chunk"),
+        (lambda: PolicySettings(noise=1.5), r"policy\.noise=1\.5: expected a number from 0 to 1"),
+        (lambda: BehaviourPolicy(make(), noise=-0.1), r"noise=-0\.1: expected a number from 0 to 1"),
         (lambda: BehaviourPolicy(make(), execute=4), "execute=4: expected an integer from 1 to the policy's chunk, 3"),
         (lambda: make().sample(torch.zeros(2, 2, 3), rng=rng()), r"obs has shape \(2, 2, 3\).*\(2, 1, 3\)"),
         (lambda: TrainSettings(data="x", kind="guess"), "kind='guess': expected one of world_model, policy"),

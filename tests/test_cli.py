@@ -100,7 +100,7 @@ def test_examples_compose(monkeypatch):
         for example in examples:
             typed = shlex.split(example, comments=True)
             start = typed.index("drift_wm") if typed[0] == "torchrun" else 0
-            words = cli.join_data(typed[start + 1 :])
+            words = cli.join_words(typed[start + 1 :])
             assert words[0] == command
             if command != "doctor":
                 read_settings(command, words[1:])

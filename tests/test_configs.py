@@ -127,6 +127,11 @@ def test_help_lists_every_setting_with_its_meaning():
         (lambda: RunSettings(threads=-1), "threads=-1"),
         (lambda: PlanningSettings(particles=-1), "particles=-1"),
         (lambda: EvaluateSettings(actor="random", execute=2), "execute=2: expected none"),
+        (lambda: EvaluateSettings(actor="random", noise=0.5), r"noise=0\.5: expected none"),
+        (
+            lambda: EvaluateSettings(actor="policy", checkpoint="x", foresight="y", noise=0.0),
+            r"noise=0\.0: expected above 0 with foresight",
+        ),
         (lambda: PlanningSettings(exploration_std=-1), "exploration_std=-1"),
         (lambda: ObjectiveSettings(name="glory"), "glory"),
         (lambda: ObjectiveSettings(name="goal"), r"objective\.goal"),

@@ -144,7 +144,7 @@ def test_gradient_is_that_of_regression_on_the_moved_samples():
 
 
 def test_the_exponent_falls_evenly_in_a_round_and_begins_again_with_the_next():
-    generator = make("drifting", siblings=4, exponent=1.2, final_exponent=0.4, mean_weight=0.0)
+    generator = make("drifting", siblings=4, exponent=1.2, exponent_fall=0.8, mean_weight=0.0)
     c = torch.rand(8, 1, generator=torch.Generator().manual_seed(2))
     y = gaussian_law(c, torch.Generator().manual_seed(3))
     z = torch.randn(8, 4, 4, generator=torch.Generator().manual_seed(4))
@@ -274,7 +274,7 @@ def test_fields_by_name():
         ({"steps": 0}, "steps=0.*1 to 1000"),
         ({"siblings": 1}, "siblings=1.*at least 2"),
         ({"exponent": 2.0}, r"exponent=2\.0.*below 2"),
-        ({"final_exponent": 0.0}, r"final_exponent=0\.0.*above 0"),
+        ({"exponent_fall": 0.7}, r"exponent_fall=0\.7.*below exponent=0\.7"),
         ({"smoothing": -0.1}, "smoothing=-0.1"),
         ({"width": 0}, "width=0"),
         ({"members": 0}, "members=0"),

@@ -76,3 +76,9 @@ def test_rebasing_keeps_the_function():
     out_scale, out_shift = torch.tensor([3.0, 0.1, 1.0, 2.0]), torch.tensor([0.0, 1.0, -1.0, 5.0])
     rebase_output(net.output, out_scale, out_shift)
     torch.testing.assert_close(net((c - shift) / scale, z) * out_scale + out_shift, before)
+
+
+def test_the_mean_over_noises_passes_the_last_layer_once():
+    net, c, z = network(), torch.randn(5, 3), torch.randn(7, 2)
+    features = net.features(net.from_condition(c).unsqueeze(1), z)
+    torch.testing.assert_close(net.mean_read_out(features.clone(), z), net.read_out(features, z).mean(dim=1))

@@ -86,6 +86,13 @@ class ConditionalGenerator(nn.Module, ABC):
             return self.decode(known, known.new_zeros(self.noise_size))
         return nn.functional.linear(self.backbone.features(known, None), *self.central_layer)
 
+    def damped(self, known: Tensor, z: Tensor, noise: float) -> Tensor:
+        """A sample with less noise than was learned: arguments as `decode`, and the noise's scale from 0 to 1.
+
+        At 0 it is the centre of the samples.
+        """
+        return self.decode(known, noise * z)
+
     def sample(self, c: Tensor, z: Tensor) -> Tensor:
         """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""
         return self.decode(self.backbone.from_condition(c), z)

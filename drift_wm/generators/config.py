@@ -32,9 +32,9 @@ class GeneratorConfig:
     exponent: float = 0.7
     """Energy field only: b of the kernel -|x - y|^b, in (0, 2). 1 is the energy score; less learns small spreads
     faster."""
-    final_exponent: float = 0.5
-    """Energy field only: what the exponent falls to in a round, evenly; the same as `exponent` keeps it. Low exponents
-    sharpen what is found, and find it less surely."""
+    exponent_fall: float = 0.0
+    """Energy field only: what the exponent loses in a round, evenly. Low exponents sharpen what is found, and find it
+    less surely: 0.2 helps where worlds go more than one way (docs/truth/attempts.md)."""
     smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
     mean_weight: float = 0.2
@@ -57,9 +57,9 @@ class GeneratorConfig:
         _require(halves, "model.generator.steps", self.steps, "a power of two, which distillation can halve down to 1")
         distillable = self.name != "distilled" or self.prediction == "v"
         _require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
-        for name in ("exponent", "final_exponent"):
-            value = getattr(self, name)
-            _require(0 < value < 2, f"model.generator.{name}", value, "a number above 0 and below 2")
+        _require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
+        expected = f"a number from 0 to below exponent={self.exponent}"
+        _require(0 <= self.exponent_fall < self.exponent, "model.generator.exponent_fall", self.exponent_fall, expected)
         _require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
         _require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         for name in ("width", "depth", "noise_size", "members"):

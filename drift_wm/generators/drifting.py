@@ -12,6 +12,8 @@ from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.nets import rebase_output
 
+_EVEN = 64
+"""Noises, each with its opposite, whose samples' mean stands for the centre of what is acted."""
 _TINY = 1e-24  # squared: keeps the root's gradient at an error of zero at zero
 
 
@@ -31,6 +33,8 @@ class DriftingGenerator(ConditionalGenerator):
         rng: source of the initial weights.
     """
 
+    even_noise: Tensor
+
     def __init__(
         self,
         condition_size: int,
@@ -45,6 +49,8 @@ class DriftingGenerator(ConditionalGenerator):
         self.siblings = config.siblings
         self.blocks = blocks
         self._exponent = config.exponent
+        half = torch.randn(_EVEN // 2, config.noise_size, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("even_noise", torch.cat([half, -half]), persistent=False)
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
         if self.mean_output is not None:
             bound = 0.1 * config.width**-0.5  # starts near zero, as the samples do
@@ -81,14 +87,26 @@ class DriftingGenerator(ConditionalGenerator):
         return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
 
     def begin_step(self, done: int, steps: int) -> float:
-        """See `ConditionalGenerator.begin_step`; the field's exponent falls to `final_exponent` in a round."""
+        """See `ConditionalGenerator.begin_step`; the field's exponent falls by `exponent_fall` in a round."""
         progress = super().begin_step(done, steps)
-        self._exponent = self.config.exponent + progress * (self.config.final_exponent - self.config.exponent)
+        self._exponent = self.config.exponent - progress * self.config.exponent_fall
         return progress
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
         return self.backbone.complete(known, z)
+
+    def damped(self, known: Tensor, z: Tensor, noise: float) -> Tensor:
+        """See `ConditionalGenerator.damped`: between a sample and the mean of 64, in one pass through the network.
+
+        Shorter noise than in training leads where nothing was learned, and the second output layer, which was trained
+        on means of few siblings, acts worse than the samples' own mean (docs/demonstrations/attempts.md).
+        """
+        if noise == 1:
+            return self.decode(known, z)
+        features = self.backbone.features(known.unsqueeze(-2), self.even_noise)
+        centre = self.backbone.mean_read_out(features, self.even_noise)
+        return centre if noise == 0 else torch.lerp(centre, self.decode(known, z), noise)
 
     @property
     def central_layer(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,107 @@
+"""Part `robot`: world models of a real robot, along the actions it logged in episodes that they never saw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import read_demonstrations
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
+from drift_wm.demonstrations.rows import Row
+from drift_wm.demonstrations.settings import DemonstrationsSettings
+from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
+from drift_wm.interfaces import Spec
+from drift_wm.measures import energy_score
+from drift_wm.prepared import PreparedModel
+from drift_wm.train import scales_of
+from drift_wm.training import Trainer
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+
+_SITUATIONS, _SAMPLES = 256, 64
+_SITUATIONS_SEED = 900_000
+
+
+def read_robot(settings: DemonstrationsSettings) -> tuple[list[Episode], list[Episode]]:
+    """The episodes to learn from, and those that validate.
+
+    Raises:
+        ValueError: the data cannot be read, or leave too few to validate.
+    """
+    episodes = read_demonstrations(settings.robot, allow_missing_rewards=True, skip_missing=True)
+    training, validation = episodes[: settings.robot_training], episodes[settings.robot_training :]
+    if not any(len(episode) >= settings.robot_horizon for episode in validation):
+        raise ValueError(
+            f"robot_training={settings.robot_training}: expected fewer than the {len(episodes)} episodes of "
+            f"{settings.robot}, so that one of robot_horizon={settings.robot_horizon} steps or more is left to validate"
+        )
+    return training, validation
+
+
+def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[Row]:
+    """Train one rival and predict whole windows of the validation episodes, whose actions alone it is given."""
+    training, validation = read_robot(settings)
+    situations = draw_situations(
+        validation,
+        history=1,
+        horizon=settings.robot_horizon,
+        count=_SITUATIONS,
+        device=torch.device("cpu"),
+        rng=torch.Generator().manual_seed(_SITUATIONS_SEED),
+    )
+    unit = compute_statistics(training, chunk=1).obs.std
+    if name == PERSISTENCE:
+        stays = situations.history.obs[:, -1:].expand_as(situations.future)
+        return [Row("robot", name, 0, seed, _errors(stays.unsqueeze(1), situations, unit))]
+    start = time.process_time()
+    model = train_robot(training, name, seed, settings)
+    seconds = time.process_time() - start
+    rng = torch.Generator().manual_seed(_SITUATIONS_SEED)
+    steps = settings.robot_horizon
+    metrics = _errors(sample_model(model, situations, steps, particles=_SAMPLES, rng=rng), situations, unit)
+    central = PreparedModel(model, central=True)
+    planned_on = _errors(sample_model(central, situations, steps, particles=1, rng=rng), situations, unit)
+    metrics |= {"central": planned_on["error"], "central_end": planned_on["error_end"], "cpu_seconds": seconds}
+    return [Row("robot", name, model.generator.nfe, seed, metrics)]
+
+
+def train_robot(
+    episodes: Sequence[Episode], name: str, seed: int, settings: DemonstrationsSettings
+) -> LearnedWorldModel:
+    """A rival's world model of the robot."""
+    rival = WORLD_MODELS[name]
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
+    config = WorldModelConfig(
+        chunk=rival.chunk,
+        self_rollout=rival.self_rollout,
+        generator=replace(rival.generator, width=settings.robot_width),
+    )
+    trainer = Trainer(spec, config, robot_training(), seed=seed)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=rival.chunk)))
+    windows = Windows(episodes, history=1, chunk=trainer.model.training_steps)
+    trainer.train_round(windows, settings.robot_steps)
+    return trainer.world_model.eval()
+
+
+def _errors(samples: Tensor, situations: Situations, unit: Tensor) -> dict[str, float]:
+    """Of samples (W, P, H, D), in standard deviations of the observations: over all steps, and after the last.
+
+    Errors are those of the samples' mean. That of P samples misses the model's by a P-th of their variance, which is
+    taken off the squared error.
+    """
+    predicted, seen = samples / unit, situations.future / unit
+    metrics = {}
+    for suffix, part in (("", slice(None)), ("_end", slice(-1, None))):
+        x, y = predicted[:, :, part], seen[:, part]
+        squared = float((x.mean(dim=1) - y).square().mean())
+        variance = float(x.var(dim=1).mean()) if x.shape[1] > 1 else 0.0
+        metrics[f"error{suffix}"] = max(0.0, squared - variance / x.shape[1]) ** 0.5
+        metrics[f"spread{suffix}"] = variance**0.5
+        metrics[f"energy_score{suffix}"] = float(energy_score(x.flatten(2), y.flatten(1)).mean())
+    return metrics

@@ -1,0 +1,178 @@
+"""`drift-wm bench suite=demonstrations`: units done by a pool of processes, each kept on disk when it is finished."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from drift_wm.datasets.lerobot import INFO
+from drift_wm.demonstrations.door import policy_rows, ranking_rows, require_door
+from drift_wm.demonstrations.latency import latency_rows, reader_rows
+from drift_wm.demonstrations.rivals import PERSISTENCE
+from drift_wm.demonstrations.robot import read_robot, robot_rows
+from drift_wm.demonstrations.rows import Row
+from drift_wm.demonstrations.settings import NEEDS, PARTS, DemonstrationsSettings
+from drift_wm.demonstrations.tables import markdown
+from drift_wm.demonstrations.verdicts import verdicts
+from drift_wm.envs.gymnasium_env import PLUGINS
+from drift_wm.pool import run_in_processes
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder, describe_environment, write_json
+
+logger = logging.getLogger(__name__)
+
+TABLES = "tables.md"
+_ALONE = ("latency", "readers")
+"""Parts that are timed, alone on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The least that is done at once, and done again after a stop: one contender of one part with one seed."""
+
+    part: str
+    contender: str = ""
+    seed: int = 0
+
+    def file(self, folder: Path) -> Path:
+        """Where its rows are kept."""
+        name = "-".join([self.part, self.contender, f"seed{self.seed}"])
+        return folder / "units" / f"{name.replace(', ', '-').replace(' ', '_')}.json"
+
+
+def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolder) -> list[Row]:
+    """Do every unit that the folder does not hold yet, and make the tables of all.
+
+    Args:
+        settings: what to compare, on which data.
+        folder: receives trained policies, units, `results.json` with a row per contender and seed, and `tables.md`.
+
+    Raises:
+        ValueError: data cannot be read, or a part was asked for whose package is not installed.
+    """
+    parts = parts_to_do(settings)
+    if {"policies", "ranking"} & set(parts):
+        require_door(settings)
+    if "robot" in parts:
+        read_robot(settings)
+    (folder.path / "units").mkdir(exist_ok=True)
+    stages = [
+        list(units_of(settings, parts)),
+        [Unit("ranking", "", seed) for seed in settings.seeds if "ranking" in parts],
+    ]
+    with track("demonstrations", sum(map(len, stages))) as task:
+        done = 0
+
+        def on_done(unit: Unit) -> None:
+            nonlocal done
+            done += 1
+            task.update(done, f"{unit.part}: {unit.contender} {unit.seed}")
+
+        for units in stages:  # what ranks, ranks the chunks of policies that are trained before
+            _do(units, settings, folder.path, on_done)
+    for part in _ALONE:
+        if part in parts:
+            _do_one(Unit(part), settings, folder.path)
+    rows = read_rows(folder.path)
+    folder.write_results(
+        {
+            "command": "bench suite=demonstrations",
+            "settings": asdict(settings),
+            "environment": describe_environment(),
+            "verdicts": [verdict.as_dict() for verdict in verdicts(rows)],
+            "rows": [row.as_dict() for row in rows],
+        }
+    )
+    (folder.path / TABLES).write_text(markdown(rows))
+    return rows
+
+
+def parts_to_do(settings: DemonstrationsSettings) -> list[str]:
+    """The parts that are asked for; or all that can be done here, after a word on each of the others.
+
+    Raises:
+        ValueError: a part was asked for by name, and its package is not installed.
+    """
+    found = []
+    for part in settings.parts or PARTS:
+        lacking = _lacking(part, settings)
+        if not lacking:
+            found.append(part)
+        elif settings.parts:
+            raise ValueError(f"parts={settings.parts}: part {part!r} needs {lacking}")
+        else:
+            logger.warning("part %s is left out: it needs %s", part, lacking)
+    return found
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """All rows that a folder holds, in the order of their files' names."""
+    rows = []
+    for file in sorted((folder / "units").glob("*.json")):
+        content: list[dict[str, Any]] = json.loads(file.read_text())
+        rows += [Row(**values) for values in content]
+    return rows
+
+
+def _lacking(part: str, settings: DemonstrationsSettings) -> str:
+    """What a part needs and has not: a setting or a package; empty if nothing."""
+    data = NEEDS.get(part)
+    if data and not getattr(settings, data):
+        return f"{data}=..."
+    package, extra = "", ""
+    match part:
+        case "policies" | "ranking":
+            package = settings.task.rpartition(":")[0]
+            extra = PLUGINS.get(package, "")
+        case "robot" if (Path(settings.robot) / INFO).exists():
+            package, extra = "pyarrow", "lerobot"
+        case "readers":
+            package, extra = "robomimic", "robomimic"
+    return f"{package}: pip install 'drift-wm[{extra}]'" if extra and find_spec(package) is None else ""
+
+
+def units_of(settings: DemonstrationsSettings, parts: Sequence[str]) -> Iterator[Unit]:
+    """Those that depend on no other, seed by seed, so that a table with one seed everywhere is there early."""
+    for seed in settings.seeds:
+        if "policies" in parts:
+            yield from (Unit("policies", name, seed) for name in settings.policies)
+        if "robot" in parts:
+            first = [PERSISTENCE] if seed == settings.seeds[0] else []
+            yield from (Unit("robot", name, seed) for name in [*first, *settings.world_models])
+
+
+def _do(units: Sequence[Unit], settings: DemonstrationsSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:
+    """Do the units that are not done; an interruption drops those in flight and keeps the rest."""
+    left = []
+    for unit in units:
+        if unit.file(folder).exists():
+            on_done(unit)
+        else:
+            left.append(unit)
+    work = partial(_do_one, settings=settings, folder=folder)
+    run_in_processes(work, left, workers=settings.workers, on_done=on_done)
+
+
+def _do_one(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> None:
+    if not unit.file(folder).exists():
+        write_json(unit.file(folder), [row.as_dict() for row in _rows_of(unit, settings, folder)])
+
+
+def _rows_of(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> list[Row]:
+    match unit.part:
+        case "policies":
+            return policy_rows(unit.contender, unit.seed, folder, settings)
+        case "ranking":
+            return ranking_rows(unit.seed, folder, settings)
+        case "robot":
+            return robot_rows(unit.contender, unit.seed, settings)
+        case "latency":
+            return latency_rows(settings)
+    assert unit.part == "readers", unit.part
+    return reader_rows(settings)

@@ -1,0 +1,129 @@
+"""The rows as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, WORLD_MODELS
+from drift_wm.demonstrations.rows import Row
+from drift_wm.demonstrations.verdicts import Table, verdicts
+from drift_wm.markdown import table_head, table_line
+from drift_wm.results import success_interval
+
+_POLICIES = [sampling.label(name) for name, rival in POLICIES.items() for sampling in rival.samplings]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Every part's table, and the verdicts."""
+    table = Table(rows)
+    writers: dict[str, Callable[[Table], list[str]]] = {
+        "policies": _policies,
+        "ranking": _ranking,
+        "robot": _robot,
+        "latency": _latency,
+        "readers": _readers,
+    }
+    parts = ["\n".join(write(table)) for part, write in writers.items() if table.of(part)]
+    lines = [f"* {'holds' if each.holds else 'FAILS'}: {each.claim}. Found: {each.found}" for each in verdicts(rows)]
+    return "\n\n".join([*parts, "### Claims\n\n" + "\n".join(lines)]) + "\n"
+
+
+def _policies(table: Table) -> list[str]:
+    return [
+        "### Policies in closed loop",
+        "",
+        *_acted(table, "policies", "policy", dict.fromkeys(_POLICIES)),
+        "",
+        "Network evaluations are those of a chunk of actions; noise is scaled where said, down to the centre. Energy "
+        "score: of held-out demonstrations, in standard deviations of the actions.",
+    ]
+
+
+def _ranking(table: Table) -> list[str]:
+    return ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", (ALONE, *RANKINGS))]
+
+
+def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str]:
+    """Successes and returns, by contender."""
+    heading = [
+        what,
+        "network evaluations",
+        "success",
+        "Wilson's 95 % interval",
+        "by seed",
+        "mean return",
+        "energy score",
+    ]
+    lines = table_head(heading)
+    for name in names:
+        for nfe in table.evaluations(part, name):
+            rows = table.of(part, name, nfe)
+            successes = [value for row in rows for value in row.each.get("success", [])]
+            interval = success_interval([bool(value) for value in successes])
+            by_seed = ", ".join(f"{sum(row.each['success']):.0f}" for row in rows if "success" in row.each)
+            cells = [
+                name,
+                str(nfe),
+                f"{sum(successes):.0f}/{len(successes)}" if successes else "-",
+                f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else "-",
+                by_seed or "-",
+                mean_and_error([float(np.mean(row.each["return"])) for row in rows], digits=0),
+                mean_and_error(table.values(part, name, "energy_score", nfe)),
+            ]
+            lines.append(table_line(cells))
+    return lines
+
+
+_ROBOT_COLUMNS = (
+    ("error, all steps", "error"),
+    ("after the last", "error_end"),
+    ("of the central future", "central"),
+    ("after the last", "central_end"),
+    ("spread after the last", "spread_end"),
+    ("energy score, all steps", "energy_score"),
+    ("after the last", "energy_score_end"),
+    ("training, CPU s", "cpu_seconds"),
+)
+
+
+def _robot(table: Table) -> list[str]:
+    lines = table_head(["world model", *(heading for heading, _ in _ROBOT_COLUMNS), "seeds"])
+    for name in [name for name in (PERSISTENCE, *WORLD_MODELS) if table.of("robot", name)]:
+        cells = [mean_and_error(table.values("robot", name, metric)) for _, metric in _ROBOT_COLUMNS]
+        lines.append(table_line([name, *cells, str(len(table.of("robot", name)))]))
+    return [
+        "### A robot's logs, open loop",
+        "",
+        *lines,
+        "",
+        "Episodes that no model saw, their logged actions given; in standard deviations of the observations. Errors "
+        "are those of the samples' mean.",
+    ]
+
+
+def _latency(table: Table) -> list[str]:
+    medians = {(row.contender, row.nfe): float(np.median(row.each["ms"])) for row in table.of("latency")}
+    ours = medians.get((DRIFTING, 1))
+    lines = table_head(["policy", "network evaluations", "ms a chunk, median", f"times {DRIFTING}"])
+    for (name, nfe), median in medians.items():
+        times = f"{median / ours:.1f}" if ours else "-"
+        lines.append(table_line([name, str(nfe), f"{median:.3f}", times]))
+    return ["### Time of a chunk of actions, one thread, interleaved", "", *lines]
+
+
+def _readers(table: Table) -> list[str]:
+    lines = table_head(["reader", "windows a second"])
+    for row in table.of("readers"):
+        per_second = row.metrics["windows"] / float(np.median(row.each["ms"])) * 1e3
+        lines.append(table_line([row.contender, f"{per_second:,.0f}"]))
+    return ["### Training windows from memory, one file", "", *lines]
+
+
+def mean_and_error(values: Sequence[float], *, digits: int = 3) -> str:
+    """Mean and standard error over seeds."""
+    if not values:
+        return "-"
+    shown = f"{np.mean(values):.{digits}f}"
+    return shown if len(values) == 1 else f"{shown} ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}"
