@@ -22,11 +22,7 @@ KINDS = (WORLD_MODEL, POLICY)
 
 _CONFIGS: dict[str, type[ModelConfig]] = {WORLD_MODEL: WorldModelConfig, POLICY: PolicyConfig}
 _ACTORS = {WORLD_MODEL: "actor=model plans in it", POLICY: "actor=policy acts by it"}
-_NO_SHAPE = (
-    "precision",
-    "execute",
-    "noise",
-)  # how a model is used, not what it is: free to change from parent to child
+_NO_SHAPE = ("precision", "execute", "noise")  # how it is used, not what it is: free to change from parent to child
 _ANY_STEPS = ("diffusion", "flow")  # trained without reference to the steps of a sample
 
 

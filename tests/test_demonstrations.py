@@ -19,6 +19,7 @@ from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.demonstrations.suite import Unit, compare_on_demonstrations, parts_to_do, read_rows, units_of
 from drift_wm.interfaces import Spec
 from drift_wm.run_folder import RunFolder
+from drift_wm.units import unit_file
 
 TASK = "test/Home-v0"
 LENGTH = 12
@@ -163,7 +164,7 @@ def test_every_rival_with_every_seed_and_persistence_once():
 
 def test_every_unit_has_a_file_of_its_own(tmp_path):
     units = [*units_of(settings("x", seeds=[1, 2]), ["policies", "robot"]), Unit("ranking", "", 1), Unit("latency")]
-    names = {unit.file(tmp_path).name for unit in units}
+    names = {unit_file(unit, tmp_path).name for unit in units}
     assert len(names) == len(units)
     assert not any(character in name for name in names for character in " ,/")
 

@@ -13,6 +13,7 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
 from drift_wm.truth.suite import Unit, read_rows, truth
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
+from drift_wm.units import unit_file
 
 VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
 PLANNING = ["drifting", "regression", "gaussian"]
@@ -101,7 +102,7 @@ def test_data_are_collected_once_for_each_world():
 
 def test_every_unit_has_a_file_of_its_own(tmp_path):
     everything = [*units(), *suite._data_units(TruthSettings()), Unit("cost", "", "", 0)]
-    files = {unit.file(tmp_path).name for unit in everything}
+    files = {unit_file(unit, tmp_path).name for unit in everything}
     assert len(files) == len(everything)
     assert not any(character in name for name in files for character in " ,/")
 

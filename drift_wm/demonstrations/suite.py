@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from drift_wm.datasets.lerobot import INFO
 from drift_wm.demonstrations.door import policy_rows, ranking_rows, require_door
@@ -21,9 +19,9 @@ from drift_wm.demonstrations.settings import NEEDS, PARTS, DemonstrationsSetting
 from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
-from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
-from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.units import do_unit, do_units, read_units
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +38,10 @@ class Unit:
     contender: str = ""
     seed: int = 0
 
-    def file(self, folder: Path) -> Path:
-        """Where its rows are kept."""
-        name = "-".join([self.part, self.contender, f"seed{self.seed}"])
-        return folder / "units" / f"{name.replace(', ', '-').replace(' ', '_')}.json"
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of its file's name."""
+        return self.part, self.contender, f"seed{self.seed}"
 
 
 def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolder) -> list[Row]:
@@ -61,7 +59,7 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
         require_door(settings)
     if "robot" in parts:
         read_robot(settings)
-    (folder.path / "units").mkdir(exist_ok=True)
+    rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     stages = [
         list(units_of(settings, parts)),
         [Unit("ranking", "", seed) for seed in settings.seeds if "ranking" in parts],
@@ -75,10 +73,10 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
             task.update(done, f"{unit.part}: {unit.contender} {unit.seed}")
 
         for units in stages:  # what ranks, ranks the chunks of policies that are trained before
-            _do(units, settings, folder.path, on_done)
+            do_units(units, rows_of, folder.path, workers=settings.workers, on_done=on_done)
     for part in _ALONE:
         if part in parts:
-            _do_one(Unit(part), settings, folder.path)
+            do_unit(Unit(part), rows_of, folder.path)
     rows = read_rows(folder.path)
     folder.write_results(
         {
@@ -113,11 +111,7 @@ def parts_to_do(settings: DemonstrationsSettings) -> list[str]:
 
 def read_rows(folder: Path) -> list[Row]:
     """All rows that a folder holds, in the order of their files' names."""
-    rows = []
-    for file in sorted((folder / "units").glob("*.json")):
-        content: list[dict[str, Any]] = json.loads(file.read_text())
-        rows += [Row(**values) for values in content]
-    return rows
+    return [Row(**values) for values in read_units(folder)]
 
 
 def _lacking(part: str, settings: DemonstrationsSettings) -> str:
@@ -145,23 +139,6 @@ def units_of(settings: DemonstrationsSettings, parts: Sequence[str]) -> Iterator
         if "robot" in parts:
             first = [PERSISTENCE] if seed == settings.seeds[0] else []
             yield from (Unit("robot", name, seed) for name in [*first, *settings.world_models])
-
-
-def _do(units: Sequence[Unit], settings: DemonstrationsSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:
-    """Do the units that are not done; an interruption drops those in flight and keeps the rest."""
-    left = []
-    for unit in units:
-        if unit.file(folder).exists():
-            on_done(unit)
-        else:
-            left.append(unit)
-    work = partial(_do_one, settings=settings, folder=folder)
-    run_in_processes(work, left, workers=settings.workers, on_done=on_done)
-
-
-def _do_one(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> None:
-    if not unit.file(folder).exists():
-        write_json(unit.file(folder), [row.as_dict() for row in _rows_of(unit, settings, folder)])
 
 
 def _rows_of(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> list[Row]:

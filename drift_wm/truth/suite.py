@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
-from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.run_folder import RunFolder, describe_environment
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
@@ -21,6 +18,7 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
+from drift_wm.units import do_unit, do_units, read_units
 
 TABLES = "tables.md"
 _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
@@ -38,10 +36,10 @@ class Unit:
     generator: str
     seed: int
 
-    def file(self, folder: Path) -> Path:
-        """Where its rows are kept."""
-        name = "-".join([self.part, self.case, self.generator, f"seed{self.seed}"])
-        return folder / "units" / f"{name.replace(', ', '-').replace(' ', '_')}.json"
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Of its file's name."""
+        return self.part, self.case, self.generator, f"seed{self.seed}"
 
 
 def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
@@ -51,8 +49,8 @@ def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
         settings: what to compare.
         folder: receives data, units, `results.json` with a row per case, generator and seed, and `tables.md`.
     """
-    (folder.path / "units").mkdir(exist_ok=True)
     (folder.path / "data").mkdir(exist_ok=True)
+    rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     data, models = _data_units(settings), list(_model_units(settings))
     total = len(data) + len(models)
     with track("truth", total) as task:
@@ -64,9 +62,9 @@ def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
             task.update(done, f"{unit.part}: {unit.case} {unit.generator} {unit.seed}")
 
         for units in (data, models):
-            _do(units, settings, folder.path, on_done)
+            do_units(units, rows_of, folder.path, workers=settings.workers, on_done=on_done)
     if "cost" in settings.parts:
-        _do_one(Unit("cost", "", "", 0), settings, folder.path)  # alone on the machine
+        do_unit(Unit("cost", "", "", 0), rows_of, folder.path)  # alone on the machine
     rows = read_rows(folder.path)
     folder.write_results(
         {
@@ -83,11 +81,7 @@ def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
 
 def read_rows(folder: Path) -> list[Row]:
     """All rows that a folder holds, in the order of their files' names."""
-    rows = []
-    for file in sorted((folder / "units").glob("*.json")):
-        content: list[dict[str, Any]] = json.loads(file.read_text())
-        rows += [Row(**values) for values in content]
-    return rows
+    return [Row(**values) for values in read_units(folder)]
 
 
 def _data_units(settings: TruthSettings) -> list[Unit]:
@@ -117,25 +111,6 @@ def _model_units(settings: TruthSettings) -> Iterator[Unit]:
 
 def _compared(settings: TruthSettings, part: str, first: bool) -> list[str]:
     return [name for name in settings.rivals if part in RIVALS[name].parts(first=first)]
-
-
-def _do(units: Sequence[Unit], settings: TruthSettings, folder: Path, on_done: Callable[[Unit], None]) -> None:
-    """Do the units that are not done; an interruption drops those in flight and keeps the rest."""
-    left = []
-    for unit in units:
-        if unit.file(folder).exists():
-            on_done(unit)
-        else:
-            left.append(unit)
-    work = partial(_do_one, settings=settings, folder=folder)
-    run_in_processes(work, left, workers=settings.workers, on_done=on_done)
-
-
-def _do_one(unit: Unit, settings: TruthSettings, folder: Path) -> None:
-    if unit.file(folder).exists():
-        return
-    rows = _rows_of(unit, settings, folder)
-    write_json(unit.file(folder), [row.as_dict() for row in rows])
 
 
 def _rows_of(unit: Unit, settings: TruthSettings, folder: Path) -> list[Row]:

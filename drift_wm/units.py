@@ -1,0 +1,82 @@
+"""Units of a comparison: each is kept on disk when it is finished, and what is kept is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from drift_wm.pool import run_in_processes
+from drift_wm.run_folder import write_json
+
+_FOLDER = "units"
+
+
+class Kept(Protocol):
+    """One line of raw results."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+
+class Unit(Protocol):
+    """The least that is done at once, and done again after a stop."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What tells it from the others of its comparison, as its file's name says."""
+        ...
+
+
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+RowsOf = Callable[[AnyUnit], Sequence[Kept]]
+"""Does a unit."""
+
+
+def unit_file(unit: Unit, folder: Path) -> Path:
+    """Where the rows of a unit are kept."""
+    return folder / _FOLDER / f"{'-'.join(unit.words).replace(', ', '-').replace(' ', '_')}.json"
+
+
+def do_units(
+    units: Sequence[AnyUnit],
+    rows_of: RowsOf[AnyUnit],
+    folder: Path,
+    *,
+    workers: int,
+    on_done: Callable[[AnyUnit], object],
+) -> None:
+    """Do the units that the folder does not hold, in a pool of processes.
+
+    An interruption drops those in flight and keeps the rest.
+
+    Args:
+        units: independent of each other, and started in this order.
+        rows_of: does one; a plain function or a partial one, as it is pickled.
+        folder: of the comparison.
+        workers: processes, each with one thread; 0: one for each core.
+        on_done: called after each, and at once for those that are kept already.
+    """
+    left = []
+    for unit in units:
+        if unit_file(unit, folder).exists():
+            on_done(unit)
+        else:
+            left.append(unit)
+    run_in_processes(partial(do_unit, rows_of=rows_of, folder=folder), left, workers=workers, on_done=on_done)
+
+
+def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
+    """Do one unit here, unless the folder holds it."""
+    file = unit_file(unit, folder)
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, [row.as_dict() for row in rows_of(unit)])
+
+
+def read_units(folder: Path) -> list[dict[str, Any]]:
+    """All rows that a folder holds, in the order of their files' names."""
+    return [row for file in sorted((folder / _FOLDER).glob("*.json")) for row in json.loads(file.read_text())]
