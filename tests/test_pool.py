@@ -1,6 +1,12 @@
 """Jobs in processes: all are done, and what goes wrong ends them without losing what is finished."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +56,49 @@ def test_no_jobs_start_no_process(monkeypatch):
 def test_there_are_no_more_processes_than_jobs(tmp_path, inline_pool):
     run_in_processes(partial(note, folder=tmp_path), ["a"], workers=8, on_done=lambda job: None)
     assert inline_pool.last.workers == 1
+
+
+LONG_WORK = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+from drift_wm.pool import run_in_processes
+
+def work(name, folder):
+    (Path(folder) / "pid.part").write_text(str(os.getpid()))
+    (Path(folder) / "pid.part").rename(Path(folder) / "pid")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    run_in_processes(partial(work, folder=sys.argv[1]), ["a"], workers=1, on_done=print)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "long_work.py"
+    script.write_text(LONG_WORK)
+    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path)])
+    try:
+        wait_until((tmp_path / "pid").exists)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    worker = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not runs(worker))
+
+
+def wait_until(holds, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "not within a minute"
+        time.sleep(0.05)
+
+
+def runs(pid):
+    """Whether a process is there and is more than the record of its end, which nobody may collect in a container."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
