@@ -40,7 +40,8 @@ class BenchSettings:
     """Which share to run here, from 0 on. The table holds all cells that are finished, whoever ran them."""
 
     def __post_init__(self) -> None:
-        require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, or one of {', '.join(SUITES)}")
+        suites = ", ".join(SUITES)
+        require(self.suite in ("", *SUITES), "suite", self.suite, f"empty, demonstrations, or one of {suites}")
         known = [task.name for task in SUITES.get(self.suite, ())]
         self.tasks = self.tasks or known or ["cartpole-swingup"]
         unknown = [task for task in self.tasks if known and task not in known]

@@ -145,7 +145,7 @@ def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, runs):
     ("asked", "message"),
     [
         ({"seeds": []}, r"seeds=\[\]"),
-        ({"suite": "atari"}, "suite='atari': expected empty, or one of dmc"),
+        ({"suite": "atari"}, "suite='atari': expected empty, demonstrations, or one of dmc"),
         ({"suite": "dmc", "tasks": ["dog-run"]}, r"tasks=\['dog-run'\]: expected tasks of suite=dmc"),
         ({"workers": -1}, "workers=-1"),
     ],
