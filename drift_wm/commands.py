@@ -23,7 +23,6 @@ from drift_wm.configs.schema import read_settings
 from drift_wm.data_replay import replay
 from drift_wm.data_settings import InspectSettings, ReplaySettings
 from drift_wm.data_tools import convert, inspect, show
-from drift_wm.demonstrations.suite import TABLES as DEMONSTRATIONS_TABLES
 from drift_wm.demonstrations.suite import compare_on_demonstrations
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
@@ -48,7 +47,8 @@ from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import TABLES as SPEED_TABLES
 from drift_wm.speed.suite import speed
 from drift_wm.train import train
-from drift_wm.truth.suite import TABLES, truth
+from drift_wm.truth.suite import truth
+from drift_wm.units import TABLES
 
 
 def run(command: str, settings: Any, folder: RunFolder) -> None:
@@ -70,7 +70,7 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         return
     if command == "bench-demonstrations":
         compare_on_demonstrations(settings, folder)
-        console.print(Markdown((folder.path / DEMONSTRATIONS_TABLES).read_text()))
+        console.print(Markdown((folder.path / TABLES).read_text()))
         return
     if command == "data-inspect":
         _show_inspection(settings, folder, console=console)

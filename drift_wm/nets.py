@@ -74,8 +74,8 @@ class ConditionalMLP(nn.Module):
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
         """Last hidden features (..., width), overwritten where there is no gradient, and noise (..., Z) -> (..., Y)."""
         if z is not None:
-            gain = nn.functional.linear(z, self.gain.weight, z.new_ones(features.shape[-1]))  # 1 + gain z
-            features = features * gain if torch.is_grad_enabled() else features.mul_(gain)
+            factor = self._factor(z)
+            features = features * factor if torch.is_grad_enabled() else features.mul_(factor)
         y: Tensor = self.output(features)
         return y
 
@@ -84,8 +84,12 @@ class ConditionalMLP(nn.Module):
 
         The last layer is linear, so that the mean passes through it once.
         """
-        y: Tensor = self.output((features * (1 + self.gain(z))).mean(dim=-2))
+        y: Tensor = self.output((features * self._factor(z)).mean(dim=-2))
         return y
+
+    def _factor(self, z: Tensor) -> Tensor:
+        """By which noise (..., Z) scales the last hidden features: (..., width)."""
+        return nn.functional.linear(z, self.gain.weight, z.new_ones(self.gain.out_features))  # 1 + gain z
 
     @torch.no_grad()
     def rebase_condition(self, scale: Tensor, shift: Tensor) -> None:

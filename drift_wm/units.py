@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from drift_wm.pool import run_in_processes
-from drift_wm.run_folder import write_json
+from drift_wm.progress import track
+from drift_wm.run_folder import RunFolder, describe_environment, write_json
 
+TABLES = "tables.md"
 _FOLDER = "units"
 
 
@@ -30,6 +33,10 @@ class Unit(Protocol):
         """What tells it from the others of its comparison, as its file's name says."""
         ...
 
+    def __str__(self) -> str:
+        """What a progress bar says of it."""
+        ...
+
 
 AnyUnit = TypeVar("AnyUnit", bound=Unit)
 RowsOf = Callable[[AnyUnit], Sequence[Kept]]
@@ -42,31 +49,36 @@ def unit_file(unit: Unit, folder: Path) -> Path:
 
 
 def do_units(
-    units: Sequence[AnyUnit],
-    rows_of: RowsOf[AnyUnit],
-    folder: Path,
-    *,
-    workers: int,
-    on_done: Callable[[AnyUnit], object],
+    title: str, stages: Sequence[Sequence[AnyUnit]], rows_of: RowsOf[AnyUnit], folder: Path, *, workers: int
 ) -> None:
-    """Do the units that the folder does not hold, in a pool of processes.
+    """Do the units that the folder does not hold, in a pool of processes, and show how far it is.
 
     An interruption drops those in flight and keeps the rest.
 
     Args:
-        units: independent of each other, and started in this order.
+        title: of the progress bar.
+        stages: each begins when the one before it is done; units of one are independent, and started in this order.
         rows_of: does one; a plain function or a partial one, as it is pickled.
         folder: of the comparison.
         workers: processes, each with one thread; 0: one for each core.
-        on_done: called after each, and at once for those that are kept already.
     """
-    left = []
-    for unit in units:
-        if unit_file(unit, folder).exists():
-            on_done(unit)
-        else:
-            left.append(unit)
-    run_in_processes(partial(do_unit, rows_of=rows_of, folder=folder), left, workers=workers, on_done=on_done)
+    work = partial(do_unit, rows_of=rows_of, folder=folder)
+    with track(title, sum(map(len, stages))) as task:
+        done = 0
+
+        def on_done(unit: AnyUnit) -> None:
+            nonlocal done
+            done += 1
+            task.update(done, str(unit))
+
+        for units in stages:
+            left = []
+            for unit in units:
+                if unit_file(unit, folder).exists():
+                    on_done(unit)
+                else:
+                    left.append(unit)
+            run_in_processes(work, left, workers=workers, on_done=on_done)
 
 
 def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
@@ -80,3 +92,19 @@ def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
 def read_units(folder: Path) -> list[dict[str, Any]]:
     """All rows that a folder holds, in the order of their files' names."""
     return [row for file in sorted((folder / _FOLDER).glob("*.json")) for row in json.loads(file.read_text())]
+
+
+def write_comparison(
+    folder: RunFolder, *, command: str, settings: Any, verdicts: Sequence[Kept], rows: Sequence[Kept], tables: str
+) -> None:
+    """Keep the rows and what they say in `results.json`, and for people in `tables.md`."""
+    folder.write_results(
+        {
+            "command": command,
+            "settings": asdict(settings),
+            "environment": describe_environment(),
+            "verdicts": [verdict.as_dict() for verdict in verdicts],
+            "rows": [row.as_dict() for row in rows],
+        }
+    )
+    (folder.path / TABLES).write_text(tables)

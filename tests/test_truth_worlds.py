@@ -89,7 +89,7 @@ def measure(case, folder, change=lambda obs: obs, *, stochastic=True, **changed)
     statistics = compute_statistics(read_episodes(str(training_file(case, folder))), chunk=1)
     with open_truth(case.world, threads=1) as truth:
         model = Wrapped(truth.observer, change, stochastic)
-        metrics = world_cases._errors(model, model, situations, statistics)
+        metrics = world_cases._errors(world_cases._far_samples(model, situations), model, situations, statistics)
         if case is not CALM:
             true = torch.load(world_cases._truth_file(case, folder), weights_only=True)
             metrics |= world_cases._distribution(model, situations, statistics, true["samples"], true["ways"])
@@ -210,7 +210,8 @@ def test_the_mean_proper_starts_its_last_chunk_from_sampled_futures(offset):
     situations = Situations(History(start[:, None], torch.zeros(W, 0, 1)), torch.zeros(W, 20, 1), future)
     one = SimpleNamespace(mean=torch.zeros(D), std=torch.ones(D))
     units = SimpleNamespace(obs=one, changes=SimpleNamespace(std=torch.ones(1, D)))
-    found = world_cases._errors_of_mean(Walk(), Walk(central=True, offset=offset), situations, units)
+    samples = world_cases._far_samples(Walk(), situations)
+    found = world_cases._errors_of_mean(samples, Walk(central=True, offset=offset), situations, units)
     assert found["expected_1"] == pytest.approx(offset, abs=1e-5)
     assert found["expected_20"] == pytest.approx(offset, abs=0.1), "the walk's own spread after 16 steps is 4"
 

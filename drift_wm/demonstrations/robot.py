@@ -12,16 +12,14 @@ from torch import Tensor
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.statistics import compute_statistics
-from drift_wm.datasets.windows import Windows
 from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
+from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
-from drift_wm.interfaces import Spec
 from drift_wm.measures import energy_score
 from drift_wm.prepared import PreparedModel
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
+from drift_wm.truth.training import train_on
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 _SITUATIONS, _SAMPLES = 256, 64
@@ -76,32 +74,24 @@ def train_robot(
 ) -> LearnedWorldModel:
     """A rival's world model of the robot."""
     rival = WORLD_MODELS[name]
-    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
     config = WorldModelConfig(
         chunk=rival.chunk,
         self_rollout=rival.self_rollout,
         generator=replace(rival.generator, width=settings.robot_width),
     )
-    trainer = Trainer(spec, config, robot_training(), seed=seed)
-    trainer.rescale(scales_of(compute_statistics(episodes, chunk=rival.chunk)))
-    windows = Windows(episodes, history=1, chunk=trainer.model.training_steps)
-    trainer.train_round(windows, settings.robot_steps)
-    return trainer.world_model.eval()
+    return train_on(episodes, config, robot_training(), settings.robot_steps, seed=seed)
 
 
 def _errors(samples: Tensor, situations: Situations, unit: Tensor) -> dict[str, float]:
     """Of samples (W, P, H, D), in standard deviations of the observations: over all steps, and after the last.
 
-    Errors are those of the samples' mean. That of P samples misses the model's by a P-th of their variance, which is
-    taken off the squared error.
+    Errors are those of the samples' mean.
     """
     predicted, seen = samples / unit, situations.future / unit
     metrics = {}
     for suffix, part in (("", slice(None)), ("_end", slice(-1, None))):
         x, y = predicted[:, :, part], seen[:, part]
-        squared = float((x.mean(dim=1) - y).square().mean())
-        variance = float(x.var(dim=1).mean()) if x.shape[1] > 1 else 0.0
-        metrics[f"error{suffix}"] = max(0.0, squared - variance / x.shape[1]) ** 0.5
-        metrics[f"spread{suffix}"] = variance**0.5
+        metrics[f"error{suffix}"] = error_of_mean(x, y)
+        metrics[f"spread{suffix}"] = float(x.var(dim=1).mean()) ** 0.5 if x.shape[1] > 1 else 0.0
         metrics[f"energy_score{suffix}"] = float(energy_score(x.flatten(2), y.flatten(1)).mean())
     return metrics

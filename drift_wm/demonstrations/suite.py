@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,13 +19,11 @@ from drift_wm.demonstrations.settings import NEEDS, PARTS, DemonstrationsSetting
 from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
-from drift_wm.progress import track
-from drift_wm.run_folder import RunFolder, describe_environment
-from drift_wm.units import do_unit, do_units, read_units
+from drift_wm.run_folder import RunFolder
+from drift_wm.units import do_unit, do_units, read_units, write_comparison
 
 logger = logging.getLogger(__name__)
 
-TABLES = "tables.md"
 _ALONE = ("latency", "readers")
 """Parts that are timed, alone on the machine."""
 
@@ -42,6 +40,9 @@ class Unit:
     def words(self) -> tuple[str, ...]:
         """Of its file's name."""
         return self.part, self.contender, f"seed{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.contender} {self.seed}"
 
 
 def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolder) -> list[Row]:
@@ -64,30 +65,20 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
         list(units_of(settings, parts)),
         [Unit("ranking", "", seed) for seed in settings.seeds if "ranking" in parts],
     ]
-    with track("demonstrations", sum(map(len, stages))) as task:
-        done = 0
-
-        def on_done(unit: Unit) -> None:
-            nonlocal done
-            done += 1
-            task.update(done, f"{unit.part}: {unit.contender} {unit.seed}")
-
-        for units in stages:  # what ranks, ranks the chunks of policies that are trained before
-            do_units(units, rows_of, folder.path, workers=settings.workers, on_done=on_done)
+    # What ranks, ranks the chunks of policies that are trained before.
+    do_units("demonstrations", stages, rows_of, folder.path, workers=settings.workers)
     for part in _ALONE:
         if part in parts:
             do_unit(Unit(part), rows_of, folder.path)
     rows = read_rows(folder.path)
-    folder.write_results(
-        {
-            "command": "bench suite=demonstrations",
-            "settings": asdict(settings),
-            "environment": describe_environment(),
-            "verdicts": [verdict.as_dict() for verdict in verdicts(rows)],
-            "rows": [row.as_dict() for row in rows],
-        }
+    write_comparison(
+        folder,
+        command="bench suite=demonstrations",
+        settings=settings,
+        verdicts=verdicts(rows),
+        rows=rows,
+        tables=markdown(rows),
     )
-    (folder.path / TABLES).write_text(markdown(rows))
     return rows
 
 

@@ -79,6 +79,17 @@ class LinearModel:
         return torch.stack(future, dim=1)
 
 
+def error_of_mean(samples: Tensor, seen: Tensor) -> float:
+    """Root mean square distance of the mean that samples (W, P, ...) estimate to what was seen (W, ...).
+
+    The mean of P samples misses the model's own by a P-th of their variance, which is taken off the squared error.
+    """
+    squared, P = (samples.mean(dim=1) - seen).square().mean(), samples.shape[1]
+    if P > 1:
+        squared = (squared - samples.var(dim=1).mean() / P).clamp_min(0)
+    return float(squared.sqrt())
+
+
 def measure_open_loop(
     samples: Tensor, situations: Situations, linear: LinearModel, groups: Sequence[Group], scale: Tensor
 ) -> OpenLoop:

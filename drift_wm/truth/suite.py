@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from drift_wm.progress import track
-from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.run_folder import RunFolder
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
@@ -18,9 +17,8 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
-from drift_wm.units import do_unit, do_units, read_units
+from drift_wm.units import do_unit, do_units, read_units, write_comparison
 
-TABLES = "tables.md"
 _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
 """Parts in which a world is modelled from recorded data."""
 _CASES = {case.name: case for cases in _MODELLED.values() for case in cases}
@@ -41,6 +39,9 @@ class Unit:
         """Of its file's name."""
         return self.part, self.case, self.generator, f"seed{self.seed}"
 
+    def __str__(self) -> str:
+        return f"{self.part}: {self.case} {self.generator} {self.seed}"
+
 
 def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
     """Do every unit that the folder does not hold yet, and make the tables of all.
@@ -52,30 +53,13 @@ def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
     (folder.path / "data").mkdir(exist_ok=True)
     rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     data, models = _data_units(settings), list(_model_units(settings))
-    total = len(data) + len(models)
-    with track("truth", total) as task:
-        done = 0
-
-        def on_done(unit: Unit) -> None:
-            nonlocal done
-            done += 1
-            task.update(done, f"{unit.part}: {unit.case} {unit.generator} {unit.seed}")
-
-        for units in (data, models):
-            do_units(units, rows_of, folder.path, workers=settings.workers, on_done=on_done)
+    do_units("truth", (data, models), rows_of, folder.path, workers=settings.workers)
     if "cost" in settings.parts:
         do_unit(Unit("cost", "", "", 0), rows_of, folder.path)  # alone on the machine
     rows = read_rows(folder.path)
-    folder.write_results(
-        {
-            "command": "truth",
-            "settings": asdict(settings),
-            "environment": describe_environment(),
-            "verdicts": [verdict.as_dict() for verdict in verdicts(rows)],
-            "rows": [row.as_dict() for row in rows],
-        }
+    write_comparison(
+        folder, command="truth", settings=settings, verdicts=verdicts(rows), rows=rows, tables=markdown(rows)
     )
-    (folder.path / TABLES).write_text(markdown(rows))
     return rows
 
 

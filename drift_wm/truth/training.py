@@ -42,9 +42,16 @@ def train_world_model(
     episodes: Sequence[Episode], rival: Rival, *, chunk: int, width: int, steps: int, seed: int
 ) -> LearnedWorldModel:
     """A rival's world model of a data set."""
-    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
     config = WorldModelConfig(chunk=chunk, generator=rival.of_width(width))
-    trainer = Trainer(spec, config, TrainingConfig(learning_rate=LEARNING_RATE, log_every=steps), seed=seed)
-    trainer.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
-    trainer.train_round(Windows(episodes, history=1, chunk=chunk), steps)
+    return train_on(episodes, config, TrainingConfig(learning_rate=LEARNING_RATE, log_every=steps), steps, seed=seed)
+
+
+def train_on(
+    episodes: Sequence[Episode], config: WorldModelConfig, training: TrainingConfig, steps: int, *, seed: int
+) -> LearnedWorldModel:
+    """A world model of a data set, after one round of so many steps."""
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
+    trainer = Trainer(spec, config, training, seed=seed)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=config.chunk)))
+    trainer.train_round(Windows(episodes, history=1, chunk=trainer.model.training_steps), steps)
     return trainer.world_model.eval()

@@ -15,6 +15,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
@@ -110,53 +111,51 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
     for steps in rival.sampling_steps:
         model.generator.set_sampling_steps(steps)
         planned_on = PreparedModel(model, central=True)
-        metrics = _errors(model, planned_on, situations, statistics) | {"train_seconds": seconds}
-        metrics |= _errors_of_mean(model, planned_on, situations, statistics)
+        samples = _far_samples(model, situations)
+        metrics = _errors(samples, planned_on, situations, statistics) | {"train_seconds": seconds}
+        metrics |= _errors_of_mean(samples, planned_on, situations, statistics)
         if truth is not None:
             metrics |= _distribution(model, situations, statistics, truth["samples"], truth["ways"])
         rows.append(Row(part, case.name, name, model.generator.nfe, seed, metrics))
     return rows
 
 
+def _far_samples(model: WorldModel, situations: Situations) -> Tensor:
+    """(W, P, FAR, D) futures, some beyond all numbers perhaps."""
+    rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
+    return sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
+
+
 def _errors(
-    model: LearnedWorldModel, planned_on: WorldModel, situations: Situations, statistics: Statistics
+    samples: Tensor, planned_on: WorldModel, situations: Situations, statistics: Statistics
 ) -> dict[str, float]:
     """Errors of the samples' mean, in deviations of one-step changes and of observations, and their spread.
 
-    The mean of P samples misses that of the model by a P-th of their variance, which is taken off the squared error.
     `central` errors are those of `planned_on`, the single future on which a planner plans: the predicted mean, fed
     with itself.
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
-    samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
     metrics = {"diverged": float((~samples.isfinite()).any(dim=-1).double().mean())}
     samples = _bounded(samples, statistics)
     central = sample_model(planned_on, situations, FAR, particles=1, rng=rng)
     central = _bounded(central, statistics)[:, 0]
     for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
         predicted, seen = samples[:, :, steps - 1] / unit, situations.future[:, steps - 1] / unit
-        metrics[f"error_{steps}"] = _error_of_mean(predicted, seen)
+        metrics[f"error_{steps}"] = error_of_mean(predicted, seen)
         metrics[f"spread_{steps}"] = float(predicted.var(dim=1).mean()) ** 0.5
         metrics[f"central_{steps}"] = float((central[:, steps - 1] / unit - seen).square().mean()) ** 0.5
     return metrics
 
 
-def _error_of_mean(samples: Tensor, seen: Tensor) -> float:
-    """Root mean square distance of the mean that samples (W, P, D) estimate to what was seen (W, D)."""
-    squared = (samples.mean(dim=1) - seen).square().mean() - samples.var(dim=1).mean() / samples.shape[1]
-    return float(squared.clamp_min(0).sqrt())
-
-
 def _errors_of_mean(
-    model: LearnedWorldModel, planned_on: WorldModel, situations: Situations, statistics: Statistics
+    samples: Tensor, planned_on: WorldModel, situations: Situations, statistics: Statistics
 ) -> dict[str, float]:
     """Errors of the mean proper, E[x_t] = E[E[x_t | x_s]].
 
-    That is what `planned_on` predicts of a chunk, averaged over the model's sampled futures before it; after one step
+    That is what `planned_on` predicts of a chunk, averaged over the sampled futures before it; after one step
     the central prediction, as the start is known.
     """
-    rng, K, k = torch.Generator().manual_seed(_HELD_OUT_SEED), model.history, model.chunk
-    samples = sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
+    rng, K, k = torch.Generator().manual_seed(_HELD_OUT_SEED), planned_on.history, planned_on.chunk
     samples = _bounded(samples, statistics)
     known = situations.history.obs.unsqueeze(1).expand(-1, _MEAN_OF, -1, -1)
     frames, acted = torch.cat([known, samples], dim=2), torch.cat([situations.history.actions, situations.actions], 1)
@@ -167,7 +166,7 @@ def _errors_of_mean(
         history = History(obs=frames[:, :, start : start + K].flatten(0, 1), actions=actions[:, : K - 1])
         prediction = planned_on.rollout(history, actions[:, None, K - 1 :], particles=1, rng=rng)
         expected = _bounded(prediction.obs[:, 0, 0, steps - 1 - start].view(len(situations), _MEAN_OF, -1), statistics)
-        metrics[f"expected_{steps}"] = _error_of_mean(expected / unit, situations.future[:, steps - 1] / unit)
+        metrics[f"expected_{steps}"] = error_of_mean(expected / unit, situations.future[:, steps - 1] / unit)
     return metrics
 
 
