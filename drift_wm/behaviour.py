@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
-from drift_wm.interfaces import Batch, Spec
+from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.normalisation import Scales
 from drift_wm.random_streams import decision_rng
 
@@ -31,7 +31,8 @@ class PolicySettings:
     """Policies: how many of them are executed before the next are sampled; default: half, rounded up."""
     noise: float = 1.0
     """Policies: scale of the noise that a chunk is sampled from, from 1 (as the demonstrators vary) to 0 (the centre of
-    what they do, which leaves out their jitter); an evaluation may choose another."""
+    what they do, which leaves out their jitter: of drifting, the mean of 16 samples). An evaluation may choose
+    another."""
 
     def __post_init__(self) -> None:
         for name in ("history", "chunk"):
@@ -136,7 +137,7 @@ class LearnedPolicy(nn.Module):
             rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
                 ensemble, one member samples, chosen at random.
             independent: draw noise and member for every environment by itself, from one source.
-            noise: its scale, see `ConditionalGenerator.damped`; 0: the centre.
+            noise: its scale, see `ConditionalGenerator.damped`; 0: the centre, or an estimate of it.
 
         Returns:
             (B, k, A) in the units of the demonstrations, and beyond [-1, 1] where those went beyond it.
@@ -148,22 +149,20 @@ class LearnedPolicy(nn.Module):
         if tuple(obs.shape) != expected:
             raise ValueError(f"obs has shape {tuple(obs.shape)}, this policy expects {expected}: (B, K, D)")
         sources = [rng] if isinstance(rng, torch.Generator) else rng
-        drawn = [self._draw(B if independent else 1, source) for source in sources]
-        z, chosen = (torch.cat(parts).to(self.device) for parts in zip(*drawn, strict=True))
-        condition = self._condition(obs)
+        rows, members = B if independent else 1, self.members
+        size = (rows, len(members), self.generator.noise_size)
+        z = torch.cat([torch.randn(size, generator=source, device=source.device) for source in sources])
+        z, condition = z.to(self.device), self._condition(obs)
         sampled = [
             member.damped(member.backbone.from_condition(condition), part, noise)
-            for member, part in zip(self.members, z.unbind(1), strict=True)
+            for member, part in zip(members, z.unbind(1), strict=True)
         ]
-        samples = torch.stack(sampled, dim=1)
-        actions = samples[torch.arange(B, device=self.device), chosen.expand(B)]
+        actions = sampled[0]
+        if len(members) > 1:
+            choices = [torch.randint(len(members), (rows,), generator=each, device=each.device) for each in sources]
+            chosen = torch.cat(choices).to(self.device).expand(B)
+            actions = torch.stack(sampled, dim=1)[torch.arange(B, device=self.device), chosen]
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
-
-    def _draw(self, rows: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise (rows, members, Z), and the member (rows,) that samples."""
-        members = len(self.members)
-        z = torch.randn(rows, members, self.generator.noise_size, generator=rng, device=rng.device)
-        return z, torch.randint(members, (rows,), generator=rng, device=rng.device)
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
@@ -270,11 +269,11 @@ class BehaviourPolicy:
         pending = state.pending
         if pending.shape[1] == 0:
             sources = [decision_rng(state.seed + i, state.step) for i in range(len(obs))]
-            pending = self.next_chunk(frames, state.actions, sources)[:, : self.execute]
+            pending = self.next_chunk(History(frames, state.actions, physics), sources)[:, : self.execute]
         action = pending[:, 0].clamp(-1, 1)
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
         return action, BehaviourState(frames, actions, pending[:, 1:], state.seed, state.step + 1)
 
-    def next_chunk(self, frames: Tensor, actions: Tensor, sources: Sequence[torch.Generator]) -> Tensor:
-        """Frames (B, K, D), the actions between them and noise of each environment -> (B, k, A)."""
-        return self.model.sample(frames, rng=sources, noise=self.noise)
+    def next_chunk(self, history: History, sources: Sequence[torch.Generator]) -> Tensor:
+        """What is known of B environments, and noise of each -> (B, k, A)."""
+        return self.model.sample(history.obs, rng=sources, noise=self.noise)

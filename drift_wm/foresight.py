@@ -66,19 +66,19 @@ class ForesightPolicy(BehaviourPolicy):
         """K, frames that the policy or the world model reads."""
         return max(self.model.history, self.advisor.history)
 
-    def next_chunk(self, frames: Tensor, actions: Tensor, sources: Sequence[torch.Generator]) -> Tensor:
+    def next_chunk(self, history: History, sources: Sequence[torch.Generator]) -> Tensor:
         """The best chunks: arguments as `BehaviourPolicy.next_chunk` -> (B, k, A) in [-1, 1]."""
-        B, P = len(frames), self.proposals
-        seen = frames[:, -self.model.history :].repeat_interleave(P, dim=0)
+        B, P = len(history.obs), self.proposals
+        seen = history.obs[:, -self.model.history :].repeat_interleave(P, dim=0)
         noises = [source for source in sources for _ in range(P)]
         chunks = self.model.sample(seen, rng=noises, noise=self.noise).clamp(-1, 1)
         candidates = chunks.view(B, P, *chunks.shape[1:])
-        past = actions[:, actions.shape[1] - (self.advisor.history - 1) :]
+        past = history.actions[:, history.actions.shape[1] - (self.advisor.history - 1) :]
         score = make_score(
             self.advisor,
             self.objective,
             self.risk,
-            History(frames[:, -self.advisor.history :], past),
+            History(history.obs[:, -self.advisor.history :], past, history.physics),
             particles=self.particles,
             rng=sources[0],
         )

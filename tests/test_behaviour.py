@@ -126,18 +126,28 @@ def test_less_noise_leaves_out_the_jitter_of_the_demonstrators(name):
         spread[noise] = draws.std(dim=0).mean()
         assert (draws.mean() - 0.5).abs() < 0.1
     assert 0.2 < spread[1.0] < 0.4
-    assert spread[0.0] == 0
+    assert spread[0.0] < 0.1, "of 16 samples, drifting's centre varies by a quarter"
 
 
-def test_without_noise_a_policy_does_the_mean_of_its_samples():
+def test_without_noise_a_policy_does_the_mean_of_sixteen_samples_drawn_anew():
+    model = make(generator=generator(noise_size=4))
+    obs = torch.randn(5, 1, 3, generator=rng())
+    centres = torch.stack([model.sample(obs, rng=rng(seed), noise=0.0) for seed in range(32)])
+    samples = torch.stack([model.sample(obs, rng=rng(seed)) for seed in range(2048)])
+    off = (centres.mean(dim=0) - samples.mean(dim=0)).abs().mean()
+    assert off < 0.15 * samples.std(dim=0).mean()
+    assert 0.05 < centres.std(dim=0).mean() / samples.std(dim=0).mean() < 0.4
+    assert torch.equal(centres[3], model.sample(obs, rng=rng(3), noise=0.0))
+
+
+def test_without_noise_one_member_of_an_ensemble_acts():
     model = make(generator=generator(members=2))
     obs = torch.randn(5, 1, 3, generator=rng())
     acted = model.sample(obs, rng=[rng(seed) for seed in range(5)], noise=0.0)
     noise = torch.randn(4096, 1, 2, generator=rng(1))
     means = [member.sample(obs[:, 0], noise).mean(dim=0).view(5, 3, 2) for member in model.members]
     for row in range(5):
-        assert any(torch.allclose(acted[row], mean[row], atol=0.1) for mean in means)
-    torch.testing.assert_close(acted, model.sample(obs, rng=[rng(seed) for seed in range(5)], noise=0.0))
+        assert any(torch.allclose(acted[row], mean[row], atol=0.2) for mean in means)
 
 
 @pytest.mark.parametrize("name", ["drifting", "gaussian"])
@@ -155,8 +165,8 @@ def test_a_policy_acts_with_the_noise_it_was_configured_for_unless_told_otherwis
     def acted(policy, seed):
         return policy.act(obs, policy.reset(obs, seed=seed))[0]
 
-    torch.testing.assert_close(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(quiet), 1))
-    torch.testing.assert_close(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(make(), noise=0.0), 5))
+    torch.testing.assert_close(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(make(), noise=0.0), 0))
+    assert not torch.equal(acted(BehaviourPolicy(quiet), 0), acted(BehaviourPolicy(make()), 0))
     loud = BehaviourPolicy(quiet, noise=1.0)
     assert not torch.equal(acted(loud, 0), acted(loud, 4))
     torch.testing.assert_close(acted(loud, 0), acted(BehaviourPolicy(make()), 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import torch
 
 from drift_wm.behaviour import BehaviourPolicy, PolicySettings
 from drift_wm.build import make_env
+from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.readers import read_demonstrations
+from drift_wm.demonstrations.ceiling import AT_ONCE, rehearsed_row
 from drift_wm.demonstrations.rivals import (
     ADVISORS,
     ALONE,
@@ -18,6 +21,7 @@ from drift_wm.demonstrations.rivals import (
     POLICY_CHUNK,
     POLICY_EXECUTED,
     RANKINGS,
+    REHEARSED,
     Ranking,
     policy_training,
 )
@@ -27,14 +31,17 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.evaluate import Actor, evaluate_policy, make_actor
 from drift_wm.generators import GeneratorConfig
 from drift_wm.learned import POLICY, WORLD_MODEL
-from drift_wm.run_folder import RunFolder
+from drift_wm.prepared import PreparedModel
+from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import EVALUATION_SEED, EvaluateSettings, TrainSettings
 from drift_wm.train import train
+from drift_wm.training import load_policy, load_world_model
 from drift_wm.world_model import WorldModelConfig
+
+logger = logging.getLogger(__name__)
 
 ENV = EnvSettings(action_repeat=1)
 """Each row of the data is a step of the environment."""
-_AT_ONCE = 25  # environments acted in together
 
 
 def policy_rows(name: str, seed: int, folder: Path, settings: DemonstrationsSettings) -> list[Row]:
@@ -55,7 +62,7 @@ def policy_rows(name: str, seed: int, folder: Path, settings: DemonstrationsSett
 
 
 def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> list[Row]:
-    """The drifting policy alone, and advised by a world model of the same demonstrations in several ways."""
+    """The drifting policy alone; advised by a world model of the same demonstrations, in several ways; by the truth."""
     run, advisor = _run_of(DRIFTING, seed, folder), RunFolder(folder / "ranking" / f"world_model-seed{seed}")
     train(_policy_settings(DRIFTING, seed, settings), run, device=torch.device("cpu"))
     train(_advisor_settings(seed, settings), advisor, device=torch.device("cpu"))
@@ -65,7 +72,13 @@ def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> l
         actor = _actor(run, settings, ranking=ranking, advisor=advisor)
         file = advisor.path / f"rollouts-{ranking.risk.name}.hdf5"
         rows.append(_acted(Row("ranking", name, 1, seed, {}), actor, file, settings))
-    return rows
+    if not _can_be_restored(settings):
+        logger.warning("%s is not rehearsed in: its state cannot be set", settings.task)
+        return rows
+    policy = load_policy(load_checkpoint(newest_checkpoint(run.path)))
+    model = load_world_model(load_checkpoint(newest_checkpoint(advisor.path)))
+    ceiling = Row("ranking", REHEARSED, 1, seed, {})
+    return [*rows, rehearsed_row(ceiling, policy, PreparedModel(model, central=True), ENV, settings)]
 
 
 def require_door(settings: DemonstrationsSettings) -> None:
@@ -80,6 +93,14 @@ def require_door(settings: DemonstrationsSettings) -> None:
             f"door={settings.door!r}: its observations and actions have sizes {sizes}, task={settings.task!r} has "
             f"{expected}; name the task in which they were recorded"
         )
+
+
+def _can_be_restored(settings: DemonstrationsSettings) -> bool:
+    world = make_env(settings.task, ENV)
+    world.reset(seed=0)
+    state = world.physics_state()
+    world.close()
+    return state.size > 0
 
 
 def _run_of(name: str, seed: int, folder: Path) -> RunFolder:
@@ -142,7 +163,7 @@ def _actor(
 def _acted(row: Row, actor: Actor, file: Path, settings: DemonstrationsSettings) -> Row:
     """The row with returns, and successes where the world tells of them; episodes that are in the file are kept."""
     seeds = [EVALUATION_SEED + i for i in range(settings.episodes)]
-    found, _ = evaluate_policy(actor, seeds, file, batch=_AT_ONCE, device=torch.device("cpu"))
+    found, _ = evaluate_policy(actor, seeds, file, batch=AT_ONCE, device=torch.device("cpu"))
     each = {"return": list(found.returns)}
     if found.successes is not None:
         each["success"] = [float(success) for success in found.successes]

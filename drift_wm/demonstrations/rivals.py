@@ -18,6 +18,8 @@ DRIFTING, REGRESSION, DIFFUSION = "drifting", "regression", "diffusion"
 GAUSSIAN_ENSEMBLE, DRIFTING_ENSEMBLE = "gaussian ensemble", "drifting ensemble"
 ALONE = "the first chunk sampled"
 """What a policy without a world model executes."""
+REHEARSED = "the best by the simulator's return"
+"""What a perfect world model would execute."""
 PERSISTENCE = "persistence"
 """The robot stays where it is: what a world model has to beat."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, WORLD_MODELS
+from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, REHEARSED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.verdicts import Table, verdicts
 from drift_wm.markdown import table_head, table_line
@@ -42,7 +42,23 @@ def _policies(table: Table) -> list[str]:
 
 
 def _ranking(table: Table) -> list[str]:
-    return ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", (ALONE, *RANKINGS))]
+    lines = ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", (ALONE, *RANKINGS, REHEARSED))]
+    if not table.of("ranking", REHEARSED):
+        return lines
+    cells = [mean_and_error(table.values("ranking", REHEARSED, metric)) for _, metric in _QUALITY]
+    return [
+        *lines,
+        "",
+        "How the world model, by predicted return, would have ranked the chunks that the simulator tried out:",
+        "",
+        *table_head([heading for heading, _ in _QUALITY]),
+        table_line(cells),
+        "",
+        "Gain: what its choice would have earned above the chunks' mean, as a share of the best chunk's.",
+    ]
+
+
+_QUALITY = (("rank correlation", "rank_correlation"), ("gain", "gain"))
 
 
 def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str]:

@@ -89,7 +89,7 @@ class ConditionalGenerator(nn.Module, ABC):
     def damped(self, known: Tensor, z: Tensor, noise: float) -> Tensor:
         """A sample with less noise than was learned: arguments as `decode`, and the noise's scale from 0 to 1.
 
-        At 0 it is the centre of the samples.
+        At 0 it is the centre of the samples, as near as one pass through the network knows it.
         """
         return self.decode(known, noise * z)
 

@@ -32,9 +32,9 @@ class GeneratorConfig:
     exponent: float = 0.7
     """Energy field only: b of the kernel -|x - y|^b, in (0, 2). 1 is the energy score; less learns small spreads
     faster."""
-    exponent_fall: float = 0.0
+    exponent_fall: float = 0.2
     """Energy field only: what the exponent loses in a round, evenly. Low exponents sharpen what is found, and find it
-    less surely: 0.2 helps where worlds go more than one way (docs/truth/attempts.md)."""
+    less surely, so they come last (docs/truth/attempts.md)."""
     smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
     mean_weight: float = 0.2

@@ -1,0 +1,112 @@
+"""Part `ranking`: what a perfect world model would choose, and how near to it the learned one ranks.
+
+Whether ranking pays depends on two things that this keeps apart: on what a chunk's own return says of success, which
+the simulator shows by choosing among the same chunks, and on whether the world model knows that return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from drift_wm.behaviour import LearnedPolicy
+from drift_wm.build import make_env
+from drift_wm.demonstrations.rows import Row
+from drift_wm.demonstrations.settings import DemonstrationsSettings
+from drift_wm.env_settings import EnvSettings
+from drift_wm.episodes import run_episodes
+from drift_wm.evaluate import POLICY_SEED
+from drift_wm.foresight import ForesightPolicy
+from drift_wm.interfaces import History, Prediction, WorldModel
+from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.risk import Mean
+from drift_wm.rankings import rank_correlation
+from drift_wm.rehearsal import RehearsedWorld
+from drift_wm.settings import EVALUATION_SEED
+
+AT_ONCE = 25
+"""Environments acted in together."""
+
+
+def rehearsed_row(
+    row: Row, policy: LearnedPolicy, advisor: WorldModel, env: EnvSettings, settings: DemonstrationsSettings
+) -> Row:
+    """The row of a policy whose chunks are tried out in the simulator before the best is executed.
+
+    Its metrics tell how the advisor would have ranked the same chunks: see `ranking_quality`.
+    """
+    count = min(AT_ONCE, settings.episodes)
+    worlds, copies = ([make_env(settings.task, env) for _ in range(count)] for _ in range(2))
+    returns, successes, predicted, true = [], [], [], []
+    for start in range(0, settings.episodes, count):
+        seeds = [EVALUATION_SEED + i for i in range(start, min(start + count, settings.episodes))]
+        for copy, seed in zip(copies, seeds, strict=False):
+            copy.reset(seed=seed)
+        witness = _Witness(RehearsedWorld(copies[: len(seeds)]), advisor)
+        acting = ForesightPolicy(policy, witness, PredictedReturn(), Mean(), proposals=settings.proposals)
+        rollouts = run_episodes(
+            acting,
+            worlds[: len(seeds)],
+            seeds=seeds,
+            policy_seed=POLICY_SEED + start,
+            source=row.contender,
+            title=f"rehearse episodes {start + 1} to {start + len(seeds)} of {settings.episodes}",
+        )
+        returns += rollouts.returns
+        successes += [float(episode.success) for episode in rollouts.episodes if episode.success is not None]
+        predicted += witness.predicted
+        true += witness.true
+    for each in (*worlds, *copies):
+        each.close()
+    outcomes = {"return": returns} | ({"success": successes} if successes else {})
+    quality = ranking_quality(torch.cat(predicted), torch.cat(true))
+    return Row(row.part, row.contender, row.nfe, row.seed, quality, outcomes)
+
+
+def ranking_quality(predicted: Tensor, true: Tensor) -> dict[str, float]:
+    """How well predicted returns of N chunks in B states rank them, both (B, N).
+
+    * `rank_correlation`: Spearman's, mean over states.
+    * `gain`: what the choice by prediction earns above the chunks' mean, as a share of what the best chunk earns above
+      it; 0 is chance, 1 perfect.
+    """
+    rows = torch.arange(len(true))
+    chosen = predicted.argmax(dim=1)
+    found, mean = true[rows, chosen], true.mean(dim=1)
+    return {
+        "rank_correlation": float(rank_correlation(predicted, true).nanmean()),
+        "gain": float((found - mean).sum() / (true.amax(dim=1) - mean).sum()),
+    }
+
+
+@dataclass
+class _Witness:
+    """The first world's predictions, and beside them what another would have said of the same chunks."""
+
+    world: RehearsedWorld
+    other: WorldModel
+    predicted: list[Tensor] = field(default_factory=list)
+    """Returns (B, N) of every decision, by the other."""
+    true: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.spec, self.history, self.chunk = self.world.spec, self.other.history, self.world.chunk
+
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
+        """See `WorldModel.rollout`."""
+        judge = PredictedReturn()
+        said = self.other.rollout(history, actions, particles=particles, rng=rng, independent=independent)
+        truth = self.world.rollout(history, actions, particles=particles, rng=rng)
+        self.predicted.append(judge(said, actions).mean(dim=2))
+        self.true.append(judge(truth, actions).mean(dim=2))
+        return truth
