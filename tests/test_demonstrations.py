@@ -275,6 +275,8 @@ def test_from_the_command_line(tmp_path, capsys):
         ("drifting", 1),
         ("drifting, noise 0.5", 1),
         ("drifting, centre", 1),
+        ("published field", 1),
+        ("published field, centre", 1),
         ("regression", 1),
         ("gaussian", 1),
         ("gaussian, noise 0.5", 1),

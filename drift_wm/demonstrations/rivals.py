@@ -68,6 +68,9 @@ class Ranking:
 
 POLICIES: dict[str, PolicyRival] = {
     DRIFTING: PolicyRival(GeneratorConfig("drifting")),
+    "published field": PolicyRival(
+        GeneratorConfig("drifting", field="kernel", siblings=4, mean_weight=0.0), (Sampling(), Sampling(noise=0.0))
+    ),
     REGRESSION: PolicyRival(GeneratorConfig("regression"), (Sampling(),)),
     "gaussian": PolicyRival(GeneratorConfig("gaussian")),
     DIFFUSION: PolicyRival(
