@@ -6,7 +6,7 @@ the simulator shows by choosing among the same chunks, and on whether the world 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ def rehearsed_row(
         each.close()
     outcomes = {"return": returns} | ({"success": successes} if successes else {})
     quality = ranking_quality(torch.cat(predicted), torch.cat(true))
-    return Row(row.part, row.contender, row.nfe, row.seed, quality, outcomes)
+    return replace(row, metrics=quality, each=outcomes)
 
 
 def ranking_quality(predicted: Tensor, true: Tensor) -> dict[str, float]:

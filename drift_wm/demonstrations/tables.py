@@ -41,6 +41,9 @@ def _policies(table: Table) -> list[str]:
     ]
 
 
+_QUALITY = (("rank correlation", "rank_correlation"), ("gain", "gain"))
+
+
 def _ranking(table: Table) -> list[str]:
     lines = ["### Which chunk is executed", "", *_acted(table, "ranking", "executed", (ALONE, *RANKINGS, REHEARSED))]
     if not table.of("ranking", REHEARSED):
@@ -56,9 +59,6 @@ def _ranking(table: Table) -> list[str]:
         "",
         "Gain: what its choice would have earned above the chunks' mean, as a share of the best chunk's.",
     ]
-
-
-_QUALITY = (("rank correlation", "rank_correlation"), ("gain", "gain"))
 
 
 def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str]:
