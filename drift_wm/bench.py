@@ -74,8 +74,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
     mine = dict(list(cells.items())[settings.shard :: settings.shards])
     left = [cell for cell in mine if folders[cell].read_results() is None]
     workers = min(settings.workers or os.cpu_count() or 1, max(1, len(left)))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    jobs = [_Job(folders[cell].path, replace(cells[cell], threads=threads)) for cell in left]
+    jobs = [_Job(folders[cell].path, replace(cells[cell], threads=cells[cell].threads or 1)) for cell in left]
 
     def keep() -> list[CellResult]:
         results = _finished(folders)

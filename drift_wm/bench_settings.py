@@ -33,7 +33,7 @@ class BenchSettings:
     reference_simulator_episodes: int = 1
     """Episodes of each planner in the true simulator for each task."""
     workers: int = 0
-    """Runs at once, each a process with one thread; 0: one for each core."""
+    """Runs at once, each a process with one thread unless `overrides` set `threads`; 0: one for each core."""
     shards: int = 1
     """Shares into which the grid is dealt, one for each machine of a cluster; all write to the same `run_dir`."""
     shard: int = 0

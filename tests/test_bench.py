@@ -109,14 +109,14 @@ def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch, inline_pool):
     assert third.done == []
 
 
-def test_cores_are_shared_out(tmp_path, runs, inline_pool, monkeypatch):
+def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool, monkeypatch):
     monkeypatch.setattr(bench_module.os, "cpu_count", lambda: 8)
     bench(BenchSettings(seeds=[1], workers=4), RunFolder(tmp_path / "a"), compose=compose)
-    assert inline_pool.last.workers == 2
-    assert runs.threads == {4}, "two runs"
-    runs.threads.clear()
-    bench(BenchSettings(seeds=list(range(1, 10))), RunFolder(tmp_path / "b"), compose=compose)
+    assert inline_pool.last.workers == 2, "two runs"
     assert runs.threads == {1}
+    runs.threads.clear()
+    bench(BenchSettings(seeds=[1], overrides=["threads=4"]), RunFolder(tmp_path / "b"), compose=compose)
+    assert runs.threads == {4}
 
 
 def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
