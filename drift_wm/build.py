@@ -110,9 +110,14 @@ def make_policy(
         if model.value is not None and objective.discount == 1:
             objective = replace(objective, discount=model.value.discount)
         if model.value is not None and settings.proposals:
-            seeing = PreparedModel(model, central=True)
+            seeing = PreparedModel(model, central=True, compile=settings.compile)
             proposals = ActorProposals(seeing, horizon=settings.planner.horizon, count=settings.proposals)
-        model = PreparedModel(model, central=settings.particles == 0, observe=_reads_observations(objective))
+        model = PreparedModel(
+            model,
+            central=settings.particles == 0,
+            observe=_reads_observations(objective),
+            compile=settings.compile,
+        )
     return PlanningPolicy(
         model,
         make_planner(settings.planner, model.spec.action_size, device=device),

@@ -96,7 +96,9 @@ class OnlineRun:
     def evaluate(self) -> tuple[Evaluation, list[Episode]]:
         """The final model on the evaluation seeds, without exploration."""
         count = self.settings.evaluation_episodes
-        return self._evaluate(name_of(self.settings.model), self._planner(), count, "evaluation.hdf5")
+        return self._evaluate(
+            name_of(self.settings.model), self._planner(compile=self.settings.compile), count, "evaluation.hdf5"
+        )
 
     def references(self) -> list[Evaluation]:
         """The rows to compare with, on the same seeds: chance, and the same planner in the true simulator."""
@@ -112,7 +114,7 @@ class OnlineRun:
 
     def decision_ms(self) -> np.ndarray:
         """(decisions,) milliseconds of deciding for one environment, measured now."""
-        return time_decisions(self._planner(), self.env, device=self.device)
+        return time_decisions(self._planner(compile=self.settings.compile), self.env, device=self.device)
 
     @property
     def curve(self) -> list[CurvePoint]:
@@ -138,9 +140,10 @@ class OnlineRun:
         longest = self.env.decisions_per_episode
         return min(self.settings.episode_decisions or longest, longest)
 
-    def _planner(self) -> PlanningPolicy:
+    def _planner(self, *, compile: bool = False) -> PlanningPolicy:
         """Plans in the model as it is now."""
-        return make_policy(self.trainer.world_model, self.settings, device=self.device)
+        settings = replace(self.settings, compile=compile)
+        return make_policy(self.trainer.world_model, settings, device=self.device)
 
     def _explorer(self) -> PlanningPolicy:
         """The same for collecting. It plans on a draw: what the model is unsure of, it then tries."""
@@ -149,6 +152,7 @@ class OnlineRun:
             settings,
             planner=replace(settings.planner, execute=settings.exploration_execute),
             particles=max(1, settings.particles),
+            compile=False,
         )
         model, std = self.trainer.world_model, settings.exploration_std
         policy = make_policy(model, exploring, device=self.device, exploration_std=std)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from drift_wm.compiled import compiled
 from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.nets import ConditionalMLP
 from drift_wm.normalisation import Scales
 from drift_wm.world_model import LearnedWorldModel
+
+logger = logging.getLogger(__name__)
 
 
 class PreparedModel:
@@ -33,9 +38,13 @@ class PreparedModel:
             world may go several ways, plan on several particles instead.
         observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
             central future from which no chunk starts; to read them after all takes a second prediction.
+        compile: predict central futures by compiled code, in bfloat16, where the machine can: a few seconds now, and
+            about half of the time for each prediction. Says so in a warning where it cannot.
     """
 
-    def __init__(self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True) -> None:
+    def __init__(
+        self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True, compile: bool = False
+    ) -> None:
         self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
         self.central = central
         self._model = copy.deepcopy(model).requires_grad_(False).eval()
@@ -43,12 +52,20 @@ class PreparedModel:
         # Some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
         observe = observe or bool(self._model.ending.seen)  # which is told by observations
-        self._centre = _Centre.of(self._model, observe=observe) if central else None
+        if compile and (reason := _no_compilation(model, central=central)):
+            logger.warning("compile=true has no effect: %s", reason)
+            compile = False
+        self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
 
     @property
     def nfe(self) -> int:
         """Network evaluations for each chunk of a future."""
         return self._model.generator.nfe
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether predictions come from compiled code."""
+        return self._centre is not None and self._centre.is_compiled
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
@@ -151,46 +168,38 @@ class _Centre:
         model: in scales of one; its weights are kept in the type they are multiplied in.
         layer: weight (Y, width) and bias (Y,) of all that the network says of the centre.
         observe: predict all observations, not only those that the next chunk starts from.
+        compile: predict by compiled code.
     """
 
-    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool) -> None:
+    def __init__(
+        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool = False
+    ) -> None:
         self._model, self._layer, self._observe = model, layer, observe
-        self._dtype = torch.bfloat16 if model.uses_bfloat16() else torch.float32
-        self._network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
-        k, D = model.chunk, model.spec.observation_size
-        entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
-        frames = entries[:, :D] if observe else entries[-model.history :, :D]
-        kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
-        self._weight, self._bias = (part[kept].to(self._dtype) for part in layer)
+        chunk = _CentralChunk(model, layer, observe=observe, compile=compile)
+        self.outputs = len(chunk.bias)
+        """Of the last layer."""
+        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = chunk
+        if compile:
+            K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
+            self._predict = compiled(chunk, (K, D), (entries - K * D,))
+        self.is_compiled = self._predict is not chunk
 
     @classmethod
-    def of(cls, model: LearnedWorldModel, *, observe: bool) -> _Centre | None:
+    def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> _Centre | None:
         """Of the first member, or None where its generator needs more than one pass."""
         layer = model.members[0].central_layer
-        return None if layer is None else cls(model, layer, observe=observe)
-
-    @property
-    def outputs(self) -> int:
-        """Of the last layer."""
-        return len(self._bias)
+        return None if layer is None else cls(model, layer, observe=observe, compile=compile)
 
     def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
         """See `WorldModel.rollout`."""
-        (B, N), K, k, net = actions.shape[:2], self._model.history, self._model.chunk, self._network
-        D = self._model.spec.observation_size
-        # What the network reads of each chunk; the frames are filled in when they are known.
-        chunks = _chunks(history, actions, k)
-        inputs = chunks.new_empty(*chunks.shape[:2], net.from_condition.in_features, dtype=self._dtype)
-        inputs[..., K * D :] = chunks
+        B, N = actions.shape[:2]
         frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
         rewards, observations = [], []
-        for condition in inputs.unbind(0):
-            condition[:, : K * D] = frames.flatten(1)
-            features = net.features(net.from_condition(condition), None)
-            predicted = nn.functional.linear(features, self._weight, self._bias).float()
-            rewards.append(predicted[:, :k])
-            observations.append(predicted[:, k:].view(B * N, -1, D) + frames[:, -1:])
-            frames = self._model.next_frames(frames, observations[-1][:, -K:])
+        # A copy, laid out and made as compiled code was shown it.
+        for acted in _chunks(history, actions, self._model.chunk).clone(memory_format=torch.contiguous_format):
+            reward, predicted, frames = self._predict(frames, acted)
+            rewards.append(reward)
+            observations.append(predicted)
 
         def obs() -> Tensor:
             if not self._observe:
@@ -203,6 +212,45 @@ class _Centre:
             return entries.view(B, N, 1, *entries.shape[1:]).expand(B, N, particles, *entries.shape[1:])
 
         return Prediction(torch.inference_mode()(obs), shown(torch.cat(rewards, dim=1)), final=shown(frames[:, -1]))
+
+
+class _CentralChunk(nn.Module):
+    """One chunk of the central future; arguments as `_Centre`."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool) -> None:
+        super().__init__()
+        k, D = model.chunk, model.spec.observation_size
+        self._chunk, self._next_frames = k, model.next_frames
+        self._dtype = torch.bfloat16 if model.uses_bfloat16(compiled=compile) else torch.float32
+        self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
+        entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
+        frames = entries[:, :D] if observe else entries[-model.history :, :D]
+        kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
+        self.register_buffer("weight", layer[0][kept].to(self._dtype))
+        self.register_buffer("bias", layer[1][kept].to(self._dtype))
+
+    def forward(self, frames: Tensor, acted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames (R, K, D) and the chunk's actions (R, entries) -> rewards (R, k), observations, the next frames."""
+        condition = torch.cat([frames.flatten(1), acted], dim=1).to(self._dtype)
+        features = self.network.features(self.network.from_condition(condition), None)
+        predicted = nn.functional.linear(features, self.weight, self.bias).float()
+        reward, changes = predicted[:, : self._chunk], predicted[:, self._chunk :]
+        observations = changes.view(len(frames), -1, frames.shape[2]) + frames[:, -1:]
+        return reward, observations, self._next_frames(frames, observations[:, -frames.shape[1] :])
+
+
+def _no_compilation(model: LearnedWorldModel, *, central: bool) -> str:
+    """Why a model is not compiled; empty if it is."""
+    if not central:
+        return "only central futures are predicted by compiled code; set particles=0"
+    if model.members[0].central_layer is None:
+        return f"a central future takes more than one pass of {model.config.generator.name}"
+    if model.device.type != "cpu" or not model.uses_bfloat16(compiled=True):
+        return "it pays only on a CPU that multiplies bfloat16 (AMX), with model.precision auto or bfloat16"
+    return ""
 
 
 def _chunks(history: History, actions: Tensor, k: int) -> Tensor:

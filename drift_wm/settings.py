@@ -90,6 +90,9 @@ class PlanningSettings(RunSettings):
     proposals: int = 16
     """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`); with
     `foresight`, chunks of the policy."""
+    compile: bool = False
+    """Predict by compiled code where the processor multiplies bfloat16 (AMX): about half of the time for each
+    prediction, a few seconds once, and a C++ compiler. `online` and `demo` compile the last model alone."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions executed while collecting."""
 

@@ -265,10 +265,10 @@ class LearnedWorldModel(nn.Module):
         if self.spec.action_size != A:
             raise ValueError(f"actions have size {A}, this model was built for {self.spec.action_size}")
 
-    def uses_bfloat16(self) -> bool:
-        """Whether the network predicts in bfloat16."""
+    def uses_bfloat16(self, *, compiled: bool = False) -> bool:
+        """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""
         if self.config.precision == "auto":
-            worth_it = self.device.type == "cuda" or self.config.generator.width >= _WIDE
+            worth_it = compiled or self.device.type == "cuda" or self.config.generator.width >= _WIDE
             return worth_it and multiplies_bfloat16(self.device)
         return self.config.precision == "bfloat16"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,12 +26,15 @@ class Contender:
     chunk: int = 5
     particles: int = 0
     """Sampled futures per candidate; 0: the central one."""
+    compile: bool = False
+    """Predict by compiled code."""
 
 
-OURS = "drifting, k = 5"
+OURS, COMPILED = "drifting, k = 5", "drifting, k = 5, compiled"
 CONTENDERS: dict[str, Contender] = {
     "drifting, k = 1": Contender(GeneratorConfig("drifting"), chunk=1),
     OURS: Contender(GeneratorConfig("drifting")),
+    COMPILED: Contender(GeneratorConfig("drifting"), compile=True),
     "drifting, k = 10": Contender(GeneratorConfig("drifting"), chunk=10),
     "drifting, one draw": Contender(GeneratorConfig("drifting"), particles=1),
     "regression": Contender(GeneratorConfig("regression")),
@@ -52,7 +56,13 @@ def make_learned(contender: Contender, spec: Spec, *, width: int, device: torch.
 def make_model(contender: Contender, spec: Spec, *, width: int, device: torch.device) -> PreparedModel:
     """The same, made ready to plan."""
     model = make_learned(contender, spec, width=width, device=device)
-    return PreparedModel(model, central=contender.particles == 0, observe=False)
+    return PreparedModel(model, central=contender.particles == 0, observe=False, compile=contender.compile)
+
+
+def make_models(names: Iterable[str], spec: Spec, *, width: int, device: torch.device) -> dict[str, PreparedModel]:
+    """Those contenders that this machine can give: without compiled ones where nothing could be compiled."""
+    models = {name: make_model(CONTENDERS[name], spec, width=width, device=device) for name in names}
+    return {name: model for name, model in models.items() if model.is_compiled or not CONTENDERS[name].compile}
 
 
 def make_policy(model: WorldModel, planner: PlannerConfig, *, particles: int, device: torch.device) -> PlanningPolicy:

@@ -24,7 +24,7 @@ from drift_wm.planners.scoring import make_score
 from drift_wm.progress import Task, track
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.speed.breakdown import breakdown
-from drift_wm.speed.contenders import CONTENDERS, OURS, Decider, make_model, make_policy
+from drift_wm.speed.contenders import COMPILED, CONTENDERS, OURS, Decider, make_model, make_models, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
 from drift_wm.speed.outside import PYTORCH_MPPI, is_there, outside_decider
 from drift_wm.speed.ratios import RATIOS, compared, ratios_of, read_ratios
@@ -97,7 +97,7 @@ def _rounds(part: str, settings: SpeedSettings) -> int:
         "decisions": len(settings.budgets),
         "simulator": len(settings.simulator_tasks),
         "mppi": 1,
-        "batch": 2 * len(settings.budgets),
+        "batch": 4 * len(settings.budgets),
         "training": len(settings.budgets),
         "readers": 1,
         "scaling": len(CANDIDATES) * len(HORIZONS),
@@ -123,10 +123,7 @@ def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> lis
     for budget in map(Budget.read, settings.budgets):
         step.note, case = str(budget), str(budget)
         spec, planner = _spec_of(budget.task), budget.planner()
-        models = {
-            name: make_model(contender, spec, width=settings.width, device=device)
-            for name, contender in CONTENDERS.items()
-        }
+        models = make_models(CONTENDERS, spec, width=settings.width, device=device)
         products = products_of(models[OURS], make_planner(planner, spec.action_size))
         calls: dict[str, Callable[[], object]] = {
             name: Decider(
@@ -137,8 +134,11 @@ def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> lis
         calls[LIMIT] = multiplier(products, dtype=torch.float32, device=device)
         calls[BFLOAT16_LIMIT] = multiplier(products, dtype=torch.bfloat16, device=device)
         times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
-        shares = breakdown(models[OURS], planner, particles=1, decisions=settings.repeats, device=device)
-        facts = {OURS: shares, LIMIT: {"flops": flops_of(products)}}
+        facts = {LIMIT: {"flops": flops_of(products)}} | {
+            name: breakdown(models[name], planner, particles=1, decisions=settings.repeats, device=device)
+            for name in (OURS, COMPILED)
+            if name in models
+        }
         rows += [SpeedRow("decisions", case, name, ms, facts.get(name, {})) for name, ms in times.items()]
     return rows
 
@@ -180,17 +180,10 @@ def _mppi(settings: SpeedSettings, device: torch.device, task: Task) -> list[Spe
         return []
     spec, step = _spec_of(MPPI_BUDGET.task), _Steps(task)
     planner = MPPIConfig(candidates=MPPI_BUDGET.candidates, horizon=MPPI_BUDGET.horizon, iterations=1)
+    models = make_models((OURS, COMPILED, "drifting, k = 1"), spec, width=settings.width, device=device)
     calls: dict[str, Callable[[], object]] = {
-        name: Decider(
-            make_policy(
-                make_model(CONTENDERS[name], spec, width=settings.width, device=device),
-                planner,
-                particles=1,
-                device=device,
-            ),
-            device=device,
-        )
-        for name in (OURS, "drifting, k = 1")
+        name: Decider(make_policy(model, planner, particles=1, device=device), device=device)
+        for name, model in models.items()
     }
     calls[PYTORCH_MPPI] = outside_decider(spec, MPPI_BUDGET, width=settings.width, device=device)
     times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
@@ -203,15 +196,17 @@ def _batch(settings: SpeedSettings, device: torch.device, task: Task) -> list[Sp
     for budget in map(Budget.read, settings.budgets):
         for spent in (budget, replace(SMALL, task=budget.task)):
             step.note = str(spent)
-            model = make_model(CONTENDERS[OURS], _spec_of(spent.task), width=settings.width, device=device)
-            policy = make_policy(model, spent.planner(), particles=1, device=device)
-            together, alone = Decider(policy, environments=count, device=device), Decider(policy, device=device)
-            calls: dict[str, Callable[[], object]] = {
-                f"{count} environments in one call": together,
-                f"{count} calls": _repeated(alone, count),
-            }
-            times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
-            rows += [SpeedRow("batch", str(spent), name, ms) for name, ms in times.items()]
+            models = make_models((OURS, COMPILED), _spec_of(spent.task), width=settings.width, device=device)
+            for name, model in models.items():
+                policy = make_policy(model, spent.planner(), particles=1, device=device)
+                together, alone = Decider(policy, environments=count, device=device), Decider(policy, device=device)
+                calls: dict[str, Callable[[], object]] = {
+                    f"{count} environments in one call": together,
+                    f"{count} calls": _repeated(alone, count),
+                }
+                times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
+                case = str(spent) if name == OURS else f"{spent}, compiled"
+                rows += [SpeedRow("batch", case, contender, ms) for contender, ms in times.items()]
     return rows
 
 

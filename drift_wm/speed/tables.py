@@ -53,18 +53,22 @@ def _decisions(cases: Rows) -> list[str]:
             [[row.contender, _ms(row), f"{ratio(rows, row.contender, OURS):.2f}"] for row in rows],
             title=case,
         )
-        ours = next(row for row in rows if row.contender == OURS)
         limit = next(row for row in rows if "flops" in row.facts)
-        shown = ", ".join(f"{name} {ours.facts[name]:.2f} ms" for name in SHARES)
-        whole = sum(ours.facts[name] for name in SHARES)
         lines += [
-            f"Where the time goes: {shown}; outside the network {1 - ours.facts['network'] / whole:.0%}.",
-            "",
             f"The network's {limit.facts['flops'] / 1e9:.2f} GFLOP take {limit.median:.2f} ms alone "
-            f"({limit.facts['flops'] / limit.median / 1e6:.0f} GFLOP/s): the decision reaches "
-            f"{limit.median / ours.median:.0%} of that.",
+            f"({limit.facts['flops'] / limit.median / 1e6:.0f} GFLOP/s).",
             "",
         ]
+        for row in rows:
+            if "network" in row.facts:
+                whole = sum(row.facts[name] for name in SHARES)
+                shown = ", ".join(f"{name} {row.facts[name]:.2f} ms" for name in SHARES)
+                lines += [
+                    f"Where the time of {row.contender} goes: {shown}; outside the network "
+                    f"{1 - row.facts['network'] / whole:.0%}. A decision reaches {limit.median / row.median:.0%} of "
+                    "the products' speed.",
+                    "",
+                ]
     return lines[:-1]
 
 
