@@ -178,11 +178,10 @@ class _Centre:
         chunk = _CentralChunk(model, layer, observe=observe, compile=compile)
         self.outputs = len(chunk.bias)
         """Of the last layer."""
-        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = chunk
-        if compile:
-            K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
-            self._predict = compiled(chunk, (K, D), (entries - K * D,))
-        self.is_compiled = self._predict is not chunk
+        K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
+        code = compiled(chunk, (K, D), (entries - K * D,)) if compile else None
+        self.is_compiled = code is not None
+        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = code or chunk
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> _Centre | None:
@@ -195,8 +194,7 @@ class _Centre:
         B, N = actions.shape[:2]
         frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
         rewards, observations = [], []
-        # A copy, laid out and made as compiled code was shown it.
-        for acted in _chunks(history, actions, self._model.chunk).clone(memory_format=torch.contiguous_format):
+        for acted in _chunks(history, actions, self._model.chunk).contiguous():
             reward, predicted, frames = self._predict(frames, acted)
             rewards.append(reward)
             observations.append(predicted)
@@ -238,8 +236,9 @@ class _CentralChunk(nn.Module):
         features = self.network.features(self.network.from_condition(condition), None)
         predicted = nn.functional.linear(features, self.weight, self.bias).float()
         reward, changes = predicted[:, : self._chunk], predicted[:, self._chunk :]
-        observations = changes.view(len(frames), -1, frames.shape[2]) + frames[:, -1:]
-        return reward, observations, self._next_frames(frames, observations[:, -frames.shape[1] :])
+        observations = changes.view(-1, changes.shape[1] // frames.shape[2], frames.shape[2]) + frames[:, -1:]
+        newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
+        return reward, observations, newest.contiguous()
 
 
 def _no_compilation(model: LearnedWorldModel, *, central: bool) -> str:
