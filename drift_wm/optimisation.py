@@ -23,8 +23,8 @@ class TrainingConfig:
     warmup: int = 50
     """Steps of linear rise at the start of a round."""
     value_rate: float = 0.1
-    """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It neither rises nor falls
-    in a round: what a critic bootstraps from is never done, and rates that fall in every round starve it."""
+    """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It stays as it is in a
+    round: what a critic bootstraps from is never done, and rates that fall in every round starve it."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
     clip: float = 10.0
