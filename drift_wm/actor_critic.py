@@ -12,9 +12,10 @@ from drift_wm.nets import MLP
 _WIDTH = 128
 _CRITICS = 2
 _STEPS = 3  # of rewards before a target bootstraps; more leave too much to the actions of whoever collected the data
-_SLOW = 0.005  # share of the way that the bootstrapping networks follow in a step
+_UNIT = 10  # what critics predict of a constant reward of 1: an optimiser's steps jitter, and must be small beside it
+_SLOW = 0.02  # share of the way that the bootstrapping networks follow in a step
 _NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over
-_TINY = 1e-3  # below this mean value, in rewards a decision, the actor's loss is no longer scaled
+_TINY = 1e-3  # below this mean size of what a critic predicts, the actor's loss is no longer scaled
 
 
 class ActorCritic(nn.Module):
@@ -40,13 +41,16 @@ class ActorCritic(nn.Module):
         self.critics = nn.ModuleList(
             MLP(inputs, 1, width=_WIDTH, depth=2, normalised=True, rng=rng) for _ in range(_CRITICS)
         )
+        for critic in self.critics:
+            assert isinstance(critic, MLP)
+            critic.start_at_zero()
         self.actor = MLP(observation_size, action_size, width=_WIDTH, depth=2, normalised=True, rng=rng)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_actor = copy.deepcopy(self.actor).requires_grad_(False)
 
     def forward(self, obs: Tensor) -> Tensor:
         """Standardised observations (..., D) -> values (...), in units of rewards."""
-        return _lowest(self.critics, obs, self.act(obs)) / (1 - self.discount)
+        return _lowest(self.critics, obs, self.act(obs)) / (_UNIT * (1 - self.discount))
 
     def act(self, obs: Tensor) -> Tensor:
         """Standardised observations (..., D) -> the actor's actions (..., A) in [-1, 1]."""
@@ -81,7 +85,7 @@ class ActorCritic(nn.Module):
     def _target(self, obs: Tensor, reward: Tensor, ended: Tensor | None, rng: torch.Generator) -> Tensor:
         """(B,) returns of up to `_STEPS` recorded rewards and the slow critics' value after them.
 
-        In units of 1 / (1 - g): a constant reward of 1 has the value 1.
+        As critics predict them: a constant reward of 1 has the value `_UNIT`.
         """
         steps = min(_STEPS, reward.shape[1])
         last = obs[:, steps]
@@ -92,7 +96,7 @@ class ActorCritic(nn.Module):
         for step in reversed(range(steps)):
             if ended is not None:
                 target = target * (1 - ended[:, step])
-            target = (1 - self.discount) * reward[:, step] + self.discount * target
+            target = _UNIT * (1 - self.discount) * reward[:, step] + self.discount * target
         return target
 
     def _actor_loss(self, obs: Tensor) -> Tensor:

@@ -119,7 +119,8 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     of_suite: tuple[str, ...] = ()
     if allowed := suite_task(settings.suite, cell.task):
         episodes = allowed.frames // _FRAMES_PER_EPISODE
-        of_suite = (f"episodes={episodes}", f"planner.horizon={allowed.horizon}", *_SUITE_OVERRIDES)
+        of_task = (f"episodes={episodes}", f"planner.horizon={allowed.horizon}", f"model.chunk={allowed.chunk}")
+        of_suite = (*of_task, *_SUITE_OVERRIDES)
     return [
         f"task={cell.task}",
         f"model={cell.model}",

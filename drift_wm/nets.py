@@ -146,6 +146,14 @@ class MLP(nn.Sequential):
                 layer.bias.zero_()
 
     @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Predict zero of everything until something is learned."""
+        last = self[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.zero_()
+        last.bias.zero_()
+
+    @torch.no_grad()
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
         """Keep the function when the first R inputs are given as c' with c = scale * c' + shift, both (R,)."""
         first = self[0]

@@ -23,7 +23,8 @@ class TrainingConfig:
     warmup: int = 50
     """Steps of linear rise at the start of a round."""
     value_rate: float = 0.1
-    """Learning rate of actor and critics, where there are any, as a share of the model's."""
+    """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It stays as it is in a
+    round: what a critic bootstraps from is never done, and rates that fall in every round starve it."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
     clip: float = 10.0
@@ -64,22 +65,23 @@ def make_optimiser(
 ) -> torch.optim.AdamW:
     """The optimiser of everything that is trained here; `value` are those of the module that learn at `value_rate`."""
     apart = set(value)
-    groups = [{"params": [each for each in module.parameters() if each not in apart], "share": 1.0}]
+    groups = [{"params": [each for each in module.parameters() if each not in apart], "steady": False}]
     if value:
-        groups.append({"params": list(value), "share": config.value_rate})
+        groups.append({"params": list(value), "steady": True, "lr": config.value_rate * config.learning_rate})
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def descend(loss: Tensor, optimiser: torch.optim.AdamW, *, clip: float, rate: float) -> Tensor:
     """One step down a loss at a learning rate; returns the model's gradient norm before it was clipped.
 
-    Parameters that learn at a share of the rate are clipped by themselves.
+    Parameters of a steady rate keep theirs, and are clipped by themselves.
     """
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norms = [torch.nn.utils.clip_grad_norm_(group["params"], clip) for group in optimiser.param_groups]
     for group in optimiser.param_groups:
-        group["lr"] = rate * group["share"]
+        if not group["steady"]:
+            group["lr"] = rate
     optimiser.step()
     return norms[0]
 
