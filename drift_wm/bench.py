@@ -26,7 +26,8 @@ Compose = Callable[[list[str]], OnlineSettings]
 
 _FRAMES_PER_EPISODE = OnlineSettings().episode_decisions * EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
-    "model.value_discount=0.99",
+    "model.value_discount=0.97",
+    "exploration_std=0.2",
     "evaluation_episodes=10",
     "progress_every=6",
     "progress_episodes=3",

@@ -54,7 +54,7 @@ class WorldModelConfig:
                 "only drifting and regression learn from their own rollouts"
             )
         if not 0 <= self.value_discount < 1:
-            raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.99")
+            raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.97")
         if self.precision not in PRECISIONS:
             raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 

@@ -166,7 +166,7 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert (asked.planner.horizon, asked.model.chunk) == (task.horizon, task.chunk)
         assert task.horizon % task.chunk == 0
         assert asked.progress_every > 0
-        assert asked.model.value_discount == 0.99, "of all models alike"
+        assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)
 
 

@@ -54,7 +54,7 @@ def test_unreadable_files_are_named_with_a_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ({"format": 7}, "of format 4, found 7; load it with the version of drift_wm that wrote it"),
+        ({"format": 7}, "of format 5, found 7; load it with the version of drift_wm that wrote it"),
         ({"format": 1, "id": "abc"}, "of format 4, found 1.*or train again"),
         ([1], "found 'list'"),
         ({"format": 4}, "lacks id, parent, kind"),
