@@ -38,7 +38,7 @@ from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.ranks import joined, ranks_of
 from drift_wm.report import evaluation_table
-from drift_wm.report_bench import line_of, write_bench_page
+from drift_wm.report_bench import bench_tables, line_of, write_bench_page
 from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
@@ -151,6 +151,7 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
         settings=settings,
         environment=describe_environment(),
     )
+    (folder.path / TABLES).write_text(bench_tables(rows, found))
     console.print(as_table(rows))
     for line in map(line_of, found):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

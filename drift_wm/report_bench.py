@@ -1,4 +1,4 @@
-"""The page of `drift-wm bench`."""
+"""The page of `drift-wm bench`, and its table in Markdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from drift_wm.bench_results import HEADER, Aggregate, CellResult, Row, cells
 from drift_wm.bench_settings import BenchSettings
+from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
 from drift_wm.suites import PUBLISHED, suite_task
 
@@ -55,6 +56,14 @@ def write_bench_page(
         settings=json.dumps(asdict(settings), indent=2),
         environment=json.dumps(environment, indent=2),
     )
+
+
+def bench_tables(rows: Sequence[Row], found: Sequence[Aggregate]) -> str:
+    """The table of the page in Markdown, with the mean of every seed, and the aggregates below it."""
+    lines = table_head([*HEADER, "every seed, or episode"])
+    for row in rows:
+        lines.append(table_line([*cells(row), ", ".join(f"{value:.0f}" for value in row.returns)]))
+    return "\n".join([*lines, "", *(f"* {line_of(aggregate)}" for aggregate in found)]) + "\n"
 
 
 def line_of(aggregate: Aggregate) -> str:

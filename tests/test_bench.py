@@ -1,6 +1,7 @@
 """The grid: what it runs, what it skips, what it adds up. The runs themselves are a recording stand-in."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -244,6 +245,9 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     page = (tmp_path / "report.html").read_text()
     for words in ("cartpole-swingup", "interquartile mean", "TD-MPC2, 500k", "data:image/png"):
         assert words in page
+    tables = (tmp_path / "tables.md").read_text()
+    assert re.search(r"\| cartpole-swingup \| drifting \| icem \| .* \| 150 \|\n", tables)
+    assert f"times {ANCHOR}" in tables
     for name in ("learning_curves.png", "decision_time.png"):
         assert (tmp_path / name).stat().st_size > 0
     assert commands.bench is bench
