@@ -150,7 +150,7 @@ def make_objective(settings: ObjectiveSettings) -> Objective:
     """The objective that the settings describe; penalties of weight zero cost nothing."""
     terms: list[Objective] = []
     if settings.name == "return":
-        terms.append(PredictedReturn(discount=settings.discount))
+        terms.append(PredictedReturn(discount=settings.discount, value=settings.value))
     else:
         terms.append(GoalDistance(torch.tensor(settings.goal)))
     if settings.action_penalty:

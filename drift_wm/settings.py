@@ -32,6 +32,8 @@ class ObjectiveSettings:
     """`return`: the predicted return. `goal`: closeness of predicted observations to `goal`."""
     discount: float = 1.0
     """Per decision, of predicted rewards."""
+    value: bool = True
+    """Count what critics say comes after a plan, where the model has critics (`model.value_discount`)."""
     goal: list[float] = field(default_factory=list)
     """Goal observation, D numbers, for `goal`."""
     action_penalty: float = 0.0

@@ -17,6 +17,8 @@ class PredictedReturn:
 
     discount: float = 1.0
     """Worth of a reward one decision later, in (0, 1]."""
+    value: bool = True
+    """Whether what comes after the plan counts, where the model says."""
 
     def __post_init__(self) -> None:
         """Reject a discount that is not one."""
@@ -30,7 +32,9 @@ class PredictedReturn:
             total = reward.sum(dim=-1)
         else:
             total = reward @ self.discount ** torch.arange(H, device=reward.device, dtype=reward.dtype)
-        return total if prediction.later is None else total + self.discount**H * prediction.later
+        if prediction.later is None or not self.value:
+            return total
+        return total + self.discount**H * prediction.later
 
 
 @dataclass(frozen=True)

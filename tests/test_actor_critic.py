@@ -163,6 +163,7 @@ def test_a_return_counts_what_comes_after_the_horizon():
     prediction = Prediction(torch.zeros(1, 1, 1, 3, 1), torch.ones(1, 1, 1, 3), later=torch.full((1, 1, 1), 8.0))
     assert PredictedReturn(0.5)(prediction, torch.zeros(0)).item() == 1 + 0.5 + 0.25 + 8 / 8
     assert PredictedReturn()(prediction, torch.zeros(0)).item() == 3 + 8
+    assert PredictedReturn(value=False)(prediction, torch.zeros(0)).item() == 3
 
 
 def make_model(**changed) -> LearnedWorldModel:
@@ -208,6 +209,8 @@ def test_a_model_with_a_value_is_planned_in_under_its_discount():
     assert make_policy(make_model(), PlanningSettings(), device=cpu).objective == PredictedReturn(0.9)
     asked_for = PlanningSettings(objective=ObjectiveSettings(discount=0.5))
     assert make_policy(make_model(), asked_for, device=cpu).objective == PredictedReturn(0.5)
+    blind = PlanningSettings(objective=ObjectiveSettings(value=False))
+    assert make_policy(make_model(), blind, device=cpu).objective == PredictedReturn(0.9, value=False)
 
 
 @pytest.mark.parametrize("discount", [1.0, -0.1])
