@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from drift_wm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_id
+from drift_wm.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, weights_id
 
 
 def example() -> Checkpoint:
@@ -31,7 +31,7 @@ class Bomb:
 
 def test_loading_never_runs_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": 3, "state": Bomb()}, tmp_path / "evil.pt")
+    torch.save({"format": FORMAT, "state": Bomb()}, tmp_path / "evil.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb()))
     for name in ("evil.pt", "raw.pt"):
         with pytest.raises(ValueError, match=f"{name} is not a readable drift_wm checkpoint"):
@@ -54,10 +54,10 @@ def test_unreadable_files_are_named_with_a_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ({"format": 7}, "of format 5, found 7; load it with the version of drift_wm that wrote it"),
-        ({"format": 1, "id": "abc"}, "of format 4, found 1.*or train again"),
+        ({"format": 7}, f"of format {FORMAT}, found 7; load it with the version of drift_wm that wrote it"),
+        ({"format": 1, "id": "abc"}, f"of format {FORMAT}, found 1.*or train again"),
         ([1], "found 'list'"),
-        ({"format": 4}, "lacks id, parent, kind"),
+        ({"format": FORMAT}, "lacks id, parent, kind"),
     ],
 )
 def test_foreign_contents_are_refused(tmp_path, content, match):
