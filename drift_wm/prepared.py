@@ -175,13 +175,16 @@ class _Centre:
         self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool = False
     ) -> None:
         self._model, self._layer, self._observe = model, layer, observe
-        chunk = _CentralChunk(model, layer, observe=observe, compile=compile)
+        chunk = _CentralChunk(model, layer, observe=observe, bfloat16=model.uses_bfloat16())
         self.outputs = len(chunk.bias)
         """Of the last layer."""
-        K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
-        code = compiled(chunk, (K, D), (entries - K * D,)) if compile else None
-        self.is_compiled = code is not None
-        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = code or chunk
+        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = chunk
+        self.is_compiled = False
+        if compile:
+            K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
+            coarse = _CentralChunk(model, layer, observe=observe, bfloat16=True)
+            if (code := compiled(coarse, (K, D), (entries - K * D,))) is not None:
+                self._predict, self.is_compiled = code, True
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> _Centre | None:
@@ -213,16 +216,18 @@ class _Centre:
 
 
 class _CentralChunk(nn.Module):
-    """One chunk of the central future; arguments as `_Centre`."""
+    """One chunk of the central future; arguments as `_Centre`, and whether to multiply in bfloat16."""
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool) -> None:
+    def __init__(
+        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, bfloat16: bool
+    ) -> None:
         super().__init__()
         k, D = model.chunk, model.spec.observation_size
         self._chunk, self._next_frames = k, model.next_frames
-        self._dtype = torch.bfloat16 if model.uses_bfloat16(compiled=compile) else torch.float32
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
         entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
         frames = entries[:, :D] if observe else entries[-model.history :, :D]

@@ -60,6 +60,12 @@ def test_what_cannot_be_compiled_is_used_as_it_is_and_said_so(monkeypatch, caplo
     monkeypatch.setattr(torch._inductor, "compile", fails)
     assert compiled(torch.nn.Linear(3, 2), (3,)) is None
     assert "compile=true: RuntimeError: no C++ compiler; predicting without compilation" in caplog.text
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    prepared, plain = (PreparedModel(make(), central=True, compile=asked) for asked in (True, False))
+    assert not prepared.is_compiled
+    assert torch.equal(predict(prepared).obs, predict(plain).obs), (
+        "bfloat16 without its compiler would only cost accuracy"
+    )
 
 
 @pytest.mark.parametrize(
