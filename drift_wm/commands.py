@@ -44,7 +44,6 @@ from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.speed.settings import SpeedSettings
-from drift_wm.speed.suite import TABLES as SPEED_TABLES
 from drift_wm.speed.suite import speed
 from drift_wm.train import train
 from drift_wm.truth.suite import truth
@@ -128,7 +127,7 @@ def _show_diagnosis(settings: DiagnoseSettings, folder: RunFolder, *, device: to
 
 def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device, console: Console) -> None:
     rows = speed(settings, folder, device=device)
-    console.print(Markdown((folder.path / SPEED_TABLES).read_text()))
+    console.print(Markdown((folder.path / TABLES).read_text()))
     if scaling := [row for row in rows if row.part == "scaling"]:
         save(speed_figure(scaling), folder.path / "speed.png")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,7 @@ class OnlineRun:
     def evaluate(self) -> tuple[Evaluation, list[Episode]]:
         """The final model on the evaluation seeds, without exploration."""
         count = self.settings.evaluation_episodes
-        return self._evaluate(
-            name_of(self.settings.model), self._planner(compile=self.settings.compile), count, "evaluation.hdf5"
-        )
+        return self._evaluate(name_of(self.settings.model), self._final_planner, count, "evaluation.hdf5")
 
     def references(self) -> list[Evaluation]:
         """The rows to compare with, on the same seeds: chance, and the same planner in the true simulator."""
@@ -114,7 +113,7 @@ class OnlineRun:
 
     def decision_ms(self) -> np.ndarray:
         """(decisions,) milliseconds of deciding for one environment, measured now."""
-        return time_decisions(self._planner(compile=self.settings.compile), self.env, device=self.device)
+        return time_decisions(self._final_planner, self.env, device=self.device)
 
     @property
     def curve(self) -> list[CurvePoint]:
@@ -140,10 +139,15 @@ class OnlineRun:
         longest = self.env.decisions_per_episode
         return min(self.settings.episode_decisions or longest, longest)
 
-    def _planner(self, *, compile: bool = False) -> PlanningPolicy:
-        """Plans in the model as it is now."""
-        settings = replace(self.settings, compile=compile)
+    def _planner(self) -> PlanningPolicy:
+        """Plans in the model as it is now, which the next round changes: not worth compiling."""
+        settings = replace(self.settings, compile=False)
         return make_policy(self.trainer.world_model, settings, device=self.device)
+
+    @cached_property
+    def _final_planner(self) -> PlanningPolicy:
+        """Plans in the last model; made when nothing is left to learn, and compiled once if that is asked for."""
+        return make_policy(self.trainer.world_model, self.settings, device=self.device)
 
     def _explorer(self) -> PlanningPolicy:
         """The same for collecting. It plans on a draw: what the model is unsure of, it then tries."""

@@ -33,10 +33,10 @@ from drift_wm.speed.settings import Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
 from drift_wm.speed.training_loops import STEPS, training_calls
+from drift_wm.units import TABLES
 
 logger = logging.getLogger(__name__)
 
-TABLES = "tables.md"
 LIMIT, BFLOAT16_LIMIT = "matrix products alone", "matrix products alone, bfloat16"
 SIMULATOR = "true simulator"
 ITERATION = Budget("", 512, 20, 1)
