@@ -22,7 +22,7 @@ class TrainingConfig:
     """The energy field has nearly constant length, so a model trained at a constant rate never settles."""
     warmup: int = 50
     """Steps of linear rise at the start of a round."""
-    value_rate: float = 0.1
+    value_rate: float = 0.3
     """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It stays as it is in a
     round: what a critic bootstraps from is never done, and rates that fall in every round starve it."""
     weight_decay: float = 1e-4

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan, Score
-from drift_wm.planners.noise import ColouredNoise
+from drift_wm.planners.noise import NoiseStock
 
 EXECUTE = ("best", "mean")
 
@@ -89,7 +90,13 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self.device = torch.device(device)
         self.dtype = dtype
         self.horizon = config.horizon
-        self._noise = ColouredNoise(config.horizon, config.noise_exponent)
+
+    @cached_property
+    def noise(self) -> NoiseStock:
+        """Where the proposals of all iterations of a decision come from."""
+        config, count = self.config, sum(self.populations)
+        exponent = config.noise_exponent
+        return NoiseStock(count, config.horizon, self.action_size, exponent, device=self.device, dtype=self.dtype)
 
     @property
     def populations(self) -> tuple[int, ...]:
@@ -145,7 +152,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             score: (B, N, H, A) -> (B, N), higher is better; called without gradients. Scores that are NaN or
                 infinite rank last and are counted in `Plan.non_finite`.
             plan: where to start from.
-            rng: source of the proposals' noise, on any device; `populations` sequences are drawn from it.
+            rng: on any device; it chooses which part of the planner's stock of noise the proposals take.
             proposals: (B, M, H, A) sequences from elsewhere, a policy's perhaps, that take the place of as many drawn
                 ones in the first iteration.
 
@@ -157,8 +164,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self._check(plan)
         self._check_proposals(plan, proposals)
         plan = replace(plan, non_finite=0)
-        noise = self._noise.sample(sum(self.populations), self.action_size, rng=rng)
-        noise = noise.to(self.device, self.dtype)
+        noise = self.noise.take(rng)
         for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
             candidates = self.propose(plan, draw)
             incumbents = self.incumbents(plan, iteration)
@@ -239,6 +245,8 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
             f"{(batch_size, count)}. Reduce futures by an objective and a risk rule, as make_score does."
         )
     scores = scores.to(candidates.dtype)
+    if math.isfinite(scores.sum()):  # a sixth of the time of asking each of them
+        return scores, 0
     finite = torch.isfinite(scores)
     usable: list[int] = finite.sum(dim=1).tolist()
     if min(usable) == 0:
@@ -248,7 +256,7 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
             "for every action sequence. Check the observations it was given, its normaliser and its checkpoint."
         )
     failures = batch_size * count - sum(usable)
-    return (torch.where(finite, scores, -torch.inf) if failures else scores), failures
+    return torch.where(finite, scores, -torch.inf), failures
 
 
 def remember_best(plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:

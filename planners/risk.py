@@ -19,7 +19,7 @@ class Mean:
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, N, P) -> (B, N)."""
-        return values.mean(dim=-1)
+        return values.mean(dim=-1) if values.shape[-1] > 1 else values.squeeze(-1)
 
 
 @dataclass(frozen=True)

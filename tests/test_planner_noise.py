@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from drift_wm.planners.noise import ColouredNoise, spectrum_amplitude
+from drift_wm.planners.noise import ColouredNoise, NoiseStock, spectrum_amplitude
 
 
 def generator(seed=0):
@@ -64,3 +64,26 @@ def test_one_seed_gives_one_noise(exponent):
     noise = ColouredNoise(6, exponent)
     assert torch.equal(noise.sample(5, 2, rng=generator(1)), noise.sample(5, 2, rng=generator(1)))
     assert not torch.equal(noise.sample(5, 2, rng=generator(1)), noise.sample(5, 2, rng=generator(2)))
+
+
+def stock(count=50, *, exponent=2.0):
+    return NoiseStock(count, 8, 2, exponent, device=torch.device("cpu"), dtype=torch.float32)
+
+
+def test_a_stock_is_the_same_everywhere_and_each_seed_takes_a_stretch_of_it():
+    first, again = stock().take(generator(1)), stock().take(generator(1))
+    assert first.shape == (50, 8, 2)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, stock().take(generator(2)))
+
+
+def test_what_is_taken_from_a_stock_has_unit_variance_and_the_stocks_colour():
+    taken = torch.cat([stock(4_000, exponent=e).take(generator()) for e in (0.0, 2.0)])
+    white, brown = taken[:4_000], taken[4_000:]
+    torch.testing.assert_close(taken.var(0), torch.ones(8, 2), atol=0.06, rtol=0)
+    assert white.diff(dim=1).std() > 1.5 * brown.diff(dim=1).std()
+
+
+def test_all_of_a_stock_is_taken_in_turn():
+    places = torch.stack([stock(2).take(generator(seed))[0, 0] for seed in range(300)])
+    assert len(places.unique(dim=0)) == 8 * 2 - 2 + 1

@@ -13,7 +13,6 @@ from torch import Tensor
 from drift_wm.interfaces import History, Prediction
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import PlannerConfig
-from drift_wm.planners.noise import ColouredNoise
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.prepared import PreparedModel
@@ -21,7 +20,7 @@ from drift_wm.speed.contenders import Decider, make_policy
 from drift_wm.speed.timing import now
 
 SHARES = ("sampling", "network", "objective", "rest")
-"""Drawing the proposals' noise; predicting; judging the futures; refitting and everything else."""
+"""Taking the proposals' noise from the stock; predicting; judging the futures; refitting and everything else."""
 
 
 class _Watched:
@@ -76,8 +75,8 @@ def breakdown(
 
     policy = make_policy(_Watched(model, watch), planner, particles=particles, device=device)
     policy.objective, policy.risk = objective, risk
-    noise, rng = ColouredNoise(planner.horizon, planner.noise_exponent), torch.Generator(device)
-    draws = sum(make_planner(planner, model.spec.action_size, device=device).populations)
+    searching = make_planner(planner, model.spec.action_size, device=device)
+    rng = torch.Generator(device)
     decide = Decider(policy, device=device)
     found: dict[str, list[float]] = {name: [] for name in SHARES}
     for number in range(decisions + 1):
@@ -86,7 +85,7 @@ def breakdown(
         decide()
         whole = now(device) - start
         with watch("sampling"):  # once more, by itself
-            noise.sample(draws, model.spec.action_size, rng=rng)
+            searching.noise.take(rng)
         watch.seconds["rest"] = whole - sum(watch.seconds.values())
         if number:
             for name in SHARES:
