@@ -14,7 +14,7 @@ _CRITICS = 2
 _STEPS = 3  # of rewards before a target bootstraps; more leave too much to the actions of whoever collected the data
 _UNIT = 10  # what critics predict of a constant reward of 1: an optimiser's steps jitter, and must be small beside it
 _SLOW = 0.02  # share of the way that the bootstrapping networks follow in a step
-_NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over
+_NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over, and of those that are imagined
 _TINY = 1e-3  # below this mean size of what a critic predicts, the actor's loss is no longer scaled
 
 
@@ -56,6 +56,11 @@ class ActorCritic(nn.Module):
         """Standardised observations (..., D) -> the actor's actions (..., A) in [-1, 1]."""
         return torch.tanh(self.actor(obs))
 
+    @torch.no_grad()
+    def try_actions(self, obs: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Standardised observations (..., D) -> actions (..., A) about the actor's, in [-1, 1]."""
+        return _smoothed(self.act(obs), rng)
+
     def loss(
         self, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, rng: torch.Generator
     ) -> Tensor:
@@ -69,10 +74,19 @@ class ActorCritic(nn.Module):
             rng: source of the noise on the targets' actions.
         """
         self._follow()
+        return self.critics_loss(obs, actions, reward, ended, rng=rng) + self._actor_loss(obs[:, 0])
+
+    def critics_loss(
+        self, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, rng: torch.Generator
+    ) -> Tensor:
+        """The critics' part of `loss`, for steps that need not be recorded ones; arguments likewise.
+
+        `ended` may be a probability.
+        """
         target = self._target(obs, reward, ended, rng)
         tried = _pairs(obs[:, 0], actions[:, 0])
         errors = [critic(tried).squeeze(-1) - target for critic in self.critics]
-        return torch.stack(errors).square().mean(dim=1).sum() + self._actor_loss(obs[:, 0])
+        return torch.stack(errors).square().mean(dim=1).sum()
 
     @torch.no_grad()
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
@@ -89,10 +103,7 @@ class ActorCritic(nn.Module):
         """
         steps = min(_STEPS, reward.shape[1])
         last = obs[:, steps]
-        action = torch.tanh(self.slow_actor(last))
-        noise = _NOISE * torch.randn(action.shape, generator=rng, device=action.device)
-        action = (action + noise.clamp_(-_NOISE_LIMIT, _NOISE_LIMIT)).clamp_(-1, 1)
-        target = _lowest(self.slow_critics, last, action)
+        target = _lowest(self.slow_critics, last, _smoothed(torch.tanh(self.slow_actor(last)), rng))
         for step in reversed(range(steps)):
             if ended is not None:
                 target = target * (1 - ended[:, step])
@@ -109,6 +120,12 @@ class ActorCritic(nn.Module):
     def _follow(self) -> None:
         slow: list[Tensor] = [*self.slow_critics.parameters(), *self.slow_actor.parameters()]
         torch._foreach_lerp_(slow, [*self.critics.parameters(), *self.actor.parameters()], _SLOW)
+
+
+def _smoothed(actions: Tensor, rng: torch.Generator) -> Tensor:
+    """Actions (...) with noise, in [-1, 1]."""
+    noise = _NOISE * torch.randn(actions.shape, generator=rng, device=actions.device)
+    return (actions + noise.clamp_(-_NOISE_LIMIT, _NOISE_LIMIT)).clamp_(-1, 1)
 
 
 def _pairs(obs: Tensor, actions: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -39,6 +40,9 @@ class WorldModelConfig:
     trajectory; `drifting` and `regression` only."""
     value_discount: float = 0.0
     """Per decision, of an actor and critics that are trained beside the model and judge where a plan ends; 0: none."""
+    value_imagined: float = 0.0
+    """Weight of what critics learn from actions that nobody recorded: the actor tries its own in recorded observations,
+    and the model says what a step of them leads to. 1 counts them like recorded ones."""
     precision: str = "auto"
     """Of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and for networks
     of at least 256 units on a CPU that has it."""
@@ -55,6 +59,8 @@ class WorldModelConfig:
             )
         if not 0 <= self.value_discount < 1:
             raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.97")
+        if not 0 <= self.value_imagined < math.inf:
+            raise ValueError(f"model.value_imagined={self.value_imagined}: expected a number of at least 0, such as 1")
         if self.precision not in PRECISIONS:
             raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 
@@ -111,7 +117,28 @@ class LearnedWorldModel(nn.Module):
             now = self.history - 1
             obs = self.normaliser.obs(batch.obs[:, now:])
             loss = loss + self.value.loss(obs, batch.actions[:, now:], batch.reward, batch.ended, rng=rng)
+            if self.config.value_imagined:
+                imagined = self.value.critics_loss(*self.imagined(batch, rng=rng), rng=rng)
+                loss = loss + self.config.value_imagined * imagined
         return loss
+
+    @torch.no_grad()
+    def imagined(self, batch: Batch, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """A step from each window's present that was never taken, as `ActorCritic.critics_loss` takes it.
+
+        Of a chunk, the actor chooses the first action; those after it, as recorded, come too late to matter.
+        """
+        assert self.value is not None
+        K, k = self.history, self.chunk
+        frames, actions = batch.obs[:, :K], batch.actions[:, : K - 1 + k].clone()
+        obs = self.normaliser.obs(frames[:, -1])
+        actions[:, K - 1] = self.value.try_actions(obs, rng=rng)
+        z = torch.randn(len(obs), self.generator.noise_size, generator=rng, device=obs.device)
+        target = self.generator.sample(self._condition(frames, actions), z)
+        predicted, reward = self.normaliser.prediction(frames[:, -1], target.view(len(obs), k, -1))
+        after = self.normaliser.obs(predicted[:, :1])
+        ended = torch.sigmoid(self.ending.logit(after)) if self.ending.seen else None
+        return torch.cat([obs.unsqueeze(1), after], dim=1), actions[:, K - 1 : K], reward[:, :1], ended
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
         """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""

@@ -8,7 +8,7 @@ from drift_wm.build import make_policy
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
-from drift_wm.interfaces import History, Prediction, Spec
+from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.optimisation import TrainingConfig, descend, make_optimiser
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.prepared import PreparedModel
@@ -166,9 +166,9 @@ def test_a_return_counts_what_comes_after_the_horizon():
     assert PredictedReturn(value=False)(prediction, torch.zeros(0)).item() == 3
 
 
-def make_model(**changed) -> LearnedWorldModel:
+def make_model(*, chunk=2, **changed) -> LearnedWorldModel:
     generator = GeneratorConfig("regression", width=16, depth=2, noise_size=2)
-    config = WorldModelConfig(chunk=2, value_discount=0.9, generator=generator, precision="float32", **changed)
+    config = WorldModelConfig(chunk=chunk, value_discount=0.9, generator=generator, precision="float32", **changed)
     return LearnedWorldModel(SPEC, config, rng=rng())
 
 
@@ -204,6 +204,48 @@ def test_training_learns_it_and_other_scales_keep_it(linear_episodes):
     torch.testing.assert_close(model.rollout(*asked(), particles=1, rng=rng()).later, later, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("history", [1, 3])
+def test_imagined_steps_are_the_actors_first_and_what_the_model_says_of_them(linear_episodes, history):
+    model = make_model(history=history)
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    batch = Windows(linear_episodes, history=history, chunk=2).sample(8, rng())
+    obs, actions, reward, ended = model.imagined(batch, rng=rng(1))
+    before, past = batch.obs[:, :history], batch.actions[:, : history - 1]
+    torch.testing.assert_close(obs[:, 0], model.normaliser.obs(before[:, -1]))
+    assert (actions[:, 0] - model.value.act(obs[:, 0])).abs().max() <= 0.5
+    assert actions.shape == (8, 1, 2)
+    assert ended is None, "as no episode ended by itself"
+    plan = torch.cat([actions, batch.actions[:, history : history + 1]], dim=1).unsqueeze(1)
+    said = model.rollout(History(before, past), plan, particles=1, rng=rng())
+    torch.testing.assert_close(obs[:, 1], model.normaliser.obs(said.obs[:, 0, 0, 0]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(reward[:, 0], said.reward[:, 0, 0, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_an_imagined_end_is_as_probable_as_the_model_says(linear_episodes):
+    model = make_model()
+    batch = Windows(linear_episodes, history=1, chunk=2).sample(8, rng())
+    model.ending.seen.fill_(True)
+    obs, _, _, ended = model.imagined(batch, rng=rng(1))
+    torch.testing.assert_close(ended[:, 0], torch.sigmoid(model.ending.logit(obs[:, 1])))
+
+
+def test_critics_learn_of_actions_that_nobody_recorded():
+    """An action pays 1 - 2 |a + 1/4|, and none below 0 was recorded: without the model it goes on to -0.4."""
+
+    def reward(action):
+        return 1 - 2 * (action + 0.25).abs()
+
+    model, source = make_model(chunk=1, value_imagined=1.0), rng(1)
+    model.generator.sample = lambda c, z: torch.cat([torch.zeros(len(c), 3), reward(c[:, 3:4])], dim=1)
+    optimiser, nowhere = torch.optim.Adam(model.value.parameters(), lr=3e-3), torch.zeros(64, 2, 3)
+    for _ in range(800):
+        actions = torch.rand(64, 1, 2, generator=source)
+        optimiser.zero_grad()
+        model.loss(Batch(nowhere, actions, reward(actions[..., 0])), rng=source).backward()
+        optimiser.step()
+    assert model.value.act(nowhere[0, 0])[0].item() == pytest.approx(-0.25, abs=0.1)
+
+
 def test_a_model_with_a_value_is_planned_in_under_its_discount():
     cpu = torch.device("cpu")
     assert make_policy(make_model(), PlanningSettings(), device=cpu).objective == PredictedReturn(0.9)
@@ -217,3 +259,9 @@ def test_a_model_with_a_value_is_planned_in_under_its_discount():
 def test_a_discount_that_has_no_value_is_refused(discount):
     with pytest.raises(ValueError, match=r"model\.value_discount"):
         WorldModelConfig(value_discount=discount)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_weight_that_weighs_nothing_is_refused(weight):
+    with pytest.raises(ValueError, match=r"model\.value_imagined"):
+        WorldModelConfig(value_imagined=weight)
