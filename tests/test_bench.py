@@ -166,6 +166,7 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
         assert (asked.planner.horizon, asked.model.chunk) == (task.horizon, task.chunk)
         assert task.horizon % task.chunk == 0
+        assert asked.model.value_imagined == task.imagined
         assert asked.progress_every > 0
         assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)
