@@ -20,11 +20,7 @@ from drift_wm.generators import (
 )
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.normalisation import Normaliser, Scales
-
-PRECISIONS = ("auto", "float32", "bfloat16")
-_WIDE = 256
-"""Units from which bfloat16 was never slower on a CPU with AMX (docs/speed/attempts.md): below, setting a product up
-may cost more than it saves."""
+from drift_wm.precision import PRECISIONS, WIDE, takes_bfloat16
 
 
 @dataclass
@@ -61,6 +57,11 @@ class WorldModelConfig:
             raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.97")
         if not 0 <= self.value_imagined < math.inf:
             raise ValueError(f"model.value_imagined={self.value_imagined}: expected a number of at least 0, such as 1")
+        if self.value_imagined and not self.value_discount:
+            raise ValueError(
+                f"model.value_imagined={self.value_imagined}: expected 0 where there are no critics; set "
+                "model.value_discount=0.97 to have them"
+            )
         if self.precision not in PRECISIONS:
             raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
 
@@ -294,14 +295,6 @@ class LearnedWorldModel(nn.Module):
 
     def uses_bfloat16(self, *, compiled: bool = False) -> bool:
         """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""
-        if self.config.precision == "auto":
-            worth_it = compiled or self.device.type == "cuda" or self.config.generator.width >= _WIDE
-            return worth_it and multiplies_bfloat16(self.device)
-        return self.config.precision == "bfloat16"
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+        return takes_bfloat16(
+            self.config.precision, self.device, worth_it=compiled or self.config.generator.width >= WIDE
+        )

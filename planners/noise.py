@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 _STOCK_SEED = 0  # the same stock in every process: a run that is continued plans as it would have
-_STRETCHES = 8  # of a stock, side by side
+_FEWEST, _STRETCHES = 2, 8  # of a stock, side by side: as many as it has room for
+_MOST = 2**24  # numbers of a stock, 64 MB, where that leaves room for the fewest
 
 
 def spectrum_amplitude(horizon: int, exponent: float) -> Tensor:
@@ -89,7 +90,8 @@ class NoiseStock:
     ) -> None:
         self.count = count
         source = torch.Generator().manual_seed(_STOCK_SEED)
-        noise = ColouredNoise(horizon, exponent).sample(_STRETCHES * count, action_size, rng=source)
+        stretches = max(_FEWEST, min(_STRETCHES, _MOST // (count * horizon * action_size)))
+        noise = ColouredNoise(horizon, exponent).sample(stretches * count, action_size, rng=source)
         self._noise = noise.to(device, dtype)
 
     def take(self, rng: torch.Generator) -> Tensor:

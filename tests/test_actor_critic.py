@@ -264,4 +264,9 @@ def test_a_discount_that_has_no_value_is_refused(discount):
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
 def test_a_weight_that_weighs_nothing_is_refused(weight):
     with pytest.raises(ValueError, match=r"model\.value_imagined"):
-        WorldModelConfig(value_imagined=weight)
+        WorldModelConfig(value_discount=0.9, value_imagined=weight)
+
+
+def test_nothing_is_imagined_for_critics_that_are_not_there():
+    with pytest.raises(ValueError, match=r"set model\.value_discount=0\.97"):
+        WorldModelConfig(value_imagined=1.0)

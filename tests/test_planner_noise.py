@@ -87,3 +87,10 @@ def test_what_is_taken_from_a_stock_has_unit_variance_and_the_stocks_colour():
 def test_all_of_a_stock_is_taken_in_turn():
     places = torch.stack([stock(2).take(generator(seed))[0, 0] for seed in range(300)])
     assert len(places.unique(dim=0)) == 8 * 2 - 2 + 1
+
+
+def test_a_stock_of_large_budgets_is_smaller(monkeypatch):
+    monkeypatch.setattr("drift_wm.planners.noise._MOST", 3 * 50 * 8 * 2)
+    assert len(stock().take(generator())) == 50
+    places = {stock().take(generator(seed))[0, 0, 0].item() for seed in range(600)}
+    assert len(places) == 2 * 50 + 1, "of three stretches"
