@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.writing import beside
 
 # Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
 # the markers say the same once more.
@@ -69,7 +70,7 @@ def save(figure: Figure, path: Path) -> None:
     """
     if path.suffix != ".png":
         raise ValueError(f"plot path is {path}, expected a name that ends in .png: rename it")
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = beside(path)
     try:
         figure.savefig(temporary, format="png", dpi=DPI)
         os.replace(temporary, path)

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.results import Evaluation
+from drift_wm.writing import beside
 
 PAGE = "report.html"
 LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed
@@ -72,7 +73,7 @@ def write_page(folder: Path, template: str, **content: Any) -> Path:
     )
     html = environment.get_template(template).render(**content)
     page = folder / PAGE
-    temporary = folder / f".{PAGE}.tmp"
+    temporary = beside(page)
     temporary.write_text(html, encoding="utf-8")
     os.replace(temporary, page)
     return page

@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from drift_wm.writing import beside
+
 PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "h5py", "hydra-core")
 
 
@@ -32,7 +34,7 @@ class RunFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / ".writable"
+            probe = beside(path / "writable")
             probe.write_bytes(b"\0" * 4096)
             probe.unlink()
         except OSError as error:
@@ -115,7 +117,7 @@ def newest_checkpoint(path: Path) -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """Write beside the target, then rename, so that a reader never sees half a file, nor does another writer."""
-    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
+    temporary = beside(path)
     temporary.write_text(json.dumps(_plain(content), indent=2) + "\n")
     os.replace(temporary, path)
 

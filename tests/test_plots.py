@@ -1,5 +1,6 @@
 import itertools
 import math
+import os
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from matplotlib.text import Text
 
 from drift_wm.plots import _apart, learning_curve, save
 from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.writing import beside
 
 POINTS = [CurvePoint(1000, 40.0, "random"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
 FINAL = Evaluation("drifting world model", (850.0, 860.0), (1, 2), 1.0, 1.0, 1)
@@ -140,3 +142,21 @@ def test_a_full_disk_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypat
 def test_a_run_stopped_before_it_planned_can_be_drawn():
     (axes,) = draw([CurvePoint(1000, 40.0, "random")], [], None).axes
     assert [line.get_label() for line in axes.lines] == ["random episode"]
+
+
+def test_two_processes_do_not_take_each_others_half_written_picture(tmp_path, monkeypatch):
+    """Shares of a grid draw into one folder: another one's rename must not carry this one's file away."""
+    path, mine = tmp_path / "curve.png", beside(tmp_path / "curve.png")
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert beside(path) != mine
+    figure = draw()
+    write = figure.savefig
+
+    def saved_while_another_saves(*args, **options):
+        write(*args, **options)
+        monkeypatch.undo()
+        save(draw(), path)
+
+    figure.savefig = saved_while_another_saves
+    save(figure, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["curve.png"]
