@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Generic, TypeVar
 
 import torch
@@ -90,13 +89,15 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self.device = torch.device(device)
         self.dtype = dtype
         self.horizon = config.horizon
-
-    @cached_property
-    def noise(self) -> NoiseStock:
+        self.noise = NoiseStock(
+            sum(self.populations),
+            config.horizon,
+            action_size,
+            config.noise_exponent,
+            device=self.device,
+            dtype=dtype,
+        )
         """Where the proposals of all iterations of a decision come from."""
-        config, count = self.config, sum(self.populations)
-        exponent = config.noise_exponent
-        return NoiseStock(count, config.horizon, self.action_size, exponent, device=self.device, dtype=self.dtype)
 
     @property
     def populations(self) -> tuple[int, ...]:
@@ -245,7 +246,7 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
             f"{(batch_size, count)}. Reduce futures by an objective and a risk rule, as make_score does."
         )
     scores = scores.to(candidates.dtype)
-    if math.isfinite(scores.sum()):  # a sixth of the time of asking each of them
+    if math.isfinite(scores.sum()):  # a fifth of the time of asking each of them
         return scores, 0
     finite = torch.isfinite(scores)
     usable: list[int] = finite.sum(dim=1).tolist()
