@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,44 @@ _UNIT = 10  # what critics predict of a constant reward of 1: an optimiser's ste
 _SLOW = 0.02  # share of the way that the bootstrapping networks follow in a step
 _NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over, and of those that are imagined
 _TINY = 1e-3  # below this mean size of what a critic predicts, the actor's loss is no longer scaled
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What critics learn from: B observations, what was done there, and what came of it some steps later."""
+
+    obs: Tensor
+    """(B, D) standardised."""
+    actions: Tensor
+    """(B, A)"""
+    paid: Tensor
+    """(B,) rewards on the way, discounted."""
+    remaining: Tensor
+    """(B,) discount of what comes after it; less by the probability that the world ended on the way."""
+    after: Tensor
+    """(B, D) standardised, where it led."""
+
+    @classmethod
+    def of(cls, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, discount: float) -> Steps:
+        """The first of k steps, with the rewards of up to `_STEPS` of them.
+
+        Args:
+            obs: (B, k + 1, D) standardised, of consecutive steps.
+            actions: (B, k, A) between them.
+            reward: (B, k).
+            ended: (B, k) 1, or the probability, that the world ended with a step; nothing comes after that.
+            discount: g, per step.
+        """
+        steps = min(_STEPS, reward.shape[1])
+        paid, remaining = torch.zeros_like(reward[:, 0]), torch.ones_like(reward[:, 0])
+        for step in range(steps):
+            paid = paid + remaining * reward[:, step]
+            remaining = discount * (remaining if ended is None else remaining * (1 - ended[:, step]))
+        return cls(obs[:, 0], actions[:, 0], paid, remaining, obs[:, steps])
+
+    def joined_to(self, others: Steps) -> Steps:
+        """These, then the others."""
+        return Steps(*(torch.cat([getattr(self, each.name), getattr(others, each.name)]) for each in fields(Steps)))
 
 
 class ActorCritic(nn.Module):
@@ -62,31 +101,18 @@ class ActorCritic(nn.Module):
         return _smoothed(self.act(obs), rng)
 
     def loss(
-        self, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, rng: torch.Generator
+        self, recorded: Steps, imagined: Steps | None = None, *, weight: float = 1.0, rng: torch.Generator
     ) -> Tensor:
-        """Of the critics, on the first of k steps, and of the actor, on the observation before it.
+        """Of the critics, on steps, and of the actor, on the observations before the recorded ones.
 
         Args:
-            obs: (B, k + 1, D) standardised, of consecutive steps.
-            actions: (B, k, A) between them.
-            reward: (B, k).
-            ended: (B, k) 1 where the world ended with a step; nothing comes after that.
+            recorded: B steps.
+            imagined: steps that nobody took, from which critics learn too.
+            weight: of the mean error of these beside that of the recorded ones.
             rng: source of the noise on the targets' actions.
         """
         self._follow()
-        return self.critics_loss(obs, actions, reward, ended, rng=rng) + self._actor_loss(obs[:, 0])
-
-    def critics_loss(
-        self, obs: Tensor, actions: Tensor, reward: Tensor, ended: Tensor | None, *, rng: torch.Generator
-    ) -> Tensor:
-        """The critics' part of `loss`, for steps that need not be recorded ones; arguments likewise.
-
-        `ended` may be a probability.
-        """
-        target = self._target(obs, reward, ended, rng)
-        tried = _pairs(obs[:, 0], actions[:, 0])
-        errors = [critic(tried).squeeze(-1) - target for critic in self.critics]
-        return torch.stack(errors).square().mean(dim=1).sum()
+        return self._critics_loss(recorded, imagined, weight, rng) + self._actor_loss(recorded.obs)
 
     @torch.no_grad()
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
@@ -95,20 +121,25 @@ class ActorCritic(nn.Module):
             assert isinstance(network, MLP)
             network.rebase(scale, shift)
 
+    def _critics_loss(self, recorded: Steps, imagined: Steps | None, weight: float, rng: torch.Generator) -> Tensor:
+        """Squared errors, summed over critics; one pass for all steps, as larger products are faster."""
+        every = recorded if imagined is None else recorded.joined_to(imagined)
+        target, pairs = self._target(every, rng), _pairs(every.obs, every.actions)
+        squared = torch.stack([critic(pairs).squeeze(-1) - target for critic in self.critics]).square()
+        if imagined is None:
+            return squared.mean(dim=1).sum()
+        of_recorded, of_imagined = squared.tensor_split([len(recorded.obs)], dim=1)
+        return of_recorded.mean(dim=1).sum() + weight * of_imagined.mean(dim=1).sum()
+
     @torch.no_grad()
-    def _target(self, obs: Tensor, reward: Tensor, ended: Tensor | None, rng: torch.Generator) -> Tensor:
-        """(B,) returns of up to `_STEPS` recorded rewards and the slow critics' value after them.
+    def _target(self, steps: Steps, rng: torch.Generator) -> Tensor:
+        """(B,) what was paid and the slow critics' value after it.
 
         As critics predict them: a constant reward of 1 has the value `_UNIT`.
         """
-        steps = min(_STEPS, reward.shape[1])
-        last = obs[:, steps]
-        target = _lowest(self.slow_critics, last, _smoothed(torch.tanh(self.slow_actor(last)), rng))
-        for step in reversed(range(steps)):
-            if ended is not None:
-                target = target * (1 - ended[:, step])
-            target = _UNIT * (1 - self.discount) * reward[:, step] + self.discount * target
-        return target
+        actions = _smoothed(torch.tanh(self.slow_actor(steps.after)), rng)
+        later = _lowest(self.slow_critics, steps.after, actions)
+        return _UNIT * (1 - self.discount) * steps.paid + steps.remaining * later
 
     def _actor_loss(self, obs: Tensor) -> Tensor:
         """Minus the first critic's value of the actor's actions, in units of its size; critics learn nothing by it."""

@@ -120,13 +120,7 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     of_suite: tuple[str, ...] = ()
     if allowed := suite_task(settings.suite, cell.task):
         episodes = allowed.frames // _FRAMES_PER_EPISODE
-        of_task = (
-            f"episodes={episodes}",
-            f"planner.horizon={allowed.horizon}",
-            f"model.chunk={allowed.chunk}",
-            f"model.value_imagined={allowed.imagined}",
-        )
-        of_suite = (*of_task, *_SUITE_OVERRIDES)
+        of_suite = (f"episodes={episodes}", *allowed.overrides, *_SUITE_OVERRIDES)
     return [
         f"task={cell.task}",
         f"model={cell.model}",

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 5
-"""Of what this version writes and reads; 5 since critics predict in other units and learn at a rate of their own."""
+FORMAT = 6
+"""Of what this version writes and reads; 6 since the optimiser keeps one vector for each part of a model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,30 +61,70 @@ class TrainingConfig:
         return 1.0 if done == 0 else 1 / max(1.0, self.averaging * steps)
 
 
-def make_optimiser(
-    module: nn.Module, config: TrainingConfig, *, value: Sequence[nn.Parameter] = ()
-) -> torch.optim.AdamW:
-    """The optimiser of everything that is trained here; `value` are those of the module that learn at `value_rate`."""
-    apart = set(value)
-    groups = [{"params": [each for each in module.parameters() if each not in apart], "steady": False}]
-    if value:
-        groups.append({"params": list(value), "steady": True, "lr": config.value_rate * config.learning_rate})
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+class Descent:
+    """AdamW down the losses of some modules, each of whose trained parameters become views of one vector.
 
+    Clipping and a step are then an operation for each module instead of one for each parameter, whose launching takes
+    networks this small longer than the arithmetic. A module that a loss leaves out stays as it is in that step.
 
-def descend(loss: Tensor, optimiser: torch.optim.AdamW, *, clip: float, rate: float) -> Tensor:
-    """One step down a loss at a learning rate; returns the model's gradient norm before it was clipped.
-
-    Parameters of a steady rate keep theirs, and are clipped by themselves.
+    Args:
+        modules: what is trained, already where it is to stay; those without trained parameters are passed over.
+        config: how.
+        steady: those of the modules that learn at `value_rate`, whatever the rate of the others.
     """
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norms = [torch.nn.utils.clip_grad_norm_(group["params"], clip) for group in optimiser.param_groups]
-    for group in optimiser.param_groups:
-        if not group["steady"]:
-            group["lr"] = rate
-    optimiser.step()
-    return norms[0]
+
+    def __init__(
+        self, modules: Iterable[nn.Module], config: TrainingConfig, *, steady: Sequence[nn.Module] = ()
+    ) -> None:
+        self._clip = config.clip
+        self._parts: list[list[nn.Parameter]] = []
+        groups = []
+        for module in modules:
+            if part := [each for each in module.parameters() if each.requires_grad]:
+                self._parts.append(part)
+                group = {"params": [_in_one_piece(part)], "steady": module in steady}
+                groups.append(group | ({"lr": config.value_rate * config.learning_rate} if module in steady else {}))
+        self._adam = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+    def step(self, loss: Tensor, *, rate: float) -> Tensor:
+        """Go down a loss at a learning rate; returns the first module's gradient norm before it was clipped."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        norms = []
+        for part, group in zip(self._parts, self._adam.param_groups, strict=True):
+            (vector,) = group["params"]
+            vector.grad = _collected(part)
+            norms.append(nn.utils.clip_grad_norm_([vector], self._clip))
+            if not group["steady"]:
+                group["lr"] = rate
+        self._adam.step()
+        return norms[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from."""
+        return self._adam.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a descent of the same modules."""
+        self._adam.load_state_dict(state)
+
+
+@torch.no_grad()
+def _in_one_piece(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+    """A vector of which the parameters are views from now on."""
+    vector = torch.cat([each.flatten() for each in parameters])
+    for each, view in zip(parameters, torch.split(vector, [each.numel() for each in parameters]), strict=True):
+        each.data = view.view_as(each)
+    return nn.Parameter(vector)
+
+
+def _collected(parameters: Sequence[nn.Parameter]) -> Tensor | None:
+    """The gradients of parameters as one vector, taken off them; None where there is none at all."""
+    if all(each.grad is None for each in parameters):
+        return None
+    gradients = [(torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in parameters]
+    for each in parameters:
+        each.grad = None
+    return torch.cat(gradients)
 
 
 class Average:

@@ -24,7 +24,7 @@ from drift_wm.learned import (
     stored_shape,
 )
 from drift_wm.normalisation import Scales
-from drift_wm.optimisation import Average, TrainingConfig, descend, make_optimiser
+from drift_wm.optimisation import Average, Descent, TrainingConfig
 from drift_wm.ranks import Ranks, SharedLoss
 from drift_wm.world_model import LearnedWorldModel
 
@@ -81,7 +81,7 @@ class Trainer:
         """What predicts or acts."""
         self._average = Average(self.averaged, self.model)
         value = getattr(self.model, "value", None)  # which policies lack
-        self.optimiser = make_optimiser(self.model, config, value=list(value.parameters()) if value else ())
+        self.descent = Descent(self.model.children(), config, steady=[value] if value else ())
         self._loss = SharedLoss(self.model, ranks)
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished
@@ -167,7 +167,7 @@ class Trainer:
                 state={
                     "model": self.model.state_dict(),
                     "averaged": self.averaged.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
+                    "optimiser": self.descent.state_dict(),
                     "rng": self.rng.get_state(),
                     "rounds": self.rounds,
                     "round_step": self.round_step,
@@ -186,7 +186,7 @@ class Trainer:
         state = checkpoint.state
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.descent.load_state_dict(state["optimiser"])
         self.rng.set_state(state["rng"].cpu())
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
@@ -199,7 +199,7 @@ class Trainer:
         loss = self._loss(batch, self.rng)
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
-        norm = descend(loss, self.optimiser, clip=self.config.clip, rate=rate)
+        norm = self.descent.step(loss, rate=rate)
         self._average.update(self.config.averaging_share(self.steps, steps))
         self.steps += 1
         self.round_step += 1

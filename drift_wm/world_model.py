@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from drift_wm.actor_critic import ActorCritic
+from drift_wm.actor_critic import ActorCritic, Steps
 from drift_wm.ending import Ending
 from drift_wm.generators import (
     ConditionalGenerator,
@@ -115,17 +115,17 @@ class LearnedWorldModel(nn.Module):
         if batch.ended is not None:
             loss = loss + self.ending.loss(self.normaliser.obs(batch.obs[:, self.history :]), batch.ended)
         if self.value is not None:
-            now = self.history - 1
+            now, discount = self.history - 1, self.value.discount
             obs = self.normaliser.obs(batch.obs[:, now:])
-            loss = loss + self.value.loss(obs, batch.actions[:, now:], batch.reward, batch.ended, rng=rng)
-            if self.config.value_imagined:
-                imagined = self.value.critics_loss(*self.imagined(batch, rng=rng), rng=rng)
-                loss = loss + self.config.value_imagined * imagined
+            recorded = Steps.of(obs, batch.actions[:, now:], batch.reward, batch.ended, discount=discount)
+            weight = self.config.value_imagined
+            imagined = self.imagined(batch, rng=rng) if weight else None
+            loss = loss + self.value.loss(recorded, imagined, weight=weight, rng=rng)
         return loss
 
     @torch.no_grad()
-    def imagined(self, batch: Batch, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """A step from each window's present that was never taken, as `ActorCritic.critics_loss` takes it.
+    def imagined(self, batch: Batch, *, rng: torch.Generator) -> Steps:
+        """A step from each window's present that was never taken.
 
         Of a chunk, the actor chooses the first action; those after it, as recorded, come too late to matter.
         """
@@ -139,7 +139,8 @@ class LearnedWorldModel(nn.Module):
         predicted, reward = self.normaliser.prediction(frames[:, -1], target.view(len(obs), k, -1))
         after = self.normaliser.obs(predicted[:, :1])
         ended = torch.sigmoid(self.ending.logit(after)) if self.ending.seen else None
-        return torch.cat([obs.unsqueeze(1), after], dim=1), actions[:, K - 1 : K], reward[:, :1], ended
+        both, tried = torch.cat([obs.unsqueeze(1), after], dim=1), actions[:, K - 1 : K]
+        return Steps.of(both, tried, reward[:, :1], ended, discount=self.value.discount)
 
     def scores(self, batch: Batch, *, rng: torch.Generator) -> dict[str, Tensor]:
         """What to watch, equal for all generators, of the first chunk of each window: see `sample_scores`."""

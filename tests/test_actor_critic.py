@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from drift_wm.actor_critic import ActorCritic
+from drift_wm.actor_critic import ActorCritic, Steps
 from drift_wm.build import make_policy
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, History, Prediction, Spec
-from drift_wm.optimisation import TrainingConfig, descend, make_optimiser
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.prepared import PreparedModel
 from drift_wm.settings import ObjectiveSettings, PlanningSettings
@@ -24,11 +24,15 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def steps_of(value: ActorCritic, obs, actions, reward, ended) -> Steps:
+    return Steps.of(obs, actions, reward, ended, discount=value.discount)
+
+
 def learn(value: ActorCritic, batches, steps: int, *, rate: float = 3e-3) -> None:
     optimiser, noise = torch.optim.Adam(value.parameters(), lr=rate), rng(3)
     for _ in range(steps):
         optimiser.zero_grad()
-        value.loss(*next(batches), rng=noise).backward()
+        value.loss(steps_of(value, *next(batches)), rng=noise).backward()
         optimiser.step()
 
 
@@ -81,7 +85,7 @@ def test_nothing_comes_after_the_end():
     optimiser = torch.optim.Adam(value.critics.parameters(), lr=3e-3)
     for _ in range(500):
         optimiser.zero_grad()
-        value.loss(*next(batches()), rng=rng()).backward()
+        value.loss(steps_of(value, *next(batches())), rng=rng()).backward()
         optimiser.step()
     with torch.no_grad():
         torch.testing.assert_close(value(torch.tensor([[0.0], [1.0]])), torch.tensor([1.9, 1.0]), atol=0.1, rtol=0)
@@ -103,7 +107,7 @@ def test_values_are_zero_until_something_is_learned():
         assert not value(obs).any()
         assert value.act(obs).std() > 0, "the actor acts"
     zero = torch.zeros(16, 1)
-    loss = value.loss(obs[:, None].expand(-1, 2, -1), zero[:, None], zero, None, rng=rng())
+    loss = value.loss(steps_of(value, obs[:, None].expand(-1, 2, -1), zero[:, None], zero, None), rng=rng())
     assert loss.item() == 0, "nothing is learned of rewards of zero"
 
 
@@ -131,7 +135,8 @@ def test_the_bootstrapping_copies_follow_slowly_and_are_not_trained():
         value.critics[0][0].weight.add_(1.0)
         value.actor[0].weight.sub_(1.0)
     before = [value.slow_critics[0][0].weight.clone(), value.slow_actor[0].weight.clone()]
-    loss = value.loss(torch.zeros(1, 2, 2), torch.zeros(1, 1, 1), torch.zeros(1, 1), None, rng=rng())
+    nothing = steps_of(value, torch.zeros(1, 2, 2), torch.zeros(1, 1, 1), torch.zeros(1, 1), None)
+    loss = value.loss(nothing, rng=rng())
     loss.backward()
     torch.testing.assert_close(value.slow_critics[0][0].weight, before[0] + 0.02)
     torch.testing.assert_close(value.slow_actor[0].weight, before[1] - 0.02)
@@ -144,19 +149,6 @@ def test_critics_learn_nothing_from_the_actor():
     value._actor_loss(torch.zeros(4, 2)).backward()
     assert all(parameter.grad is None for parameter in value.critics.parameters())
     assert all(parameter.grad is not None for parameter in value.actor.parameters())
-
-
-def test_actor_and_critics_learn_at_a_steady_share_of_the_peak_rate():
-    model = make_model()
-    value = list(model.value.parameters())
-    optimiser = make_optimiser(model, TrainingConfig(learning_rate=1e-2, value_rate=0.25), value=value)
-    rest, apart = optimiser.param_groups
-    assert [id(each) for each in apart["params"]] == [id(each) for each in value]
-    assert len(rest["params"]) + len(value) == len(list(model.parameters()))
-    for rate in (1e-2, 1e-4):
-        loss = torch.stack([each.square().sum() for each in model.parameters()]).sum()
-        descend(loss, optimiser, clip=1.0, rate=rate)
-        assert (rest["lr"], apart["lr"]) == (rate, 2.5e-3)
 
 
 def test_a_return_counts_what_comes_after_the_horizon():
@@ -209,24 +201,53 @@ def test_imagined_steps_are_the_actors_first_and_what_the_model_says_of_them(lin
     model = make_model(history=history)
     model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
     batch = Windows(linear_episodes, history=history, chunk=2).sample(8, rng())
-    obs, actions, reward, ended = model.imagined(batch, rng=rng(1))
+    steps = model.imagined(batch, rng=rng(1))
     before, past = batch.obs[:, :history], batch.actions[:, : history - 1]
-    torch.testing.assert_close(obs[:, 0], model.normaliser.obs(before[:, -1]))
-    assert (actions[:, 0] - model.value.act(obs[:, 0])).abs().max() <= 0.5
-    assert actions.shape == (8, 1, 2)
-    assert ended is None, "as no episode ended by itself"
-    plan = torch.cat([actions, batch.actions[:, history : history + 1]], dim=1).unsqueeze(1)
+    torch.testing.assert_close(steps.obs, model.normaliser.obs(before[:, -1]))
+    assert (steps.actions - model.value.act(steps.obs)).abs().max() <= 0.5
+    assert steps.actions.shape == (8, 2)
+    torch.testing.assert_close(steps.remaining, torch.full((8,), 0.9), msg="no episode ended by itself")
+    plan = torch.stack([steps.actions, batch.actions[:, history]], dim=1).unsqueeze(1)
     said = model.rollout(History(before, past), plan, particles=1, rng=rng())
-    torch.testing.assert_close(obs[:, 1], model.normaliser.obs(said.obs[:, 0, 0, 0]), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(reward[:, 0], said.reward[:, 0, 0, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(steps.after, model.normaliser.obs(said.obs[:, 0, 0, 0]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(steps.paid, said.reward[:, 0, 0, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_an_imagined_end_is_as_probable_as_the_model_says(linear_episodes):
     model = make_model()
     batch = Windows(linear_episodes, history=1, chunk=2).sample(8, rng())
     model.ending.seen.fill_(True)
-    obs, _, _, ended = model.imagined(batch, rng=rng(1))
-    torch.testing.assert_close(ended[:, 0], torch.sigmoid(model.ending.logit(obs[:, 1])))
+    steps = model.imagined(batch, rng=rng(1))
+    torch.testing.assert_close(steps.remaining, 0.9 * torch.sigmoid(-model.ending.logit(steps.after)))
+
+
+def test_steps_pay_what_comes_before_an_end():
+    """Rewards 1, 2, 3 and a fourth that comes too late; the world of the second row ends with its second step."""
+    obs, actions = torch.arange(10.0).view(2, 5, 1), torch.arange(8.0).view(2, 4, 1)
+    reward, ended = torch.tensor([[1.0, 2.0, 3.0, 9.0]] * 2), torch.zeros(2, 4)
+    ended[1, 1] = 1
+    steps = Steps.of(obs, actions, reward, ended, discount=0.5)
+    assert steps.paid.tolist() == [1 + 2 / 2 + 3 / 4, 1 + 2 / 2]
+    assert steps.remaining.tolist() == [1 / 8, 0]
+    assert (steps.obs[:, 0].tolist(), steps.actions[:, 0].tolist()) == ([0, 5], [0, 4])
+    assert steps.after[:, 0].tolist() == [3, 8], "three steps later"
+    assert Steps.of(obs, actions, reward, None, discount=0.5).remaining.tolist() == [1 / 8] * 2
+    assert Steps.of(obs[:, :2], actions[:, :1], reward[:, :1], None, discount=0.5).after[:, 0].tolist() == [1, 6]
+
+
+def test_imagined_steps_weigh_as_much_as_is_asked_for_whatever_their_number():
+    """Critics say 0 of everything; targets are what was paid, in tenths of 1 / (1 - discount)."""
+
+    def paying(reward, count):
+        return Steps.of(
+            torch.zeros(count, 2, 1), torch.zeros(count, 1, 1), torch.full((count, 1), reward), None, discount=0.5
+        )
+
+    value = ActorCritic(1, 1, discount=0.5, rng=rng())
+    recorded, imagined = paying(1.0, 4), paying(2.0, 6)
+    of_recorded, of_imagined = 2 * 5.0**2, 2 * 10.0**2  # of both critics
+    assert value.loss(recorded, rng=rng()).item() == pytest.approx(of_recorded)
+    assert value.loss(recorded, imagined, weight=0.5, rng=rng()).item() == pytest.approx(of_recorded + of_imagined / 2)
 
 
 def test_critics_learn_of_actions_that_nobody_recorded():

@@ -164,9 +164,8 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         asked = compose(overrides_of(cell, settings))
         assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
-        assert (asked.planner.horizon, asked.model.chunk) == (task.horizon, task.chunk)
-        assert task.horizon % task.chunk == 0
-        assert asked.model.value_imagined == task.imagined
+        assert asked.planner.horizon % asked.model.chunk == 0
+        assert f"planner.horizon={asked.planner.horizon}" in task.overrides
         assert asked.progress_every > 0
         assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from drift_wm.generators import make_generator
-from drift_wm.optimisation import TrainingConfig, descend, make_optimiser
+from drift_wm.optimisation import Descent, TrainingConfig
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -53,13 +53,12 @@ def _stepper(name: str, condition_size: int, output_size: int, blocks: int, widt
     rng = torch.Generator().manual_seed(0)
     generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
-    optimiser = make_optimiser(generator, config)
+    descent = Descent([generator], config)
     c = torch.randn(config.batch_size, condition_size, generator=rng)
     y = torch.randn(config.batch_size, output_size, generator=rng)
 
     def step() -> None:
         generator.begin_step(0, 1)
-        loss = generator.loss(c, y, rng=rng)
-        descend(loss, optimiser, clip=config.clip, rate=config.learning_rate)
+        descent.step(generator.loss(c, y, rng=rng), rate=config.learning_rate)
 
     return step

@@ -13,7 +13,7 @@ from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
-from drift_wm.optimisation import Average, TrainingConfig, descend, make_optimiser
+from drift_wm.optimisation import Average, Descent, TrainingConfig
 from drift_wm.train import scales_of
 from drift_wm.training import Trainer
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
@@ -28,12 +28,12 @@ def train_generator(
 ) -> AnyGenerator:
     """Train a bare generator through one round, as `Trainer` trains a model; returns the averaged one."""
     averaged = copy.deepcopy(generator).requires_grad_(False)
-    average, optimiser = Average(averaged, generator), make_optimiser(generator, config)
+    average, descent = Average(averaged, generator), Descent([generator], config)
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rate = config.rate(step, generator.begin_step(step, steps))
         c, y = draw(config.batch_size, rng)
-        descend(generator.loss(c, y, rng=rng), optimiser, clip=config.clip, rate=rate)
+        descent.step(generator.loss(c, y, rng=rng), rate=rate)
         average.update(config.averaging_share(step, steps))
     return averaged.eval()
 
