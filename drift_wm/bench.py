@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from drift_wm.bench_results import CellResult, aggregates, table
+from drift_wm.bench_results import CellResult, aggregates, read_cells, table
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.env_settings import EnvSettings
@@ -44,6 +44,11 @@ class Cell:
     planner: str
     seed: int
 
+    @classmethod
+    def of(cls, result: CellResult) -> Cell:
+        """The one that a result is of."""
+        return cls(result.task, result.model, result.planner, result.seed)
+
     @property
     def folder(self) -> Path:
         """Below the folder of the grid."""
@@ -61,24 +66,34 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
             begins, so that a mistake in the last one fails at once.
 
     Returns:
-        The result of every finished cell, in the grid's order.
+        The result of every cell that is finished or known, in the grid's order.
 
     Raises:
-        ValueError: there are more shards than cells, or a cell's folder belongs to a run with other settings.
+        ValueError: there are more shards than cells, a cell's folder belongs to a run with other settings, a file of
+            known cells cannot be read, or there is no result at all.
     """
     cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
     if settings.shards > len(cells):
         raise ValueError(f"shards={settings.shards}: expected at most {len(cells)}, the number of cells in the grid")
-    folders = {cell: RunFolder(folder.path / cell.folder) for cell in cells}
-    for cell, asked in cells.items():
-        folders[cell].write_config("online", asked)
-    mine = dict(list(cells.items())[settings.shard :: settings.shards])
+    of_others = {Cell.of(result): result for file in settings.known for result in read_cells(Path(file))}
+    folders = {
+        cell: RunFolder(folder.path / cell.folder)
+        for cell in cells
+        if cell not in of_others and (settings.run or (folder.path / cell.folder).is_dir())
+    }
+    mine: dict[Cell, OnlineSettings] = {}
+    if settings.run:
+        for cell, place in folders.items():
+            place.write_config("online", cells[cell])
+        dealt = list(cells)[settings.shard :: settings.shards]
+        mine = {cell: cells[cell] for cell in dealt if cell in folders}
     left = [cell for cell in mine if folders[cell].read_results() is None]
     workers = min(settings.workers or os.cpu_count() or 1, max(1, len(left)))
     jobs = [_Job(folders[cell].path, replace(cells[cell], threads=cells[cell].threads or 1)) for cell in left]
 
     def keep() -> list[CellResult]:
-        results = _finished(folders)
+        finished = of_others | _finished(folders)
+        results = [finished[cell] for cell in cells if cell in finished]
         folder.write_results(
             {
                 "command": "bench",
@@ -100,7 +115,10 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
             on_tick=lambda: _show(bar, mine, folders),
         )
         _show(bar, mine, folders)
-    return keep()
+    results = keep()
+    if not results:
+        raise ValueError(f"run={settings.run}: no cell of this grid is finished in {folder.path}, and known names none")
+    return results
 
 
 def grid(settings: BenchSettings) -> Iterator[Cell]:
@@ -145,13 +163,13 @@ def _run_cell(job: _Job) -> None:
     online(job.asked, RunFolder(job.path), device=prepare_machine(job.asked))
 
 
-def _finished(folders: dict[Cell, RunFolder]) -> list[CellResult]:
+def _finished(folders: dict[Cell, RunFolder]) -> dict[Cell, CellResult]:
     found = ((cell, folder.read_results()) for cell, folder in folders.items())
-    return [
-        CellResult.of(cell.task, cell.model, cell.planner, cell.seed, results)
+    return {
+        cell: CellResult.of(cell.task, cell.model, cell.planner, cell.seed, results)
         for cell, results in found
         if results is not None
-    ]
+    }
 
 
 def _show(bar: Task, cells: dict[Cell, OnlineSettings], folders: dict[Cell, RunFolder]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,8 @@ class CellResult:
     """Frames, and returns of the evaluation episodes, on the way."""
     references: dict[str, tuple[float, ...]]
     """Returns of chance and of the planner in the true simulator, where this run measured them."""
+    commit: str | None = None
+    """Revision of the code that ran it, where it is known."""
 
     @classmethod
     def of(cls, task: str, model: str, planner: str, seed: int, results: dict[str, Any]) -> CellResult:
@@ -55,6 +59,28 @@ class CellResult:
             results["learning_seconds"],
             tuple((point["frames"], tuple(point["returns"])) for point in results["progress"]),
             {reference["name"]: tuple(reference["returns"]) for reference in references},
+            results.get("environment", {}).get("git_commit"),
+        )
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> CellResult:
+        """The inverse of `as_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, or not what it should be.
+        """
+        return cls(
+            str(found["task"]),
+            str(found["model"]),
+            str(found["planner"]),
+            int(found["seed"]),
+            int(found["frames"]),
+            _floats(found["returns"]),
+            float(found["decision_ms"]),
+            None if found["learning_seconds"] is None else float(found["learning_seconds"]),
+            tuple((int(frames), _floats(returns)) for frames, returns in found["progress"]),
+            {str(name): _floats(returns) for name, returns in found["references"].items()},
+            found.get("commit"),
         )
 
     @property
@@ -74,6 +100,28 @@ class CellResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"mean": self.mean, "steady": self.steady}
+
+
+def read_cells(path: Path) -> list[CellResult]:
+    """The cells of a `results.json` that `bench` wrote.
+
+    Raises:
+        ValueError: no such file, or not such a file.
+    """
+    remedy = "expected a results.json that `drift-wm bench` wrote"
+    if not path.is_file():
+        raise ValueError(f"known={path}: no such file; {remedy}")
+    try:
+        return [CellResult.from_dict(found) for found in json.loads(path.read_text())["cells"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"known={path}: {type(error).__name__}: {error}; {remedy}") from error
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if not found or not np.isfinite(found).all():
+        raise ValueError(f"{found}: expected one finite return or more")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,8 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb"}  # where and on what, not what
+    # Where, on what, and what need not be done: not what.
+    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", "known", "run"}
     differing = [
         f"{name} (there {found.get(name)!r}, asked {asked.get(name)!r})"
         for name in sorted(found.keys() | asked.keys())

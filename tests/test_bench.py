@@ -253,6 +253,61 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     assert commands.bench is bench
 
 
+def test_known_cells_are_taken_over_and_not_run_again(tmp_path, runs):
+    small = BenchSettings(models=["drifting"], seeds=[1, 2])
+    bench(replace(small, seeds=[1]), RunFolder(tmp_path / "first"), compose=compose)
+    known = [str(tmp_path / "first" / "results.json")]
+    results = bench(replace(small, known=known), RunFolder(tmp_path / "second"), compose=compose)
+    assert [path.name for path in runs.done] == ["seed1", "seed2"], "once each"
+    assert not (tmp_path / "second" / Cell("cartpole-swingup", "drifting", "icem", 1).folder).exists()
+    assert [result.mean for result in results] == [150, 250]
+    kept = json.loads((tmp_path / "second" / "results.json").read_text())["cells"]
+    assert [CellResult.from_dict(found) for found in kept] == results
+    third = RunFolder(tmp_path / "third")
+    put_together = replace(small, known=[str(tmp_path / "second" / "results.json")], run=False, seeds=[2, 1, 3])
+    assert bench(put_together, third, compose=compose) == results[::-1], "in this grid's order, and none is run"
+    assert len(runs.done) == 2
+    assert [path.name for path in third.path.iterdir()] == ["results.json"]
+
+
+def test_a_result_remembers_the_code_that_made_it():
+    results = {
+        "frames": 10,
+        "evaluations": [{"name": "drifting", "returns": [1.0]}],
+        "decision_ms": {"p50": 1.0},
+        "learning_seconds": None,
+        "progress": [{"frames": 5, "returns": [1.0, 2.0]}],
+        "environment": {"git_commit": "abc"},
+    }
+    found = CellResult.of("a-b", "drifting", "icem", 1, results)
+    assert found.commit == "abc"
+    assert CellResult.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"cells": [{"task": "a-b"}]}', '{"cells": 3}', '{"cells": [[1]]}', None],
+)
+def test_known_cells_that_cannot_be_read_are_refused_by_name(tmp_path, runs, content):
+    file = tmp_path / "other.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ValueError, match=r"other\.json: .*expected a results\.json that `drift-wm bench` wrote"):
+        bench(BenchSettings(known=[str(file)]), RunFolder(tmp_path / "grid"), compose=compose)
+    assert runs.done == []
+
+
+@pytest.mark.parametrize("returns", [[], [float("nan")], ["x"], None])
+def test_known_returns_are_finite_numbers(returns):
+    with pytest.raises((ValueError, TypeError)):
+        CellResult.from_dict(cell().as_dict() | {"returns": returns})
+
+
+def test_a_grid_of_nothing_says_so(tmp_path, runs):
+    with pytest.raises(ValueError, match=r"run=False: no cell of this grid is finished in .*, and known names none"):
+        bench(BenchSettings(run=False), RunFolder(tmp_path), compose=compose)
+
+
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     for shard in range(3):
         part = replace(SETTINGS, run_dir=str(tmp_path), shards=3, shard=shard)
