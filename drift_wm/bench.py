@@ -70,7 +70,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
 
     Raises:
         ValueError: there are more shards than cells, a cell's folder belongs to a run with other settings, a file of
-            known cells cannot be read, or there is no result at all.
+            known cells cannot be read, or nothing is to be run and there is no result.
     """
     cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
     if settings.shards > len(cells):
@@ -81,44 +81,51 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> li
         for cell in cells
         if cell not in of_others and (settings.run or (folder.path / cell.folder).is_dir())
     }
-    mine: dict[Cell, OnlineSettings] = {}
-    if settings.run:
-        for cell, place in folders.items():
-            place.write_config("online", cells[cell])
-        dealt = list(cells)[settings.shard :: settings.shards]
-        mine = {cell: cells[cell] for cell in dealt if cell in folders}
-    left = [cell for cell in mine if folders[cell].read_results() is None]
-    workers = min(settings.workers or os.cpu_count() or 1, max(1, len(left)))
-    jobs = [_Job(folders[cell].path, replace(cells[cell], threads=cells[cell].threads or 1)) for cell in left]
 
     def keep() -> list[CellResult]:
         finished = of_others | _finished(folders)
         results = [finished[cell] for cell in cells if cell in finished]
-        folder.write_results(
-            {
-                "command": "bench",
-                "settings": asdict(settings),
-                "environment": describe_environment(),
-                "cells": [result.as_dict() for result in results],
-                "rows": [row.as_dict() for row in table(results, suite=settings.suite)],
-                "aggregates": [found.as_dict() for found in aggregates(results, suite=settings.suite)],
-            }
-        )
+        if not results:
+            raise ValueError(f"run=false: no cell of this grid is finished in {folder.path}, and known names none")
+        _write(folder, settings, results)
         return results
 
-    with track("bench, episodes", sum(asked.episodes for asked in mine.values())) as bar:
+    if settings.run:
+        for cell, place in folders.items():
+            place.write_config("online", cells[cell])
+        mine = {cell: cells[cell] for cell in list(cells)[settings.shard :: settings.shards] if cell in folders}
+        _run(mine, folders, workers=settings.workers, on_done=keep)
+    return keep()
+
+
+def _run(
+    cells: dict[Cell, OnlineSettings], folders: dict[Cell, RunFolder], *, workers: int, on_done: Callable[[], object]
+) -> None:
+    """Do those that are not finished, `workers` at once (0: one for each core), and show how far they are."""
+    left = [cell for cell in cells if folders[cell].read_results() is None]
+    jobs = [_Job(folders[cell].path, replace(cells[cell], threads=cells[cell].threads or 1)) for cell in left]
+    with track("bench, episodes", sum(asked.episodes for asked in cells.values())) as bar:
         run_in_processes(
             _run_cell,
             jobs,
-            workers=workers,
-            on_done=lambda job: keep(),
-            on_tick=lambda: _show(bar, mine, folders),
+            workers=min(workers or os.cpu_count() or 1, max(1, len(left))),
+            on_done=lambda job: on_done(),
+            on_tick=lambda: _show(bar, cells, folders),
         )
-        _show(bar, mine, folders)
-    results = keep()
-    if not results:
-        raise ValueError(f"run={settings.run}: no cell of this grid is finished in {folder.path}, and known names none")
-    return results
+        _show(bar, cells, folders)
+
+
+def _write(folder: RunFolder, settings: BenchSettings, results: list[CellResult]) -> None:
+    folder.write_results(
+        {
+            "command": "bench",
+            "settings": asdict(settings),
+            "environment": describe_environment(),
+            "cells": [result.as_dict() for result in results],
+            "rows": [row.as_dict() for row in table(results, suite=settings.suite)],
+            "aggregates": [found.as_dict() for found in aggregates(results, suite=settings.suite)],
+        }
+    )
 
 
 def grid(settings: BenchSettings) -> Iterator[Cell]:

@@ -304,8 +304,9 @@ def test_known_returns_are_finite_numbers(returns):
 
 
 def test_a_grid_of_nothing_says_so(tmp_path, runs):
-    with pytest.raises(ValueError, match=r"run=False: no cell of this grid is finished in .*, and known names none"):
+    with pytest.raises(ValueError, match=r"run=false: no cell of this grid is finished in .*, and known names none"):
         bench(BenchSettings(run=False), RunFolder(tmp_path), compose=compose)
+    assert not any(tmp_path.iterdir())
 
 
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
