@@ -48,6 +48,7 @@ from drift_wm.speed.suite import speed
 from drift_wm.train import train
 from drift_wm.truth.suite import truth
 from drift_wm.units import TABLES
+from drift_wm.writing import write_text
 
 
 def run(command: str, settings: Any, folder: RunFolder) -> None:
@@ -150,7 +151,7 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
         settings=settings,
         environment=describe_environment(),
     )
-    (folder.path / TABLES).write_text(bench_tables(rows, found))
+    write_text(folder.path / TABLES, bench_tables(rows, found))
     console.print(as_table(rows))
     for line in map(line_of, found):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.results import Evaluation
-from drift_wm.writing import beside
+from drift_wm.writing import write_text
 
 PAGE = "report.html"
 LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed
@@ -73,9 +73,7 @@ def write_page(folder: Path, template: str, **content: Any) -> Path:
     )
     html = environment.get_template(template).render(**content)
     page = folder / PAGE
-    temporary = beside(page)
-    temporary.write_text(html, encoding="utf-8")
-    os.replace(temporary, page)
+    write_text(page, html)
     return page
 
 

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from drift_wm.writing import beside
+from drift_wm.writing import beside, write_text
 
 PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "h5py", "hydra-core")
 
@@ -116,10 +116,8 @@ def newest_checkpoint(path: Path) -> Path:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write beside the target, then rename, so that a reader never sees half a file, nor does another writer."""
-    temporary = beside(path)
-    temporary.write_text(json.dumps(_plain(content), indent=2) + "\n")
-    os.replace(temporary, path)
+    """Write plain values, see `write_text`; NaN and infinities become null."""
+    write_text(path, json.dumps(_plain(content), indent=2) + "\n")
 
 
 def describe_environment() -> dict[str, Any]:

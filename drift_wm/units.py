@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.writing import write_text
 
 TABLES = "tables.md"
 _FOLDER = "units"
@@ -107,4 +108,4 @@ def write_comparison(
             "rows": [row.as_dict() for row in rows],
         }
     )
-    (folder.path / TABLES).write_text(tables)
+    write_text(folder.path / TABLES, tables)

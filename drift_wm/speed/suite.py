@@ -34,6 +34,7 @@ from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
 from drift_wm.speed.training_loops import STEPS, training_calls
 from drift_wm.units import TABLES
+from drift_wm.writing import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
         )
         ratios = ratios_of(rows)
         write_json(folder.path / RATIOS, ratios)
-        (folder.path / TABLES).write_text(markdown(rows) + ("\n" + compared(ratios, before) if before else ""))
+        write_text(folder.path / TABLES, markdown(rows) + ("\n" + compared(ratios, before) if before else ""))
     return rows
 
 
