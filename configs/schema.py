@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -126,7 +126,12 @@ def register() -> None:
 
 
 def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
-    """Hydra's message with its cause, and the nearest names to one that does not exist."""
+    """Hydra's message with its cause; how to write what it misread, or the nearest names to one that does not exist."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"cannot read {error.override}: {str(error).splitlines()[0]}. Quotes keep together what holds = or spaces, as "
+            'in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
+        )
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
     known = [setting.partition("=")[0] for setting, _ in describe_settings(command)]

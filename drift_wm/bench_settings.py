@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from drift_wm.settings import require
 from drift_wm.suites import SUITES
 
+MAY_GROW = ("tasks", "models", "planners", "seeds", "known", "run")
+"""What may be asked otherwise of the same folder: each cell has settings of its own to hold to."""
+
 
 @dataclass
 class BenchSettings:
     """`drift-wm bench`: tasks x models x planners x seeds, each an online run; finished ones are skipped."""
 
     run_dir: str | None = None
-    """Folder of the whole grid; the same folder continues it."""
+    """Folder of the whole grid; the same folder continues it, and may be asked for further tasks, models or seeds. The
+    table then shows what was asked last."""
     suite: str = ""
     """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
     published returns to stand beside. Empty: `tasks`, as `overrides` say. `demonstrations` is a comparison with

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from drift_wm import __version__
+from drift_wm.bench_settings import MAY_GROW
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.doctor import examine, render
 from drift_wm.run_folder import RunFolder, default_path
@@ -144,7 +145,7 @@ def _run(command: str, settings: Any) -> int:
     """Do the work in its run folder, and print the folder last."""
     path = Path(settings.run_dir) if settings.run_dir else default_path(command, settings)
     folder = RunFolder(path)
-    is_new = folder.write_config(command, settings)
+    is_new = folder.write_config(command, settings, may_change=MAY_GROW if command == "bench" else ())
     try:
         # Imported this late because it takes seconds, which help and mistakes need not wait for, and because it may
         # fail where MuJoCo's rendering is misconfigured, which is then reported as any other error.

@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
@@ -45,8 +46,13 @@ class RunFolder:
                 str(path),
             ) from error
 
-    def write_config(self, command: str, config: Any) -> bool:
-        """Keep what was asked: `config` is the command's dataclass. Returns whether it was not there before.
+    def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
+        """Keep what was asked. Returns whether nothing was asked before.
+
+        Args:
+            command: its name.
+            config: its settings, a dataclass.
+            may_change: names of settings that may be others from time to time; the newest are kept.
 
         Raises:
             ValueError: the folder belongs to a run with another command or other settings.
@@ -55,8 +61,8 @@ class RunFolder:
         path = self.path / "config.json"
         is_new = not path.exists()
         if not is_new:
-            _require_same_run(path, json.loads(path.read_text()), asked)
-        else:
+            _require_same_run(path, json.loads(path.read_text()), asked, may_change)
+        if is_new or may_change:
             write_json(path, asked)
         write_json(self.path / "environment.json", describe_environment())
         return is_new
@@ -133,9 +139,9 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any]) -> None:
-    # Where, on what, and what need not be done: not what.
-    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", "known", "run"}
+def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any], may_change: Collection[str]) -> None:
+    # Where and on what, not what.
+    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", *may_change}
     differing = [
         f"{name} (there {found.get(name)!r}, asked {asked.get(name)!r})"
         for name in sorted(found.keys() | asked.keys())

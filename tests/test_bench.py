@@ -309,6 +309,16 @@ def test_a_grid_of_nothing_says_so(tmp_path, runs):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
+    arguments = ["bench", "models=[drifting]", f"run_dir={tmp_path}"]
+    assert main([*arguments, "seeds=[1]"]) == 0
+    assert main([*arguments, "seeds=[1,2]", "tasks=[cartpole-swingup,reacher-easy]"]) == 0
+    assert len(runs.done) == 4, "the first cell once"
+    assert len(json.loads((tmp_path / "results.json").read_text())["cells"]) == 4
+    assert main([*arguments, "seeds=[1,2]", "tasks=[cartpole-swingup]", 'overrides=["round_steps=3"]']) == 2
+    assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
+
+
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     for shard in range(3):
         part = replace(SETTINGS, run_dir=str(tmp_path), shards=3, shard=shard)

@@ -93,6 +93,8 @@ def test_overrides_of_the_readme():
     [
         (["planner.horizn=3"], r"horizn.*Did you mean.*planner\.horizon"),
         (["sede=3"], "sede.*Did you mean.*seed"),
+        (["seed=[1"], r"cannot read seed=\[1: .*each \[ needs its \]"),
+        (["seed=[a=1]"], r"cannot read seed=\[a=1\]: .*Quotes keep together what holds ="),
         (["planner=sorcery"], "sorcery"),
         (["model.chunk=many"], "many"),
         (["seed=-1"], "seed=-1: expected"),

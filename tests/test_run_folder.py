@@ -32,6 +32,16 @@ def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
         folder.write_config("train", Asked())
 
 
+def test_what_may_change_is_kept_as_it_was_asked_last(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.write_config("bench", Asked(), may_change=["seed"])
+    assert not folder.write_config("bench", Asked(seed=2), may_change=["seed"])
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 2
+    with pytest.raises(ValueError, match="other settings: task"):
+        folder.write_config("bench", Asked(task="walker-walk", seed=3), may_change=["seed"])
+    assert json.loads((tmp_path / "config.json").read_text())["seed"] == 2
+
+
 def test_results_round_trip(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.read_results() is None
