@@ -129,8 +129,8 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
     """Hydra's message with its cause; how to write what it misread, or the nearest names to one that does not exist."""
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read {error.override}: {str(error).splitlines()[0]}. Quotes keep together what holds = or spaces, as "
-            'in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
+            f"cannot read {error.override}: {str(error).splitlines()[0]}. Quotes keep together what holds = or "
+            'spaces, as in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
         )
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
