@@ -134,6 +134,9 @@ class Row:
     frames: int
     returns: tuple[float, ...]
     """Mean return of each seed; of each episode for the references."""
+    lowest: float
+    """Of all episodes."""
+    highest: float
     anchor: float | None = None
     """The published return to stand beside."""
     steady: tuple[bool, ...] = ()
@@ -179,14 +182,19 @@ def table(results: Sequence[CellResult], *, suite: str) -> list[Row]:
         groups[result.task, result.model, result.planner].append(result)
         for name, returns in result.references.items():
             references[result.task, name, result.planner if name == SIMULATOR else "-"] += returns
-    rows = [Row(*key, frames=0, returns=tuple(values)) for key, values in references.items()]
+    rows = [
+        Row(*key, frames=0, returns=tuple(values), lowest=min(values), highest=max(values))
+        for key, values in references.items()
+    ]
     for key, group in groups.items():
-        task = suite_task(suite, key[0])
+        task, episodes = suite_task(suite, key[0]), [value for result in group for value in result.returns]
         rows.append(
             Row(
                 *key,
                 frames=group[0].frames,
                 returns=tuple(result.mean for result in group),
+                lowest=min(episodes),
+                highest=max(episodes),
                 anchor=task.published[0] if task else None,
                 steady=tuple(result.steady for result in group if result.steady is not None),
             )
@@ -256,7 +264,10 @@ def as_table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-HEADER = ("task", "model", "planner", "frames", "mean", "standard error", "n", f"/ {ANCHOR}", "steady")
+HEADER = (
+    *("task", "model", "planner", "frames", "mean", "standard error", "n", "lowest to highest episode"),
+    *(ANCHOR, "ratio", "steady"),
+)
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -269,6 +280,8 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.mean:.1f}",
         "-" if row.standard_error is None else f"{row.standard_error:.1f}",
         str(len(row.returns)),
+        f"{row.lowest:.0f} to {row.highest:.0f}",
+        "-" if row.anchor is None else f"{row.anchor:.0f}",
         "-" if row.anchor is None else f"{row.mean / row.anchor:.2f}",
         f"{sum(row.steady)} of {len(row.steady)}" if row.steady else "-",
     )

@@ -34,7 +34,7 @@ class BenchSettings:
     """Further overrides of every online run, such as `episodes=20`."""
     known: list[str] = field(default_factory=list)
     """`results.json` of grids that ran at another time or place: their cells, where this grid has them, too, are taken
-    over and not run again."""
+    over and not run again. Where several hold a cell, the last one counts."""
     run: bool = True
     """`false` runs nothing, and makes table, plots and page of the cells that are finished or known."""
     reference_random_episodes: int = 5

@@ -128,6 +128,8 @@ def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
     assert drifting.mean == 250.0
     assert drifting.standard_error == pytest.approx(100 / 3**0.5)
     assert (len(drifting.returns), drifting.frames) == (3, 1000)
+    assert (drifting.lowest, drifting.highest) == (150, 350)
+    assert (rows[0].lowest, rows[0].highest) == (4, 6)
     assert rows[3].standard_error is None
     assert as_table(rows).row_count == 4
 

@@ -1,4 +1,4 @@
-"""The README's example of an environment of one's own is one."""
+"""The README keeps its word: its example of an environment is one, its table of the suite that of the raw results."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from drift_wm import cli
+from drift_wm.bench_results import aggregates, read_cells, table
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
+from drift_wm.report_bench import bench_tables
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, SUITE = ROOT / "README.md", ROOT / "docs" / "bench" / "dmc"
 
 
 def test_the_example_of_an_own_environment_runs(monkeypatch):
@@ -33,3 +36,13 @@ def test_the_example_of_an_own_environment_runs(monkeypatch):
     assert command == "online"
     assert [truncated for *_, truncated, _ in steps] == [False] * 99 + [True]
     assert steps[1][0][0] - steps[0][0][0] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_table_of_the_suite_is_that_of_the_raw_results():
+    """`drift-wm bench suite=dmc known=[docs/bench/dmc/results.json] run=false ...` makes it."""
+    results = read_cells(SUITE / "results.json")
+    tables = (SUITE / "tables.md").read_text()
+    assert bench_tables(table(results, suite="dmc"), aggregates(results, suite="dmc")) == tables
+    shown = re.findall(r"^\| [a-z_]+-[a-z]+ \| drifting \| icem \|.*$", README.read_text(), flags=re.MULTILINE)
+    made = [line for line in tables.splitlines() if "| drifting | icem |" in line]
+    assert shown == made
