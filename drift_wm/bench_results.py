@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import stats  # type: ignore[import-untyped]
 
@@ -135,8 +136,9 @@ class Row:
     returns: tuple[float, ...]
     """Mean return of each seed; of each episode for the references."""
     lowest: float
-    """Of all episodes."""
+    """Of the returns of all episodes."""
     highest: float
+    """Likewise."""
     anchor: float | None = None
     """The published return to stand beside."""
     steady: tuple[bool, ...] = ()
@@ -253,14 +255,26 @@ def stratified_interval(
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    """The grid for a terminal."""
-    shown = Table(title="Return: mean and standard error over n seeds; over n episodes for the references")
-    for column in ("task", "model", "planner"):
-        shown.add_column(column)
-    for column in HEADER[3:]:
-        shown.add_column(column, justify="right")
+    """The grid for a terminal, in eighty columns; `tables.md` has the rest."""
+    several = len({row.planner for row in rows} - {"-"}) > 1
+    title = "Return: mean and standard error over seeds; over episodes for the references"
+    shown = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    shown.add_column("task", no_wrap=True)
+    shown.add_column("acts")
+    for column in ("return", "n", "episodes", "ratio", "steady"):
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        shown.add_row(*cells(row))
+        task, model, planner, _, mean, error, n, _, _, ratio, steady = cells(row)
+        acts = f"{model}, {planner}" if several and planner != "-" else model
+        shown.add_row(
+            task,
+            acts,
+            mean if error == "-" else f"{mean} ± {error}",
+            n,
+            f"{row.lowest:.0f}-{row.highest:.0f}",
+            ratio,
+            steady,
+        )
     return shown
 
 
