@@ -64,8 +64,8 @@ class TrainingConfig:
 class Descent:
     """AdamW down the losses of some modules, each of whose trained parameters become views of one vector.
 
-    Clipping and a step are then one operation for each module instead of one for each parameter: of networks this small,
-    a tenth of a training step (docs/speed/attempts.md). A module that a loss leaves out stays as it is in that step.
+    Clipping and a step are then one operation for each module instead of one for each parameter, which of networks this
+    small is worth a tenth of a training step (docs/speed/attempts.md). A module that a loss leaves out stays as it is.
 
     Args:
         modules: what is trained, already where it is to stay; those without trained parameters are passed over.
