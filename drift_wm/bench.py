@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from drift_wm.bench_results import CellResult, aggregates, read_cells, table
+from drift_wm.bench_cells import CellResult, read_cells
+from drift_wm.bench_results import aggregates, table
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import prepare_machine
 from drift_wm.env_settings import EnvSettings

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from drift_wm.bench_results import CellResult
+from drift_wm.bench_cells import CellResult
 from drift_wm.evaluate import SIMULATOR
 from drift_wm.plots import BLUE, GREY, INK, REFERENCE_COLOURS, VERMILION, style
 from drift_wm.suites import PUBLISHED, suite_task

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drift_wm.bench_results import HEADER, Aggregate, CellResult, Row, cells
+from drift_wm.bench_cells import CellResult
+from drift_wm.bench_results import HEADER, Aggregate, Row, cells
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page

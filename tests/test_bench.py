@@ -10,8 +10,8 @@ import pytest
 from drift_wm import bench as bench_module
 from drift_wm import commands
 from drift_wm.bench import Cell, bench, grid, overrides_of
+from drift_wm.bench_cells import CellResult
 from drift_wm.bench_results import (
-    CellResult,
     aggregates,
     as_table,
     interquartile_mean,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from drift_wm import cli
-from drift_wm.bench_results import aggregates, read_cells, table
+from drift_wm.bench_cells import read_cells
+from drift_wm.bench_results import aggregates, table
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.report_bench import bench_tables

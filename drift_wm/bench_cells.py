@@ -1,0 +1,116 @@
+"""What one run of a grid reached, and files of such results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_LAST = 0.2  # of training, in which no evaluation of a steady run falls below half of the best
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What one run of the grid reached."""
+
+    task: str
+    model: str
+    planner: str
+    seed: int
+    frames: int
+    """Collected for training, action repeat included."""
+    returns: tuple[float, ...]
+    """Of the evaluation episodes of the final model."""
+    decision_ms: float
+    """Median time of a decision for one environment."""
+    learning_seconds: float | None
+    """From the first episode to the final model, evaluations on the way included; None where a stop came between."""
+    progress: tuple[tuple[int, tuple[float, ...]], ...]
+    """Frames, and returns of the evaluation episodes, on the way."""
+    references: dict[str, tuple[float, ...]]
+    """Returns of chance and of the planner in the true simulator, where this run measured them."""
+    commit: str | None = None
+    """Revision of the code that ran it, where it is known."""
+
+    @classmethod
+    def of(cls, task: str, model: str, planner: str, seed: int, results: dict[str, Any]) -> CellResult:
+        """From what `drift-wm online` wrote."""
+        final, *references = results["evaluations"]
+        return cls(
+            task,
+            model,
+            planner,
+            seed,
+            results["frames"],
+            tuple(final["returns"]),
+            results["decision_ms"]["p50"],
+            results["learning_seconds"],
+            tuple((point["frames"], tuple(point["returns"])) for point in results["progress"]),
+            {reference["name"]: tuple(reference["returns"]) for reference in references},
+            results.get("environment", {}).get("git_commit"),
+        )
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> CellResult:
+        """The inverse of `as_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, or not what it should be.
+        """
+        return cls(
+            str(found["task"]),
+            str(found["model"]),
+            str(found["planner"]),
+            int(found["seed"]),
+            int(found["frames"]),
+            _floats(found["returns"]),
+            float(found["decision_ms"]),
+            None if found["learning_seconds"] is None else float(found["learning_seconds"]),
+            tuple((int(frames), _floats(returns)) for frames, returns in found["progress"]),
+            {str(name): _floats(returns) for name, returns in found["references"].items()},
+            found.get("commit"),
+        )
+
+    @property
+    def mean(self) -> float:
+        """Return of the final model."""
+        return float(np.mean(self.returns))
+
+    @property
+    def steady(self) -> bool | None:
+        """Whether no evaluation in the last fifth of training lies below half of the best; None without evaluations."""
+        if not self.progress:
+            return None
+        means = {frames: float(np.mean(returns)) for frames, returns in self.progress}
+        late = [value for frames, value in means.items() if frames >= (1 - _LAST) * self.frames]
+        return min([*late, self.mean]) >= 0.5 * max(*means.values(), self.mean)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self) | {"mean": self.mean, "steady": self.steady}
+
+
+def read_cells(path: Path) -> list[CellResult]:
+    """The cells of a `results.json` that `bench` wrote.
+
+    Raises:
+        ValueError: no such file, or not such a file.
+    """
+    remedy = "expected a results.json that `drift-wm bench` wrote"
+    if not path.is_file():
+        raise ValueError(f"known={path}: no such file; {remedy}")
+    try:
+        return [CellResult.from_dict(found) for found in json.loads(path.read_text())["cells"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"known={path}: {type(error).__name__}: {error}; {remedy}") from error
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    found = tuple(float(value) for value in values)
+    if not found or not np.isfinite(found).all():
+        raise ValueError(f"{found}: expected one finite return or more")
+    return found
