@@ -118,9 +118,8 @@ class LearnedWorldModel(nn.Module):
             now, discount = self.history - 1, self.value.discount
             obs = self.normaliser.obs(batch.obs[:, now:])
             recorded = Steps.of(obs, batch.actions[:, now:], batch.reward, batch.ended, discount=discount)
-            weight = self.config.value_imagined
-            imagined = self.imagined(batch, rng=rng) if weight else None
-            loss = loss + self.value.loss(recorded, imagined, weight=weight, rng=rng)
+            imagined = self.imagined(batch, rng=rng) if self.config.value_imagined else None
+            loss = loss + self.value.loss(recorded, imagined, weight=self.config.value_imagined, rng=rng)
         return loss
 
     @torch.no_grad()
