@@ -82,9 +82,10 @@ class Descent:
         for module in modules:
             if part := [each for each in module.parameters() if each.requires_grad]:
                 self._parts.append(part)
-                group = {"params": [_in_one_piece(part)], "steady": module in steady}
-                groups.append(group | ({"lr": config.value_rate * config.learning_rate} if module in steady else {}))
-        self._adam = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+                keeps = module in steady
+                rate = config.learning_rate * (config.value_rate if keeps else 1)
+                groups.append({"params": [_in_one_piece(part)], "steady": keeps, "lr": rate})
+        self._adam = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
 
     def step(self, loss: Tensor, *, rate: float) -> Tensor:
         """Go down a loss at a learning rate; returns the first module's gradient norm before it was clipped."""

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -167,7 +168,8 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
         assert asked.planner.horizon % asked.model.chunk == 0
-        assert f"planner.horizon={asked.planner.horizon}" in task.overrides
+        for name, _, value in (override.partition("=") for override in task.overrides):
+            assert attrgetter(name)(asked) == float(value), name
         assert asked.progress_every > 0
         assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)
