@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from operator import attrgetter
 
-import numpy as np
 import pytest
 
 from drift_wm import bench as bench_module
@@ -13,17 +12,12 @@ from drift_wm import commands
 from drift_wm.bench import Cell, bench, grid, overrides_of
 from drift_wm.bench_cells import CellResult
 from drift_wm.bench_results import (
-    aggregates,
     as_table,
-    interquartile_mean,
-    stratified_interval,
     table,
 )
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
-from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.report_bench import line_of
 from drift_wm.run_folder import RunFolder
 from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
@@ -67,10 +61,6 @@ def runs(monkeypatch, inline_pool):
     runs = Runs()
     monkeypatch.setattr(bench_module, "online", runs)
     return runs
-
-
-def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), references=None, frames=1000, model="drifting"):
-    return CellResult(task, model, "icem", seed, frames, (value,), 20.0, 60.0, tuple(progress), references or {})
 
 
 def test_every_cell_once_seed_by_seed():
@@ -135,10 +125,6 @@ def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
     assert as_table(rows).row_count == 4
 
 
-def test_rows_of_one_task_stand_together():
-    assert [row.task for row in table([cell("b-b"), cell("a-a")], suite="")] == ["a-a", "b-b"]
-
-
 def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, runs):
     with pytest.raises(ValueError, match="gan"):
         bench(BenchSettings(models=["drifting", "gan"]), RunFolder(tmp_path), compose=compose)
@@ -180,66 +166,6 @@ def test_overrides_come_after_those_of_the_suite():
     assert compose(overrides_of(Cell("walker-walk", "drifting", "icem", 1), settings)).episodes == 7
 
 
-@pytest.mark.parametrize(
-    ("progress", "final", "steady"),
-    [
-        ([], 100, None),
-        ([(100, 90.0), (900, 80.0)], 100, True),
-        ([(100, 10.0), (900, 49.0)], 100, False),
-        ([(700, 10.0), (900, 60.0)], 100, True),  # before the last fifth
-        ([(700, 100.0), (900, 60.0)], 49, False),  # the final model
-    ],
-)
-def test_a_run_is_steady_if_nothing_late_falls_below_half_of_the_best(progress, final, steady):
-    assert cell(value=final, progress=[(frames, (value,)) for frames, value in progress]).steady is steady
-
-
-def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
-    assert interquartile_mean([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 700.0]]) == 3.5
-
-
-def test_the_interval_resamples_runs_within_tasks():
-    assert (
-        stratified_interval([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]])
-        == (interquartile_mean([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]]),) * 2
-    ), "without spread within tasks there is none"
-    rng = np.random.default_rng(0)
-    runs = rng.normal(size=(4, 50))
-    low, high = stratified_interval(runs.tolist())
-    assert low < interquartile_mean(runs) < high
-    wide = stratified_interval(runs[:, :5].tolist())
-    assert wide[1] - wide[0] > 2 * (high - low)
-
-
-def test_aggregates_divide_by_published_returns_and_by_the_simulator():
-    anchor = SUITES["dmc"][0].published[0]
-    results = [cell(value=anchor, seed=seed, references={"true simulator": (2 * anchor,)}) for seed in (1, 2)]
-    published, simulated = aggregates(results, suite="dmc")
-    assert (published.yardstick, published.iqm, published.low, published.high) == (ANCHOR, 1.0, 1.0, 1.0)
-    assert (simulated.iqm, simulated.tasks) == (0.5, 1)
-    assert line_of(published).startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
-    assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
-    assert aggregates([cell()], suite="") == []
-
-
-def test_figures_show_every_task_and_model():
-    results = [
-        cell(task, 500.0, seed=seed, model=model, progress=[(500, (200.0, 300.0))])
-        for task in ("cartpole-swingup", "walker-walk")
-        for model in ("drifting", "regression")
-        for seed in (1, 2)
-    ]
-    results.append(replace(results[0], seed=3, references={"true simulator": (870.0,)}))
-    figure = curves_figure(results, suite="dmc")
-    assert [axes.get_title("left") for axes in figure.axes] == ["cartpole-swingup", "walker-walk"]
-    (legend,) = figure.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["drifting, icem", "regression, icem", "planner in the true simulator", *PUBLISHED[:3]]
-    (axes,) = decision_figure(results, suite="dmc").axes
-    assert axes.get_ylabel() == f"return / {ANCHOR}"
-    assert decision_figure(results, suite="").axes[0].get_ylabel() == "return"
-
-
 def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     arguments = ["bench", "suite=dmc", "tasks=[cartpole-swingup,walker-walk]", "seeds=[1]", f"run_dir={tmp_path}"]
     assert main(arguments) == 0
@@ -274,20 +200,6 @@ def test_known_cells_are_taken_over_and_not_run_again(tmp_path, runs):
     assert [path.name for path in third.path.iterdir()] == ["results.json"]
 
 
-def test_a_result_remembers_the_code_that_made_it():
-    results = {
-        "frames": 10,
-        "evaluations": [{"name": "drifting", "returns": [1.0]}],
-        "decision_ms": {"p50": 1.0},
-        "learning_seconds": None,
-        "progress": [{"frames": 5, "returns": [1.0, 2.0]}],
-        "environment": {"git_commit": "abc"},
-    }
-    found = CellResult.of("a-b", "drifting", "icem", 1, results)
-    assert found.commit == "abc"
-    assert CellResult.from_dict(json.loads(json.dumps(found.as_dict()))) == found
-
-
 @pytest.mark.parametrize(
     "content",
     ["{", "[]", '{"cells": [{"task": "a-b"}]}', '{"cells": 3}', '{"cells": [[1]]}', None],
@@ -299,12 +211,6 @@ def test_known_cells_that_cannot_be_read_are_refused_by_name(tmp_path, runs, con
     with pytest.raises(ValueError, match=r"other\.json: .*expected a results\.json that `drift-wm bench` wrote"):
         bench(BenchSettings(known=[str(file)]), RunFolder(tmp_path / "grid"), compose=compose)
     assert runs.done == []
-
-
-@pytest.mark.parametrize("returns", [[], [float("nan")], ["x"], None])
-def test_known_returns_are_finite_numbers(returns):
-    with pytest.raises((ValueError, TypeError)):
-        CellResult.from_dict(cell().as_dict() | {"returns": returns})
 
 
 def test_a_grid_of_nothing_says_so(tmp_path, runs):

@@ -1,0 +1,101 @@
+"""What the runs of a grid add up to: cells, rows, aggregates and figures."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from drift_wm.bench_cells import CellResult
+from drift_wm.bench_results import aggregates, interquartile_mean, stratified_interval, table
+from drift_wm.plots_bench import curves_figure, decision_figure
+from drift_wm.report_bench import line_of
+from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
+
+
+def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), references=None, frames=1000, model="drifting"):
+    return CellResult(task, model, "icem", seed, frames, (value,), 20.0, 60.0, tuple(progress), references or {})
+
+
+def test_rows_of_one_task_stand_together():
+    assert [row.task for row in table([cell("b-b"), cell("a-a")], suite="")] == ["a-a", "b-b"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "final", "steady"),
+    [
+        ([], 100, None),
+        ([(100, 90.0), (900, 80.0)], 100, True),
+        ([(100, 10.0), (900, 49.0)], 100, False),
+        ([(700, 10.0), (900, 60.0)], 100, True),  # before the last fifth
+        ([(700, 100.0), (900, 60.0)], 49, False),  # the final model
+    ],
+)
+def test_a_run_is_steady_if_nothing_late_falls_below_half_of_the_best(progress, final, steady):
+    assert cell(value=final, progress=[(frames, (value,)) for frames, value in progress]).steady is steady
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
+    assert interquartile_mean([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 700.0]]) == 3.5
+
+
+def test_the_interval_resamples_runs_within_tasks():
+    assert (
+        stratified_interval([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]])
+        == (interquartile_mean([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]]),) * 2
+    ), "without spread within tasks there is none"
+    rng = np.random.default_rng(0)
+    runs = rng.normal(size=(4, 50))
+    low, high = stratified_interval(runs.tolist())
+    assert low < interquartile_mean(runs) < high
+    wide = stratified_interval(runs[:, :5].tolist())
+    assert wide[1] - wide[0] > 2 * (high - low)
+
+
+def test_aggregates_divide_by_published_returns_and_by_the_simulator():
+    anchor = SUITES["dmc"][0].published[0]
+    results = [cell(value=anchor, seed=seed, references={"true simulator": (2 * anchor,)}) for seed in (1, 2)]
+    published, simulated = aggregates(results, suite="dmc")
+    assert (published.yardstick, published.iqm, published.low, published.high) == (ANCHOR, 1.0, 1.0, 1.0)
+    assert (simulated.iqm, simulated.tasks) == (0.5, 1)
+    assert line_of(published).startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
+    assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
+    assert aggregates([cell()], suite="") == []
+
+
+def test_figures_show_every_task_and_model():
+    results = [
+        cell(task, 500.0, seed=seed, model=model, progress=[(500, (200.0, 300.0))])
+        for task in ("cartpole-swingup", "walker-walk")
+        for model in ("drifting", "regression")
+        for seed in (1, 2)
+    ]
+    results.append(replace(results[0], seed=3, references={"true simulator": (870.0,)}))
+    figure = curves_figure(results, suite="dmc")
+    assert [axes.get_title("left") for axes in figure.axes] == ["cartpole-swingup", "walker-walk"]
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["drifting, icem", "regression, icem", "planner in the true simulator", *PUBLISHED[:3]]
+    (axes,) = decision_figure(results, suite="dmc").axes
+    assert axes.get_ylabel() == f"return / {ANCHOR}"
+    assert decision_figure(results, suite="").axes[0].get_ylabel() == "return"
+
+
+def test_a_result_remembers_the_code_that_made_it():
+    results = {
+        "frames": 10,
+        "evaluations": [{"name": "drifting", "returns": [1.0]}],
+        "decision_ms": {"p50": 1.0},
+        "learning_seconds": None,
+        "progress": [{"frames": 5, "returns": [1.0, 2.0]}],
+        "environment": {"git_commit": "abc"},
+    }
+    found = CellResult.of("a-b", "drifting", "icem", 1, results)
+    assert found.commit == "abc"
+    assert CellResult.from_dict(json.loads(json.dumps(found.as_dict()))) == found
+
+
+@pytest.mark.parametrize("returns", [[], [float("nan")], ["x"], None])
+def test_known_returns_are_finite_numbers(returns):
+    with pytest.raises((ValueError, TypeError)):
+        CellResult.from_dict(cell().as_dict() | {"returns": returns})
