@@ -94,6 +94,21 @@ class PreparedModel:
         return self._model.judge(prediction)
 
     @torch.inference_mode()
+    def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """The central observations (R, k, D) of one chunk, and nothing that a planner would judge them by.
+
+        Args:
+            frames: (R, K, D) that R predictions start from.
+            actions: (R, K - 1 + k, A) between these frames and after them.
+        """
+        if self._centre is not None:
+            return self._centre.look_ahead(frames, actions.flatten(1))
+        past, coming = actions.tensor_split([self.history - 1], dim=1)
+        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._model.uses_bfloat16()):
+            futures = self._futures(self._model.members[0], History(frames, past), coming.unsqueeze(1), None)
+        return futures.obs()[:, 0, 0]
+
+    @torch.inference_mode()
     def act(self, obs: Tensor) -> Tensor:
         """Observations (..., D) -> actions (..., A) of the model's actor, which it must have."""
         assert self._model.value is not None
@@ -191,6 +206,10 @@ class _Centre:
         """Of the first member, or None where its generator needs more than one pass."""
         layer = model.members[0].central_layer
         return None if layer is None else cls(model, layer, observe=observe, compile=compile)
+
+    def look_ahead(self, frames: Tensor, acted: Tensor) -> Tensor:
+        """Frames (R, K, D) and all actions that a chunk depends on (R, entries) -> its observations (R, k, D)."""
+        return self._predict(frames, acted)[1]
 
     def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
         """See `WorldModel.rollout`."""

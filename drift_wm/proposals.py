@@ -34,18 +34,16 @@ class ActorProposals:
         guessed and corrected: after k - 1 corrections each answers to the observation that is predicted before it.
         """
         model, B, M, H = self._model, len(history.obs), self._count, self._horizon
-        k, past, A = model.chunk, model.history - 1, model.spec.action_size
+        K, k, A = model.history, model.chunk, model.spec.action_size
         noise = torch.randn(M, H, A, generator=rng, device=rng.device).to(history.obs.device) * _STD
         noise[0] = 0
-        noise = noise.repeat(B, 1, 1)
-        frames = history.obs.repeat_interleave(M, dim=0)  # (B * M, K, D), growing by chunks
-        acted = history.actions.repeat_interleave(M, dim=0)
-        for start in range(0, H, k):
-            known = History(frames[:, frames.shape[1] - 1 - past :], acted[:, acted.shape[1] - past :])
-            seen = frames[:, -1:].expand(-1, k, -1)
+        frames = history.obs.repeat_interleave(M, dim=0)  # (B * M, K, D), the newest
+        acted = history.actions.repeat_interleave(M, dim=0)  # (B * M, K - 1, A), growing by chunks
+        for wobble in torch.split(noise.repeat(B, 1, 1), k, dim=1):
+            past, seen = acted[:, acted.shape[1] - (K - 1) :], frames[:, -1:].expand(-1, k, -1)
             for _ in range(k):
-                actions = (model.act(seen) + noise[:, start : start + k]).clamp_(-1, 1)
-                predicted = model.rollout(known, actions.unsqueeze(1), particles=1, rng=rng).obs[:, 0, 0]
+                actions = (model.act(seen) + wobble).clamp_(-1, 1)
+                predicted = model.look_ahead(frames, torch.cat([past, actions], dim=1))
                 seen = torch.cat([frames[:, -1:], predicted[:, :-1]], dim=1)
-            frames, acted = torch.cat([frames, predicted], dim=1), torch.cat([acted, actions], dim=1)
-        return acted[:, past:].view(B, M, H, A)
+            frames, acted = torch.cat([frames, predicted], dim=1)[:, -K:], torch.cat([acted, actions], dim=1)
+        return acted[:, K - 1 :].view(B, M, H, A)

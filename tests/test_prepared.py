@@ -67,6 +67,16 @@ def test_a_central_future_is_the_same_whether_observations_are_read_or_not(linea
     torch.testing.assert_close(unread.obs, read.obs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("history", "chunk"), [(1, 3), (3, 2)])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_looking_ahead_sees_the_first_chunk_of_a_central_future(linear_episodes, name, history, chunk):
+    prepared = PreparedModel(make(linear_episodes, name=name, history=history, chunk=chunk), central=True)
+    past, actions = asked(prepared, H=chunk, B=4)
+    expected = prepared.rollout(past, actions[:, :1], particles=1, rng=rng()).obs[:, 0, 0]
+    found = prepared.look_ahead(past.obs, torch.cat([past.actions, actions[:, 0]], dim=1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_central_future_of_regression_is_what_the_model_predicts(linear_episodes):
     model = make(linear_episodes, name="regression", history=3, chunk=2)
     past, actions = asked(model, H=6)
