@@ -1,4 +1,4 @@
-"""What one run of a grid reached, and files of such results."""
+"""What the runs of a grid reached, what they are compared with, and files of both."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+NO_PLANNER = "-"
 
 _LAST = 0.2  # of training, in which no evaluation of a steady run falls below half of the best
 
@@ -31,26 +33,22 @@ class CellResult:
     """From the first episode to the final model, evaluations on the way included; None where a stop came between."""
     progress: tuple[tuple[int, tuple[float, ...]], ...]
     """Frames, and returns of the evaluation episodes, on the way."""
-    references: dict[str, tuple[float, ...]]
-    """Returns of chance and of the planner in the true simulator, where this run measured them."""
     commit: str | None = None
     """Revision of the code that ran it, where it is known."""
 
     @classmethod
     def of(cls, task: str, model: str, planner: str, seed: int, results: dict[str, Any]) -> CellResult:
         """From what `drift-wm online` wrote."""
-        final, *references = results["evaluations"]
         return cls(
             task,
             model,
             planner,
             seed,
             results["frames"],
-            tuple(final["returns"]),
+            tuple(results["evaluations"][0]["returns"]),
             results["decision_ms"]["p50"],
             results["learning_seconds"],
             tuple((point["frames"], tuple(point["returns"])) for point in results["progress"]),
-            {reference["name"]: tuple(reference["returns"]) for reference in references},
             results.get("environment", {}).get("git_commit"),
         )
 
@@ -71,7 +69,6 @@ class CellResult:
             float(found["decision_ms"]),
             None if found["learning_seconds"] is None else float(found["learning_seconds"]),
             tuple((int(frames), _floats(returns)) for frames, returns in found["progress"]),
-            {str(name): _floats(returns) for name, returns in found["references"].items()},
             found.get("commit"),
         )
 
@@ -94,8 +91,37 @@ class CellResult:
         return asdict(self) | {"mean": self.mean, "steady": self.steady}
 
 
-def read_cells(path: Path) -> list[CellResult]:
-    """The cells of a `results.json` that `bench` wrote.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
+
+    task: str
+    name: str
+    planner: str
+    """`NO_PLANNER` of chance."""
+    returns: tuple[float, ...]
+    """Of its episodes."""
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Reference:
+        """From its fields as JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, or not what it should be.
+        """
+        return cls(str(found["task"]), str(found["name"]), str(found["planner"]), _floats(found["returns"]))
+
+
+@dataclass(frozen=True, slots=True)
+class GridResults:
+    """All that a grid has found."""
+
+    cells: tuple[CellResult, ...]
+    references: tuple[Reference, ...] = ()
+
+
+def read_grid(path: Path) -> GridResults:
+    """What a `results.json` holds that `bench` wrote.
 
     Raises:
         ValueError: no such file, or not such a file.
@@ -104,7 +130,11 @@ def read_cells(path: Path) -> list[CellResult]:
     if not path.is_file():
         raise ValueError(f"known={path}: no such file; {remedy}")
     try:
-        return [CellResult.from_dict(found) for found in json.loads(path.read_text())["cells"]]
+        found = json.loads(path.read_text())
+        return GridResults(
+            tuple(CellResult.from_dict(cell) for cell in found["cells"]),
+            tuple(Reference.from_dict(reference) for reference in found.get("references", [])),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"known={path}: {type(error).__name__}: {error}; {remedy}") from error
 

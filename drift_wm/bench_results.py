@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy import stats  # type: ignore[import-untyped]
 
-from drift_wm.bench_cells import CellResult
+from drift_wm.bench_cells import NO_PLANNER, CellResult, GridResults
 from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.results import standard_error
 from drift_wm.suites import ANCHOR, suite_task
@@ -71,18 +71,15 @@ class Aggregate:
         return asdict(self)
 
 
-def table(results: Sequence[CellResult], *, suite: str) -> list[Row]:
+def table(results: GridResults, *, suite: str) -> list[Row]:
     """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
-    groups: dict[tuple[str, str, str], list[CellResult]] = defaultdict(list)
-    references: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for result in results:
-        groups[result.task, result.model, result.planner].append(result)
-        for name, returns in result.references.items():
-            references[result.task, name, result.planner if name == SIMULATOR else "-"] += returns
     rows = [
-        Row(*key, frames=0, returns=tuple(values), lowest=min(values), highest=max(values))
-        for key, values in references.items()
+        Row(each.task, each.name, each.planner, 0, each.returns, lowest=min(each.returns), highest=max(each.returns))
+        for each in results.references
     ]
+    groups: dict[tuple[str, str, str], list[CellResult]] = defaultdict(list)
+    for result in results.cells:
+        groups[result.task, result.model, result.planner].append(result)
     for key, group in groups.items():
         task, episodes = suite_task(suite, key[0]), [value for result in group for value in result.returns]
         rows.append(
@@ -100,23 +97,22 @@ def table(results: Sequence[CellResult], *, suite: str) -> list[Row]:
     return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
 
 
-def aggregates(results: Sequence[CellResult], *, suite: str) -> list[Aggregate]:
+def aggregates(results: GridResults, *, suite: str) -> list[Aggregate]:
     """Every model and planner, divided by the suite's published returns, and by the same planner in the simulator."""
-    published: dict[tuple[str, str], float] = {}
-    simulated: dict[tuple[str, str], float] = {}
-    for result in results:
-        if task := suite_task(suite, result.task):
-            published[result.task, result.planner] = task.published[0]
-        if SIMULATOR in result.references:
-            simulated[result.task, result.planner] = float(np.mean(result.references[SIMULATOR]))
+    cells = results.cells
+    published = {cell.task: task.published[0] for cell in cells if (task := suite_task(suite, cell.task))}
+    simulated = {
+        (each.task, each.planner): float(np.mean(each.returns)) for each in results.references if each.name == SIMULATOR
+    }
     found = []
-    for model, planner in dict.fromkeys((result.model, result.planner) for result in results):
-        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", simulated)):
+    for model, planner in dict.fromkeys((cell.model, cell.planner) for cell in cells):
+        of_planner = {task: value for (task, name), value in simulated.items() if name == planner}
+        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", of_planner)):
             scores: dict[str, list[float]] = defaultdict(list)
-            for result in results:
-                value = values.get((result.task, planner), 0.0)
-                if (result.model, result.planner) == (model, planner) and value > 0:
-                    scores[result.task].append(result.mean / value)
+            for cell in cells:
+                value = values.get(cell.task, 0.0)
+                if (cell.model, cell.planner) == (model, planner) and value > 0:
+                    scores[cell.task].append(cell.mean / value)
             if scores:
                 low, high = stratified_interval(list(scores.values()))
                 found.append(
@@ -151,7 +147,7 @@ def stratified_interval(
 
 def as_table(rows: Sequence[Row]) -> Table:
     """The grid for a terminal, in eighty columns; `tables.md` has the rest."""
-    several = len({row.planner for row in rows} - {"-"}) > 1
+    several = len({row.planner for row in rows} - {NO_PLANNER}) > 1
     title = "Return: mean and standard error over seeds; over episodes for the references"
     shown = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     shown.add_column("task", no_wrap=True)
@@ -160,7 +156,7 @@ def as_table(rows: Sequence[Row]) -> Table:
         shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         task, model, planner, _, mean, error, n, _, _, ratio, steady = cells(row)
-        acts = f"{model}, {planner}" if several and planner != "-" else model
+        acts = f"{model}, {planner}" if several and planner != NO_PLANNER else model
         shown.add_row(
             task,
             acts,

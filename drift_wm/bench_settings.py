@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from drift_wm.settings import require
 from drift_wm.suites import SUITES
 
-MAY_GROW = ("tasks", "models", "planners", "seeds", "known", "run")
+MAY_GROW = (
+    *("tasks", "models", "planners", "seeds", "known", "run"),
+    *("reference_random_episodes", "reference_simulator_episodes"),
+)
 """What may be asked otherwise of the same folder: each cell has settings of its own to hold to."""
 
 
@@ -33,14 +36,15 @@ class BenchSettings:
     overrides: list[str] = field(default_factory=list)
     """Further overrides of every online run, such as `episodes=20`."""
     known: list[str] = field(default_factory=list)
-    """`results.json` of grids that ran at another time or place: their cells, where this grid has them, too, are taken
-    over and not run again. Where several hold a cell, the last one counts."""
+    """`results.json` of grids that ran at another time or place: their cells and references, where this grid has them,
+    too, are taken over and not run again. Where several hold a cell, the last one counts."""
     run: bool = True
     """`false` runs nothing, and makes table, plots and page of the cells that are finished or known."""
     reference_random_episodes: int = 5
     """Episodes of the random policy for each task."""
     reference_simulator_episodes: int = 1
-    """Episodes of each planner in the true simulator for each task."""
+    """Episodes of each planner in the true simulator for each task, as the ceiling. It has no critics, and in a suite a
+    horizon of its own for that; a walker's episode takes ten minutes of a core."""
     workers: int = 0
     """Runs at once, each a process with one thread unless `overrides` set `threads`; 0: one for each core."""
     shards: int = 1

@@ -89,9 +89,14 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
     )
 
 
+def has_simulator(task: str) -> bool:
+    """Whether a task's rewards can be read off a state, so that the true simulator can plan in it."""
+    return not (is_gymnasium_id(task) or is_robosuite(task))
+
+
 def require_simulator(task: str) -> None:
     """Raise a ValueError if a task has no simulator to plan in."""
-    if is_gymnasium_id(task) or is_robosuite(task):
+    if not has_simulator(task):
         raise ValueError(
             f"task={task!r}: the true simulator plans in tasks of the dm_control suite only, whose rewards can be read "
             "off a state; leave out its reference rows, or plan in a learned model"

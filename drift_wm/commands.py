@@ -138,7 +138,7 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
     rows, found = table(results, suite=settings.suite), aggregates(results, suite=settings.suite)
     plots = [
         (curves_figure(results, suite=settings.suite), "learning_curves.png", "Learning"),
-        (decision_figure(results, suite=settings.suite), "decision_time.png", "Return and decision time"),
+        (decision_figure(results.cells, suite=settings.suite), "decision_time.png", "Return and decision time"),
     ]
     for figure, name, _ in plots:
         save(figure, folder.path / name)

@@ -36,6 +36,8 @@ POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
 RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
+ROLLOUTS = "rollouts.hdf5"
+"""File of a run folder: the episodes of an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
     evaluation, episodes = evaluate_policy(
         actor,
         seeds,
-        folder.path / "rollouts.hdf5",
+        folder.path / ROLLOUTS,
         batch=settings.batch,
         workers=settings.workers,
         device=device,

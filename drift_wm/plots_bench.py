@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from drift_wm.bench_cells import CellResult
+from drift_wm.bench_cells import CellResult, GridResults
 from drift_wm.evaluate import SIMULATOR
 from drift_wm.plots import BLUE, GREY, INK, REFERENCE_COLOURS, VERMILION, style
 from drift_wm.suites import PUBLISHED, suite_task
@@ -23,24 +23,24 @@ _COLUMNS = 4
 _DRAWN = (0, 1, 2)  # of PUBLISHED
 
 
-def curves_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
+def curves_figure(results: GridResults, *, suite: str) -> Figure:
     """A panel for each task: evaluations on the way over frames, mean and range over seeds, beside what others reach.
 
     Args:
-        results: at least one cell.
+        results: at least one cell, and what to compare with.
         suite: whose published returns are drawn as dashed lines.
     """
-    tasks = list(dict.fromkeys(result.task for result in results))
-    names = _names(results)
+    tasks = list(dict.fromkeys(cell.task for cell in results.cells))
+    names = _names(results.cells)
     columns = min(_COLUMNS, len(tasks))
     rows = math.ceil(len(tasks) / columns)
     figure = Figure(figsize=(3.4 * columns + 0.6, 2.7 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes, task in zip(panels.flat, tasks, strict=False):
         for number, name in enumerate(names):
-            cells = [result for result in results if (result.task, _name(result)) == (task, name)]
+            cells = [cell for cell in results.cells if (cell.task, _name(cell)) == (task, name)]
             _draw_curve(axes, cells, name, _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)])
-        _draw_references(axes, [result for result in results if result.task == task], task, suite)
+        _draw_references(axes, results, task, suite)
         axes.set_title(task, loc="left", fontsize=10, color=INK)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(4))
@@ -94,10 +94,10 @@ def _draw_curve(axes: Axes, cells: Sequence[CellResult], name: str, colour: str,
     axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
 
 
-def _draw_references(axes: Axes, results: Sequence[CellResult], task: str, suite: str) -> None:
-    simulated = [value for result in results for value in result.references.get(SIMULATOR, ())]
-    if simulated:
-        axes.axhline(float(np.mean(simulated)), color=INK, lw=1.2, label=f"planner in the {SIMULATOR}")
+def _draw_references(axes: Axes, results: GridResults, task: str, suite: str) -> None:
+    for each in results.references:
+        if (each.task, each.name) == (task, SIMULATOR):
+            axes.axhline(float(np.mean(each.returns)), color=INK, lw=1.2, label=f"{each.planner} in the {SIMULATOR}")
     if found := suite_task(suite, task):
         for number in _DRAWN:
             colour = REFERENCE_COLOURS[1 + number] if number < len(REFERENCE_COLOURS) - 1 else GREY

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from drift_wm.bench_cells import CellResult
+from drift_wm.bench_cells import GridResults
 from drift_wm.bench_results import HEADER, Aggregate, Row, cells
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
@@ -20,7 +20,7 @@ _FILM = "best_episode.mp4"
 
 def write_bench_page(
     folder: Path,
-    results: Sequence[CellResult],
+    results: GridResults,
     rows: Sequence[Row],
     found: Sequence[Aggregate],
     plots: Sequence[tuple[Path, str]],
@@ -32,7 +32,7 @@ def write_bench_page(
 
     Args:
         folder: of the grid; receives the page.
-        results: every finished cell.
+        results: every finished cell, and what to compare with.
         rows: of the table.
         found: aggregates over tasks.
         plots: PNG files and what each shows; embedded.
@@ -81,10 +81,10 @@ def _published(settings: BenchSettings) -> list[tuple[str, ...]]:
     return [(task.name, *(f"{value:.0f}" for value in task.published)) for task in found if task is not None]
 
 
-def _films(folder: Path, results: Sequence[CellResult]) -> list[dict[str, str]]:
+def _films(folder: Path, results: GridResults) -> list[dict[str, str]]:
     """The best episode of the first seed of every task and model that was filmed."""
     films: dict[tuple[str, str], dict[str, str]] = {}
-    for result in results:
+    for result in results.cells:
         cell = f"{result.model}-{result.planner}"
         path = folder / result.task / cell / f"seed{result.seed}" / _FILM
         if path.exists():

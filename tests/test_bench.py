@@ -1,25 +1,22 @@
-"""The grid: what it runs, what it skips, what it adds up. The runs themselves are a recording stand-in."""
+"""The grid: what it runs, and what it skips. The runs themselves are a recording stand-in."""
 
 import json
 import re
 from dataclasses import replace
-from operator import attrgetter
 
 import pytest
 
 from drift_wm import bench as bench_module
 from drift_wm import commands
-from drift_wm.bench import Cell, bench, grid, overrides_of
-from drift_wm.bench_cells import CellResult
-from drift_wm.bench_results import (
-    as_table,
-    table,
-)
+from drift_wm.bench import bench
+from drift_wm.bench_cells import CellResult, Reference
+from drift_wm.bench_grid import Cell, grid
+from drift_wm.bench_results import as_table, table
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
 from drift_wm.run_folder import RunFolder
-from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
+from drift_wm.suites import ANCHOR
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 
@@ -29,82 +26,80 @@ def compose(overrides):
 
 
 class Runs:
-    """Stands in for `online`: writes plausible results, and can be killed."""
+    """Stands in for `online` and `evaluate`: writes plausible results, and can be killed."""
 
     def __init__(self, die_at: int | None = None) -> None:
-        self.die_at, self.done, self.threads = die_at, [], set()
+        self.die_at, self.done, self.compared, self.threads = die_at, [], [], set()
 
-    def __call__(self, settings, folder, *, device):
+    def online(self, settings, folder, *, device):
         if len(self.done) == self.die_at:
             raise KeyboardInterrupt
         self.done.append(folder.path)
         self.threads.add(settings.threads)
         value = 100.0 * settings.seed + (50.0 if settings.model.generator.name == "drifting" else 0.0)
-        evaluations = [{"name": "model", "returns": [value]}]
-        if settings.reference_random_episodes:
-            evaluations.append({"name": "random", "returns": [4.0, 6.0]})
-        if settings.reference_simulator_episodes:
-            evaluations.append({"name": "true simulator", "returns": [800.0]})
         (folder.path / "status.json").write_text(json.dumps({"episodes": settings.episodes, "of": settings.episodes}))
         results = {
             "frames": 1000,
-            "evaluations": evaluations,
+            "evaluations": [{"name": "model", "returns": [value]}],
             "decision_ms": {"p50": 20.0, "p95": 30.0},
             "learning_seconds": 60.0,
             "progress": [{"frames": 500, "returns": [value / 2]}],
         }
         folder.write_results(results)
 
+    def evaluate(self, settings, folder, *, device):
+        self.compared.append((settings.task, settings.actor, settings.episodes))
+        value = 5.0 if settings.actor == "random" else 800.0
+        returns = [value + i for i in range(settings.episodes)]
+        folder.write_results({"evaluations": [{"name": settings.actor, "returns": returns}]})
 
-@pytest.fixture
-def runs(monkeypatch, inline_pool):
-    runs = Runs()
-    monkeypatch.setattr(bench_module, "online", runs)
+
+def install(monkeypatch, runs):
+    monkeypatch.setattr(bench_module, "online", runs.online)
+    monkeypatch.setattr(bench_module, "evaluate", runs.evaluate)
     return runs
 
 
-def test_every_cell_once_seed_by_seed():
-    cells = list(grid(SETTINGS))
-    assert len(cells) == len(set(cells)) == 2 * 2 * 2 * 2
-    assert {cell.seed for cell in cells[:8]} == {1}
+@pytest.fixture
+def runs(monkeypatch, inline_pool):
+    return install(monkeypatch, Runs())
 
 
-def test_references_are_made_once_a_task_and_planner():
-    asked = {cell: overrides_of(cell, SETTINGS) for cell in grid(SETTINGS)}
-    with_random = [cell for cell, overrides in asked.items() if "reference_random_episodes=5" in overrides]
-    with_simulator = [cell for cell, overrides in asked.items() if "reference_simulator_episodes=1" in overrides]
-    assert [(cell.task, cell.planner) for cell in with_random] == [
-        ("cartpole-swingup", "icem"),
-        ("reacher-easy", "icem"),
-    ]
-    assert len(with_simulator) == 4
+def test_more_episodes_of_a_reference_can_be_asked_for_later(tmp_path, runs):
+    small = BenchSettings(seeds=[1], models=["drifting"], reference_random_episodes=2)
+    bench(small, RunFolder(tmp_path), compose=compose)
+    bench(small, RunFolder(tmp_path), compose=compose)
+    assert [episodes for _, actor, episodes in runs.compared if actor == "random"] == [2]
+    more = replace(small, reference_random_episodes=4)
+    known = [str(tmp_path / "results.json")]
+    for settings, folder in ((more, tmp_path), (replace(more, known=known), tmp_path / "other")):
+        results = bench(settings, RunFolder(folder), compose=compose)
+        assert [len(found.returns) for found in results.references if found.name == "random"] == [4]
+    assert [episodes for _, actor, episodes in runs.compared if actor == "random"] == [2, 4], "known from then on"
 
 
 def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch, inline_pool):
     small = BenchSettings(seeds=[1, 2])
     folder = RunFolder(tmp_path)
-    first = Runs(die_at=3)
-    monkeypatch.setattr(bench_module, "online", first)
+    first = install(monkeypatch, Runs(die_at=3))
     with pytest.raises(KeyboardInterrupt):
         bench(small, folder, compose=compose)
-    second = Runs()
-    monkeypatch.setattr(bench_module, "online", second)
+    second = install(monkeypatch, Runs())
     results = bench(small, folder, compose=compose)
     assert len(first.done) == 3
     assert len(second.done) == 1
     assert not set(first.done) & set(second.done)
     kept = json.loads((tmp_path / "results.json").read_text())
-    assert [found["mean"] for found in kept["cells"]] == [result.mean for result in results] == [150, 100, 250, 200]
-    third = Runs()
-    monkeypatch.setattr(bench_module, "online", third)
+    assert [found["mean"] for found in kept["cells"]] == [cell.mean for cell in results.cells] == [150, 100, 250, 200]
+    third = install(monkeypatch, Runs())
     assert bench(small, folder, compose=compose) == results
-    assert third.done == []
+    assert third.done == third.compared == []
 
 
 def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool, monkeypatch):
     monkeypatch.setattr(bench_module.os, "cpu_count", lambda: 8)
-    bench(BenchSettings(seeds=[1], workers=4), RunFolder(tmp_path / "a"), compose=compose)
-    assert inline_pool.last.workers == 2, "two runs"
+    bench(BenchSettings(seeds=[1], workers=6), RunFolder(tmp_path / "a"), compose=compose)
+    assert inline_pool.last.workers == 4, "two runs and two references"
     assert runs.threads == {1}
     runs.threads.clear()
     bench(BenchSettings(seeds=[1], overrides=["threads=4"]), RunFolder(tmp_path / "b"), compose=compose)
@@ -120,7 +115,7 @@ def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
     assert drifting.standard_error == pytest.approx(100 / 3**0.5)
     assert (len(drifting.returns), drifting.frames) == (3, 1000)
     assert (drifting.lowest, drifting.highest) == (150, 350)
-    assert (rows[0].lowest, rows[0].highest) == (4, 6)
+    assert (rows[0].lowest, rows[0].highest) == (5, 9)
     assert rows[3].standard_error is None
     assert as_table(rows).row_count == 4
 
@@ -129,41 +124,6 @@ def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, runs):
     with pytest.raises(ValueError, match="gan"):
         bench(BenchSettings(models=["drifting", "gan"]), RunFolder(tmp_path), compose=compose)
     assert runs.done == []
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"seeds": []}, r"seeds=\[\]"),
-        ({"suite": "atari"}, "suite='atari': expected empty, demonstrations, or one of dmc"),
-        ({"suite": "dmc", "tasks": ["dog-run"]}, r"tasks=\['dog-run'\]: expected tasks of suite=dmc"),
-        ({"workers": -1}, "workers=-1"),
-    ],
-)
-def test_a_grid_that_cannot_be_run_is_refused(asked, message):
-    with pytest.raises(ValueError, match=message):
-        BenchSettings(**asked)
-
-
-def test_a_suite_brings_its_tasks_frames_and_evaluations():
-    settings = BenchSettings(suite="dmc", models=["drifting"], seeds=[1])
-    cells = list(grid(settings))
-    assert [cell.task for cell in cells] == [task.name for task in SUITES["dmc"]]
-    for cell, task in zip(cells, SUITES["dmc"], strict=True):
-        asked = compose(overrides_of(cell, settings))
-        assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
-        assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
-        assert asked.planner.horizon % asked.model.chunk == 0
-        for name, _, value in (override.partition("=") for override in task.overrides):
-            assert attrgetter(name)(asked) == float(value), name
-        assert asked.progress_every > 0
-        assert asked.model.value_discount == 0.97, "of all models alike"
-        assert len(task.published) == len(PUBLISHED)
-
-
-def test_overrides_come_after_those_of_the_suite():
-    settings = BenchSettings(suite="dmc", tasks=["walker-walk"], overrides=["episodes=7"])
-    assert compose(overrides_of(Cell("walker-walk", "drifting", "icem", 1), settings)).episodes == 7
 
 
 def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
@@ -190,19 +150,24 @@ def test_known_cells_are_taken_over_and_not_run_again(tmp_path, runs):
     results = bench(replace(small, known=known), RunFolder(tmp_path / "second"), compose=compose)
     assert [path.name for path in runs.done] == ["seed1", "seed2"], "once each"
     assert not (tmp_path / "second" / Cell("cartpole-swingup", "drifting", "icem", 1).folder).exists()
-    assert [result.mean for result in results] == [150, 250]
-    kept = json.loads((tmp_path / "second" / "results.json").read_text())["cells"]
-    assert [CellResult.from_dict(found) for found in kept] == results
+    assert [cell.mean for cell in results.cells] == [150, 250]
+    kept = json.loads((tmp_path / "second" / "results.json").read_text())
+    assert tuple(CellResult.from_dict(found) for found in kept["cells"]) == results.cells
+    assert tuple(Reference.from_dict(found) for found in kept["references"]) == results.references
+    assert len(runs.compared) == len(results.references) == 2, "once each"
     third = RunFolder(tmp_path / "third")
     put_together = replace(small, known=[str(tmp_path / "second" / "results.json")], run=False, seeds=[2, 1, 3])
-    assert bench(put_together, third, compose=compose) == results[::-1], "in this grid's order, and none is run"
+    tabulated = bench(replace(put_together, reference_random_episodes=0), third, compose=compose)
+    assert tabulated.cells == results.cells[::-1], "in this grid's order, and none is run"
+    assert tabulated.references == results.references, "asked for or not"
     assert len(runs.done) == 2
     assert [path.name for path in third.path.iterdir()] == ["results.json"]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"cells": [{"task": "a-b"}]}', '{"cells": 3}', '{"cells": [[1]]}', None],
+    ["{", "[]", '{"cells": [{"task": "a-b"}]}', '{"cells": 3}', '{"cells": [[1]]}', None]
+    + ['{"cells": [], "references": ' + wrong + "}" for wrong in ("3", "[[1]]", '[{"task": "a-b"}]')],
 )
 def test_known_cells_that_cannot_be_read_are_refused_by_name(tmp_path, runs, content):
     file = tmp_path / "other.json"
@@ -211,6 +176,16 @@ def test_known_cells_that_cannot_be_read_are_refused_by_name(tmp_path, runs, con
     with pytest.raises(ValueError, match=r"other\.json: .*expected a results\.json that `drift-wm bench` wrote"):
         bench(BenchSettings(known=[str(file)]), RunFolder(tmp_path / "grid"), compose=compose)
     assert runs.done == []
+
+
+def test_known_cells_that_learned_from_more_are_refused(tmp_path, runs):
+    small = BenchSettings(models=["drifting"], seeds=[1])
+    bench(small, RunFolder(tmp_path / "first"), compose=compose)
+    known = [str(tmp_path / "first" / "results.json")]
+    fewer = replace(small, known=known, overrides=["episodes=4", "random_episodes=1", "episode_decisions=100"])
+    message = "cartpole-swingup, drifting, seed 1 learned from 1,000 frames, and this grid allows 800"
+    with pytest.raises(ValueError, match=message):
+        bench(fewer, RunFolder(tmp_path / "second"), compose=compose)
 
 
 def test_a_grid_of_nothing_says_so(tmp_path, runs):
@@ -233,8 +208,9 @@ def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     for shard in range(3):
         part = replace(SETTINGS, run_dir=str(tmp_path), shards=3, shard=shard)
         results = bench(part, RunFolder(tmp_path), compose=compose)
-        assert len(results) == len(runs.done)
+        assert len(results.cells) == len(runs.done)
     assert len(set(runs.done)) == len(runs.done) == len(list(grid(SETTINGS)))
+    assert len(set(runs.compared)) == len(results.references) - 2 == 4, "two planners in each simulator"
     bench(SETTINGS, RunFolder(tmp_path), compose=compose)
     assert len(runs.done) == len(list(grid(SETTINGS)))
 
@@ -252,7 +228,7 @@ def test_shares_that_cannot_be_are_refused(wrong, message):
         replace(SETTINGS, **wrong)
 
 
-def test_more_shares_than_cells_are_refused(tmp_path, runs):
-    settings = replace(SETTINGS, run_dir=str(tmp_path), shards=17)
-    with pytest.raises(ValueError, match="shards=17: expected at most 16"):
+def test_more_shares_than_parts_are_refused(tmp_path, runs):
+    settings = replace(SETTINGS, run_dir=str(tmp_path), shards=23)
+    with pytest.raises(ValueError, match="shards=23: expected at most 22"):
         bench(settings, RunFolder(tmp_path), compose=compose)

@@ -1,24 +1,27 @@
 """What the runs of a grid add up to: cells, rows, aggregates and figures."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from drift_wm.bench_cells import CellResult
+from drift_wm.bench_cells import CellResult, GridResults, Reference
 from drift_wm.bench_results import aggregates, interquartile_mean, stratified_interval, table
 from drift_wm.plots_bench import curves_figure, decision_figure
 from drift_wm.report_bench import line_of
 from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
 
-def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), references=None, frames=1000, model="drifting"):
-    return CellResult(task, model, "icem", seed, frames, (value,), 20.0, 60.0, tuple(progress), references or {})
+def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), frames=1000, model="drifting"):
+    return CellResult(task, model, "icem", seed, frames, (value,), 20.0, 60.0, tuple(progress))
+
+
+def simulated(value):
+    return Reference("cartpole-swingup", "true simulator", "icem", (value,))
 
 
 def test_rows_of_one_task_stand_together():
-    assert [row.task for row in table([cell("b-b"), cell("a-a")], suite="")] == ["a-a", "b-b"]
+    assert [row.task for row in table(GridResults((cell("b-b"), cell("a-a"))), suite="")] == ["a-a", "b-b"]
 
 
 @pytest.mark.parametrize(
@@ -54,31 +57,31 @@ def test_the_interval_resamples_runs_within_tasks():
 
 def test_aggregates_divide_by_published_returns_and_by_the_simulator():
     anchor = SUITES["dmc"][0].published[0]
-    results = [cell(value=anchor, seed=seed, references={"true simulator": (2 * anchor,)}) for seed in (1, 2)]
-    published, simulated = aggregates(results, suite="dmc")
+    cells = tuple(cell(value=anchor, seed=seed) for seed in (1, 2))
+    results = GridResults(cells, (simulated(2 * anchor), Reference("cartpole-swingup", "random", "-", (1.0,))))
+    published, ceiling = aggregates(results, suite="dmc")
     assert (published.yardstick, published.iqm, published.low, published.high) == (ANCHOR, 1.0, 1.0, 1.0)
-    assert (simulated.iqm, simulated.tasks) == (0.5, 1)
+    assert (ceiling.iqm, ceiling.tasks) == (0.5, 1)
     assert line_of(published).startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
     assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
-    assert aggregates([cell()], suite="") == []
+    assert aggregates(GridResults((cell(),)), suite="") == []
 
 
 def test_figures_show_every_task_and_model():
-    results = [
+    cells = [
         cell(task, 500.0, seed=seed, model=model, progress=[(500, (200.0, 300.0))])
         for task in ("cartpole-swingup", "walker-walk")
         for model in ("drifting", "regression")
         for seed in (1, 2)
     ]
-    results.append(replace(results[0], seed=3, references={"true simulator": (870.0,)}))
-    figure = curves_figure(results, suite="dmc")
+    figure = curves_figure(GridResults(tuple(cells), (simulated(870.0),)), suite="dmc")
     assert [axes.get_title("left") for axes in figure.axes] == ["cartpole-swingup", "walker-walk"]
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["drifting, icem", "regression, icem", "planner in the true simulator", *PUBLISHED[:3]]
-    (axes,) = decision_figure(results, suite="dmc").axes
+    assert names == ["drifting, icem", "regression, icem", "icem in the true simulator", *PUBLISHED[:3]]
+    (axes,) = decision_figure(cells, suite="dmc").axes
     assert axes.get_ylabel() == f"return / {ANCHOR}"
-    assert decision_figure(results, suite="").axes[0].get_ylabel() == "return"
+    assert decision_figure(cells, suite="").axes[0].get_ylabel() == "return"
 
 
 def test_a_result_remembers_the_code_that_made_it():

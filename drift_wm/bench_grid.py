@@ -1,0 +1,115 @@
+"""What a grid consists of: runs of models, what they are compared with, and what each of them is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from drift_wm.bench_cells import NO_PLANNER, CellResult, Reference
+from drift_wm.bench_settings import BenchSettings
+from drift_wm.build import has_simulator
+from drift_wm.env_settings import EnvSettings
+from drift_wm.evaluate import RANDOM, SIMULATOR
+from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
+from drift_wm.suites import suite_task
+
+_FRAMES_PER_EPISODE = OnlineSettings().episode_decisions * EnvSettings().action_repeat
+_SUITE_OVERRIDES = (
+    "model.value_discount=0.97",
+    "exploration_std=0.2",
+    "evaluation_episodes=10",
+    "progress_every=6",
+    "progress_episodes=3",
+)
+"""Of every model of a suite alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of the grid."""
+
+    task: str
+    model: str
+    planner: str
+    seed: int
+
+    @classmethod
+    def of(cls, result: CellResult) -> Cell:
+        """The one that a result is of."""
+        return cls(result.task, result.model, result.planner, result.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        return Path(self.task) / f"{self.model}-{self.planner}" / f"seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
+
+    task: str
+    name: str
+    planner: str
+
+    @classmethod
+    def of(cls, result: Reference) -> Yardstick:
+        """The one that a result is of."""
+        return cls(result.task, result.name, result.planner)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        name = self.name.replace(" ", "-")
+        return Path(self.task) / (name if self.planner == NO_PLANNER else f"{name}-{self.planner}")
+
+
+def grid(settings: BenchSettings) -> Iterator[Cell]:
+    """Every cell, seed by seed, so that a table with one seed everywhere is there early."""
+    for seed in settings.seeds:
+        for task in settings.tasks:
+            for planner in settings.planners:
+                for model in settings.models:
+                    yield Cell(task, model, planner, seed)
+
+
+def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
+    """What to ask of `online` for a cell."""
+    of_suite: tuple[str, ...] = ()
+    if allowed := suite_task(settings.suite, cell.task):
+        episodes = allowed.frames // _FRAMES_PER_EPISODE
+        of_suite = (f"episodes={episodes}", *allowed.overrides, *_SUITE_OVERRIDES)
+    return [
+        f"task={cell.task}",
+        f"model={cell.model}",
+        f"planner={cell.planner}",
+        f"seed={cell.seed}",
+        *of_suite,
+        *settings.overrides,
+    ]
+
+
+def yardsticks(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dict[Yardstick, EvaluateSettings]:
+    """What to ask of `evaluate`: for every task chance, and each planner in the true simulator where there is one."""
+    asked: dict[Yardstick, EvaluateSettings] = {}
+    for cell, run in cells.items():
+        if count := settings.reference_random_episodes:
+            asked[Yardstick(cell.task, RANDOM, NO_PLANNER)] = _evaluation(run, "random", count)
+        if (count := settings.reference_simulator_episodes) and has_simulator(cell.task):
+            ahead = run.planner
+            if allowed := suite_task(settings.suite, cell.task):
+                # A narrow search is for those whose critics see on.
+                ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
+            asked[Yardstick(cell.task, SIMULATOR, cell.planner)] = replace(
+                _evaluation(run, "simulator", count), planner=ahead
+            )
+    return asked
+
+
+def _evaluation(run: OnlineSettings, actor: str, episodes: int) -> EvaluateSettings:
+    """Episodes one after the other, so that a stop loses no more than one of them, in the world of a run."""
+    shared = {each.name: getattr(run, each.name) for each in fields(PlanningSettings) if each.name != "seed"}
+    return EvaluateSettings(
+        **shared, actor=actor, episodes=episodes, evaluation_seed=run.evaluation_seed, batch=1, video=False
+    )

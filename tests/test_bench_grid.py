@@ -1,0 +1,92 @@
+"""What a grid consists of: its cells, what they are compared with, and what each is asked."""
+
+from operator import attrgetter
+
+import pytest
+
+from drift_wm.bench_grid import Cell, Yardstick, grid, overrides_of, yardsticks
+from drift_wm.bench_settings import BenchSettings
+from drift_wm.configs.schema import read_settings
+from drift_wm.suites import PUBLISHED, SUITES
+
+SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
+
+
+def compose(overrides):
+    return read_settings("online", overrides)
+
+
+def test_every_cell_once_seed_by_seed():
+    cells = list(grid(SETTINGS))
+    assert len(cells) == len(set(cells)) == 2 * 2 * 2 * 2
+    assert {cell.seed for cell in cells[:8]} == {1}
+
+
+def asked_of_yardsticks(settings):
+    return yardsticks(settings, {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)})
+
+
+def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
+    asked = asked_of_yardsticks(SETTINGS)
+    assert list(asked) == [
+        Yardstick(task, name, planner)
+        for task in ("cartpole-swingup", "reacher-easy")
+        for name, planner in (("random", "-"), ("true simulator", "icem"), ("true simulator", "mppi"))
+    ]
+    assert len({part.folder for part in asked}) == len(asked)
+    assert [(found.actor, found.episodes) for found in asked.values()][:2] == [("random", 5), ("simulator", 1)]
+
+
+def test_references_meet_the_world_and_the_planner_of_the_runs():
+    overrides = ["env.action_repeat=4", "planner.candidates=99", "planner.horizon=15", "evaluation_seed=123456"]
+    *_, simulator = asked_of_yardsticks(BenchSettings(seeds=[3], overrides=overrides)).values()
+    assert (simulator.env.action_repeat, simulator.planner.candidates, simulator.planner.horizon) == (4, 99, 15)
+    assert simulator.evaluation_seed == 123456
+
+
+def test_in_a_suite_the_simulator_looks_as_far_ahead_as_it_must_without_critics():
+    settings = BenchSettings(suite="dmc", tasks=["cheetah-run", "cartpole-swingup"], seeds=[1])
+    asked = asked_of_yardsticks(settings)
+    for task, horizon in (("cheetah-run", 20), ("cartpole-swingup", 65)):
+        planner = asked[Yardstick(task, "true simulator", "icem")].planner
+        assert (planner.horizon, planner.initial_std, planner.candidates) == (horizon, 0.5, 256)
+
+
+def test_tasks_without_a_simulator_have_no_ceiling():
+    asked = asked_of_yardsticks(BenchSettings(tasks=["Hopper-v5"], overrides=["env.action_repeat=1"]))
+    assert [part.name for part in asked] == ["random"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"seeds": []}, r"seeds=\[\]"),
+        ({"suite": "atari"}, "suite='atari': expected empty, demonstrations, or one of dmc"),
+        ({"suite": "dmc", "tasks": ["dog-run"]}, r"tasks=\['dog-run'\]: expected tasks of suite=dmc"),
+        ({"workers": -1}, "workers=-1"),
+    ],
+)
+def test_a_grid_that_cannot_be_run_is_refused(asked, message):
+    with pytest.raises(ValueError, match=message):
+        BenchSettings(**asked)
+
+
+def test_a_suite_brings_its_tasks_frames_and_evaluations():
+    settings = BenchSettings(suite="dmc", models=["drifting"], seeds=[1])
+    cells = list(grid(settings))
+    assert [cell.task for cell in cells] == [task.name for task in SUITES["dmc"]]
+    for cell, task in zip(cells, SUITES["dmc"], strict=True):
+        asked = compose(overrides_of(cell, settings))
+        assert asked.episodes * asked.episode_decisions * asked.env.action_repeat == task.frames
+        assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
+        assert asked.planner.horizon % asked.model.chunk == 0
+        for name, _, value in (override.partition("=") for override in task.overrides):
+            assert attrgetter(name)(asked) == float(value), name
+        assert asked.progress_every > 0
+        assert asked.model.value_discount == 0.97, "of all models alike"
+        assert len(task.published) == len(PUBLISHED)
+
+
+def test_overrides_come_after_those_of_the_suite():
+    settings = BenchSettings(suite="dmc", tasks=["walker-walk"], overrides=["episodes=7"])
+    assert compose(overrides_of(Cell("walker-walk", "drifting", "icem", 1), settings)).episodes == 7
