@@ -29,7 +29,9 @@ class Task:
     def __init__(self, description: str, total: int, progress: Progress | None) -> None:
         self._description, self._total, self._progress = description, total, progress
         self._id: TaskID | None = None
-        self._started = self._logged = time.monotonic()
+        self._logged = time.monotonic()
+        self._first: tuple[int, float] | None = None
+        """Steps and time of the first update: what an earlier run did tells nothing of how fast this one is."""
         if progress is not None:
             self._id = progress.add_task(description, total=total, note="")
 
@@ -39,10 +41,15 @@ class Task:
             self._progress.update(self._id, completed=done, note=note)
             return
         now = time.monotonic()
+        self._first = self._first or (done, now)
         if done >= self._total or now - self._logged >= LOG_INTERVAL_SECONDS:
             self._logged = now
-            remaining = (now - self._started) / max(done, 1) * (self._total - done)
-            logger.info("%s: %d/%d, %.0f s left  %s", self._description, done, self._total, remaining, note)
+            left = self._left(*self._first, done, now)
+            logger.info("%s: %d/%d%s  %s", self._description, done, self._total, left, note)
+
+    def _left(self, first: int, then: float, done: int, now: float) -> str:
+        """How long the rest takes at the pace since the first update; nothing before there is one."""
+        return f", {(now - then) / (done - first) * (self._total - done):.0f} s left" if done > first else ""
 
 
 @contextmanager

@@ -32,6 +32,18 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch, caplog):
     ]
 
 
+def test_what_an_earlier_run_did_does_not_count_as_this_ones_pace(monkeypatch, caplog):
+    clock = iter([0.0, 1.0, 21.0, 41.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with (
+        caplog.at_level(logging.INFO, logger="drift_wm.progress"),
+        progress.track("bench", 20, console=Console(file=io.StringIO())) as task,
+    ):
+        for done in (8, 8, 12):
+            task.update(done)
+    assert [record.getMessage() for record in caplog.records] == ["bench: 8/20  ", "bench: 12/20, 80 s left  "]
+
+
 def test_metrics_reach_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
