@@ -155,16 +155,15 @@ def as_table(rows: Sequence[Row]) -> Table:
     for column in ("return", "n", "episodes", "ratio", "steady"):
         shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        task, model, planner, _, mean, error, n, _, _, ratio, steady = cells(row)
-        acts = f"{model}, {planner}" if several and planner != NO_PLANNER else model
+        spread = "" if row.standard_error is None else f" ± {row.standard_error:.1f}"
         shown.add_row(
-            task,
-            acts,
-            mean if error == "-" else f"{mean} ± {error}",
-            n,
+            row.task,
+            f"{row.model}, {row.planner}" if several and row.planner != NO_PLANNER else row.model,
+            f"{row.mean:.1f}{spread}",
+            str(len(row.returns)),
             f"{row.lowest:.0f}-{row.highest:.0f}",
-            ratio,
-            steady,
+            _ratio(row),
+            _steady(row),
         )
     return shown
 
@@ -187,6 +186,14 @@ def cells(row: Row) -> tuple[str, ...]:
         str(len(row.returns)),
         f"{row.lowest:.0f} to {row.highest:.0f}",
         "-" if row.anchor is None else f"{row.anchor:.0f}",
-        "-" if row.anchor is None else f"{row.mean / row.anchor:.2f}",
-        f"{sum(row.steady)} of {len(row.steady)}" if row.steady else "-",
+        _ratio(row),
+        _steady(row),
     )
+
+
+def _ratio(row: Row) -> str:
+    return "-" if row.anchor is None else f"{row.mean / row.anchor:.2f}"
+
+
+def _steady(row: Row) -> str:
+    return f"{sum(row.steady)} of {len(row.steady)}" if row.steady else "-"
