@@ -136,6 +136,10 @@ def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.dev
 def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console) -> None:
     results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
     rows, found = table(results, suite=settings.suite), aggregates(results, suite=settings.suite)
+    if not results.cells:
+        console.print(as_table(rows))
+        console.print("No run of the grid is finished yet: this share held references only, and others are at work.")
+        return
     plots = [
         (curves_figure(results, suite=settings.suite), "learning_curves.png", "Learning"),
         (decision_figure(results.cells, suite=settings.suite), "decision_time.png", "Return and decision time"),

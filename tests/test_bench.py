@@ -215,6 +215,16 @@ def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     assert len(runs.done) == len(list(grid(SETTINGS)))
 
 
+def test_a_share_of_references_alone_may_be_the_first_to_finish(tmp_path, runs, capsys):
+    arguments = ["bench", "models=[drifting]", "seeds=[1]", f"run_dir={tmp_path}", "shards=3"]
+    assert main([*arguments, "shard=2"]) == 0
+    assert "No run of the grid is finished yet" in capsys.readouterr().out
+    assert (runs.done, runs.compared) == ([], [("cartpole-swingup", "simulator", 1)])
+    assert main([*arguments, "shard=0"]) == 0
+    assert "true simulator" in capsys.readouterr().out
+    assert (tmp_path / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

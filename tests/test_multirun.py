@@ -24,7 +24,7 @@ def multirun(folder, *overrides):
     """Run the shares of a small grid in jobs of submitit's local launcher."""
     quick = ",".join(f'"{each}"' for each in QUICK)
     asked = ["tasks=[Reacher-v5]", "models=[drifting,regression]", "seeds=[1]", f"overrides=[{quick}]"]
-    asked += ["reference_random_episodes=0", f"run_dir={folder / 'grid'}", "hydra/launcher=submitit_local"]
+    asked += ["reference_random_episodes=2", f"run_dir={folder / 'grid'}", "hydra/launcher=submitit_local"]
     command = [sys.executable, "-m", "drift_wm.configs.multirun", "--multirun", *asked, *overrides]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
@@ -38,6 +38,8 @@ def test_jobs_of_a_launcher_share_the_grid(tmp_path):
         "drifting world model",
         "regression world model",
     ]
+    by_chance = json.loads((tmp_path / "grid" / "Reacher-v5" / "random" / "results.json").read_text())
+    assert len(by_chance["evaluations"][0]["returns"]) == 2
     assert (tmp_path / "grid" / "report.html").exists()
 
 
