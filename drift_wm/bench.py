@@ -83,7 +83,7 @@ def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dic
         found = read_grid(Path(file))
         for result in found.cells:
             cell = Cell.of(result)
-            if cell in cells and result.frames > (most := _frames(cells[cell])):
+            if cell in cells and (most := _frames(cells[cell])) and result.frames > most:
                 raise ValueError(
                     f"known={file}: {result.task}, {result.model}, seed {result.seed} learned from {result.frames:,} "
                     f"frames, and this grid allows {most:,}; expected the settings of this grid"
@@ -94,7 +94,7 @@ def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dic
 
 
 def _frames(run: OnlineSettings) -> int:
-    """The most that a run can collect."""
+    """The most that a run can collect; 0 where the task alone ends its episodes."""
     return run.episodes * run.episode_decisions * run.env.action_repeat
 
 

@@ -14,7 +14,7 @@ from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
 from drift_wm.suites import suite_task
 
-_FRAMES_PER_EPISODE = OnlineSettings().episode_decisions * EnvSettings().action_repeat
+_ACTION_REPEAT = EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
     "model.value_discount=0.97",
     "exploration_std=0.2",
@@ -78,8 +78,10 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     """What to ask of `online` for a cell."""
     of_suite: tuple[str, ...] = ()
     if allowed := suite_task(settings.suite, cell.task):
-        episodes = allowed.frames // _FRAMES_PER_EPISODE
-        of_suite = (f"episodes={episodes}", *allowed.overrides, *_SUITE_OVERRIDES)
+        decisions = allowed.episode_decisions
+        episodes = allowed.frames // (decisions * _ACTION_REPEAT)
+        cut = (f"episodes={episodes}", f"episode_decisions={decisions}")
+        of_suite = (*cut, *allowed.overrides, *_SUITE_OVERRIDES)
     return [
         f"task={cell.task}",
         f"model={cell.model}",

@@ -84,10 +84,9 @@ class OnlineRun:
         self._evaluate_progress()  # which a stop may have prevented
         with MetricsLog(self.folder.path) as log:
             for number in range(len(self.replay), settings.episodes + 1):
-                # A model is trained before each planned episode, and once more after the last.
-                while self.trainer.rounds <= number - settings.random_episodes:
-                    known = self.replay.episodes[: settings.random_episodes + self.trainer.rounds]
-                    last = len(known) == settings.episodes
+                # A model is trained before the planned episodes of each round, and once more after the last.
+                while number >= (seen := self._seen_by_round(self.trainer.rounds)) and not self._is_learned:
+                    known, last = self.replay.episodes[:seen], seen == settings.episodes
                     steps = settings.final_round_steps if last else settings.round_steps
                     fit_round(self.trainer, known, steps, folder=self.folder, log=log)
                     self._evaluate_progress()
@@ -138,6 +137,17 @@ class OnlineRun:
         """Of the episodes that are collected."""
         longest = self.env.decisions_per_episode
         return min(self.settings.episode_decisions or longest, longest)
+
+    def _seen_by_round(self, number: int) -> int:
+        """Episodes that a round of training learns from, counted from 0."""
+        settings = self.settings
+        return min(settings.random_episodes + number * settings.round_episodes, settings.episodes)
+
+    @property
+    def _is_learned(self) -> bool:
+        """Whether a round has seen every episode."""
+        rounds = self.trainer.rounds
+        return rounds > 0 and self._seen_by_round(rounds - 1) == self.settings.episodes
 
     def _planner(self) -> PlanningPolicy:
         """Plans in the model as it is now, which the next round changes: not worth compiling."""
@@ -210,7 +220,7 @@ class OnlineRun:
         settings, rounds = self.settings, self.trainer.rounds
         if not settings.progress_every or not rounds or rounds % settings.progress_every:
             return
-        known = self.replay.episodes[: settings.random_episodes + rounds - 1]
+        known = self.replay.episodes[: self._seen_by_round(rounds - 1)]
         frames = sum(len(episode) for episode in known) * settings.env.action_repeat
         points = self.progress
         if any(point["frames"] == frames for point in points):

@@ -184,10 +184,12 @@ class OnlineSettings(PlanningSettings):
     Evaluations follow planner.execute."""
     seek_novelty: bool = True
     """As long as every reward met was the same, collected episodes plan for states unlike those seen instead."""
+    round_episodes: int = 1
+    """Episodes collected between two rounds of training."""
     round_steps: int = 1000
-    """Training steps after each episode."""
+    """Training steps of each round."""
     final_round_steps: int = 4000
-    """Training steps after the last episode: the model that is evaluated and kept."""
+    """Training steps of the last round: the model that is evaluated and kept."""
     progress_every: int = 0
     """Training rounds between two evaluations on the way, for learning curves; 0: none."""
     progress_episodes: int = 3
@@ -209,6 +211,7 @@ class OnlineSettings(PlanningSettings):
         super().__post_init__()
         for name in (
             "random_episodes",
+            "round_episodes",
             "round_steps",
             "final_round_steps",
             "progress_episodes",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drift_wm.settings import OnlineSettings
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteTask:
@@ -18,6 +20,8 @@ class SuiteTask:
     """How many decisions ahead the planner looks in the true simulator, which has no critics to judge where it ends."""
     published: tuple[float, ...]
     """Mean returns, in the order of `PUBLISHED`."""
+    episode_decisions: int = OnlineSettings.episode_decisions
+    """After which a collected episode is cut off."""
 
 
 PUBLISHED = ("TD-MPC2, 100k frames", "TD-MPC2, 500k", "DreamerV3, 100k", "DreamerV3, 500k", "SAC, 100k", "SAC, 500k")
@@ -41,6 +45,8 @@ _CONTACTS = (
     "round_steps=500",
 )
 """Of tasks that contacts decide: what a single step leads to is learned best, and critics judge where three lead."""
+_UPRIGHT_STARTS = ("random_episodes=30", "round_episodes=5")
+"""Of a task that pays nothing once the robot has fallen: short episodes meet what pays more often, at their start."""
 
 SUITES: dict[str, tuple[SuiteTask, ...]] = {
     "dmc": (
@@ -53,7 +59,14 @@ SUITES: dict[str, tuple[SuiteTask, ...]] = {
         SuiteTask("cheetah-run", 30_000, _CONTACTS, 20, (519.1, 757.6, 335.7, 493.8, 310.1, 594.5)),
         SuiteTask("walker-stand", 30_000, _CONTACTS, 20, (981.2, 957.2, 884.6, 864.3, 341.4, 939.4)),
         SuiteTask("walker-walk", 50_000, _CONTACTS, 20, (961.9, 978.7, 630.1, 878.4, 708.2, 952.9)),
-        SuiteTask("hopper-stand", 50_000, _CONTACTS, 20, (28.2, 936.5, 150.3, 607.3, 1.9, 0.8)),
+        SuiteTask(
+            "hopper-stand",
+            50_000,
+            (*_CONTACTS, *_UPRIGHT_STARTS),
+            20,
+            (28.2, 936.5, 150.3, 607.3, 1.9, 0.8),
+            episode_decisions=50,
+        ),
     ),
 }
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from drift_wm import evaluate as evaluate_module
+from drift_wm import online_loop
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
@@ -130,6 +131,30 @@ def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     settings = replace(SMALL, reference_random_episodes=2, reference_simulator_episodes=1)
     online(settings, RunFolder(finished), device=CPU)
     assert what_was_learned(finished)[0] == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "rounds"),
+    [
+        ({"round_episodes": 2}, [(1, 2), (3, 2), (5, 2), (6, 3)]),
+        ({"round_episodes": 5}, [(1, 2), (6, 3)]),
+        ({"round_episodes": 9}, [(1, 2), (6, 3)]),
+        ({"round_episodes": 2, "random_episodes": 6}, [(6, 3)]),
+    ],
+)
+def test_rounds_of_several_episodes_end_with_one_that_has_seen_all(tmp_path, monkeypatch, asked, rounds):
+    fit, made = online_loop.fit_round, []
+
+    def recorded(trainer, known, steps, **rest):
+        made.append((len(known), steps))
+        return fit(trainer, known, steps, **rest)
+
+    monkeypatch.setattr(online_loop, "fit_round", recorded)
+    settings = replace(SMALL, episodes=6, episode_decisions=10, round_steps=2, final_round_steps=3, **asked)
+    OnlineRun(settings, RunFolder(tmp_path), device=CPU).learn()
+    assert made == rounds
+    OnlineRun(settings, RunFolder(tmp_path), device=CPU).learn()
+    assert made == rounds, "nothing is left to do"
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 9, 13])
