@@ -103,15 +103,15 @@ def yardsticks(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) ->
             if allowed := suite_task(settings.suite, cell.task):
                 # A narrow search is for those whose critics see on.
                 ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
+            # Episodes one after the other, so that a stop loses no more than one. Those of chance share a batch, in
+            # which each draws actions of its own.
             asked[Yardstick(cell.task, SIMULATOR, cell.planner)] = replace(
-                _evaluation(run, "simulator", count), planner=ahead
+                _evaluation(run, "simulator", count), planner=ahead, batch=1
             )
     return asked
 
 
 def _evaluation(run: OnlineSettings, actor: str, episodes: int) -> EvaluateSettings:
-    """Episodes one after the other, so that a stop loses no more than one of them, in the world of a run."""
+    """Episodes in the world of a run."""
     shared = {each.name: getattr(run, each.name) for each in fields(PlanningSettings) if each.name != "seed"}
-    return EvaluateSettings(
-        **shared, actor=actor, episodes=episodes, evaluation_seed=run.evaluation_seed, batch=1, video=False
-    )
+    return EvaluateSettings(**shared, actor=actor, episodes=episodes, evaluation_seed=run.evaluation_seed, video=False)

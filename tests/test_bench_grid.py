@@ -35,6 +35,7 @@ def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
     ]
     assert len({part.folder for part in asked}) == len(asked)
     assert [(found.actor, found.episodes) for found in asked.values()][:2] == [("random", 5), ("simulator", 1)]
+    assert asked[Yardstick("cartpole-swingup", "random", "-")].batch >= 5, "or all its episodes would act alike"
 
 
 def test_references_meet_the_world_and_the_planner_of_the_runs():
