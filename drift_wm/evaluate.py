@@ -179,6 +179,8 @@ def evaluate_policy(
 ) -> tuple[Evaluation, list[Episode]]:
     """One episode for each seed, `batch` environments at once; finished ones are kept in `file` and skipped."""
     name, at_once = actor.name, min(batch, len(seeds))
+    # All environments of a planner share its noise. Who draws for each of them must not repeat a batch in the next.
+    shares_noise = isinstance(actor.policy, PlanningPolicy)
     described = make_env(actor.task, actor.env)
     kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
     described.close()
@@ -192,7 +194,7 @@ def evaluate_policy(
                 actor.policy,
                 worlds[: len(chosen)],
                 seeds=chosen,
-                policy_seed=POLICY_SEED + (start if isinstance(actor.policy, BehaviourPolicy) else 0),
+                policy_seed=POLICY_SEED + (0 if shares_noise else start),
                 source=name,
                 device=device,
                 title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",

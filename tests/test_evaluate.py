@@ -1,5 +1,6 @@
 """Rolling policies out and recording them, with small planners and long action repeats."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_random_evaluation_is_recorded_and_summed(tmp_path):
     assert all(len(episode) == 20 for episode in episodes)
     assert (tmp_path / "best_episode.mp4").stat().st_size > 0
     assert json.loads((tmp_path / "results.json").read_text())["task"] == "cartpole-swingup"
+
+
+@pytest.mark.parametrize("actor", ["random", "noise"])
+def test_chance_acts_otherwise_in_every_batch(tmp_path, actor):
+    evaluate(replace(RANDOM, actor=actor, episodes=4, video=False), RunFolder(tmp_path), device=CPU)
+    actions = [episode.actions for episode in read_episodes(tmp_path / "rollouts.hdf5")]
+    assert not any(np.allclose(a, b) for a, b in itertools.combinations(actions, 2))
 
 
 def test_batches_do_not_change_an_episode_and_a_stop_loses_none_that_finished(tmp_path, monkeypatch):
