@@ -12,7 +12,7 @@ from drift_wm.build import has_simulator
 from drift_wm.env_settings import EnvSettings
 from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
-from drift_wm.suites import suite_task
+from drift_wm.suites import suite_model, suite_task
 
 _ACTION_REPEAT = EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
@@ -81,7 +81,7 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
         decisions = allowed.episode_decisions
         episodes = allowed.frames // (decisions * _ACTION_REPEAT)
         cut = (f"episodes={episodes}", f"episode_decisions={decisions}")
-        of_suite = (*cut, *allowed.overrides, *_SUITE_OVERRIDES)
+        of_suite = (*cut, *allowed.overrides, *_SUITE_OVERRIDES, *suite_model(cell.model))
     return [
         f"task={cell.task}",
         f"model={cell.model}",
@@ -103,8 +103,7 @@ def yardsticks(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) ->
             if allowed := suite_task(settings.suite, cell.task):
                 # A narrow search is for those whose critics see on.
                 ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
-            # Episodes one after the other, so that a stop loses no more than one. Those of chance share a batch, in
-            # which each draws actions of its own.
+            # Episodes one after the other, so that a stop loses no more than one.
             asked[Yardstick(cell.task, SIMULATOR, cell.planner)] = replace(
                 _evaluation(run, "simulator", count), planner=ahead, batch=1
             )

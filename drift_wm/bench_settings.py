@@ -23,8 +23,9 @@ class BenchSettings:
     table then shows what was asked last."""
     suite: str = ""
     """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
-    published returns to stand beside. Empty: `tasks`, as `overrides` say. `demonstrations` is a comparison with
-    settings of its own: `drift-wm bench suite=demonstrations --help`."""
+    published returns to stand beside; `gaussian` plans on a future of each member, `diffusion` in five steps. Empty:
+    `tasks`, as `overrides` say. `demonstrations` is a comparison with settings of its own: `drift-wm bench
+    suite=demonstrations --help`."""
     tasks: list[str] = field(default_factory=list)
     """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
     models: list[str] = field(default_factory=lambda: ["drifting", "regression"])

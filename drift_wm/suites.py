@@ -70,6 +70,16 @@ SUITES: dict[str, tuple[SuiteTask, ...]] = {
     ),
 }
 
+_RIVALS: dict[str, tuple[str, ...]] = {
+    "gaussian": ("particles=5",),  # one future of each member, as PETS samples trajectories (Chua et al. 2018, TS-inf)
+    "diffusion": ("model.generator.steps=5",),
+}
+
+
+def suite_model(name: str) -> tuple[str, ...]:
+    """What a suite asks of a model besides what it asks of all: to plan as its method is meant to."""
+    return _RIVALS.get(name, ())
+
 
 def suite_task(suite: str, name: str) -> SuiteTask | None:
     """A task of a suite; None outside one."""

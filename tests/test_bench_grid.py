@@ -35,7 +35,6 @@ def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
     ]
     assert len({part.folder for part in asked}) == len(asked)
     assert [(found.actor, found.episodes) for found in asked.values()][:2] == [("random", 5), ("simulator", 1)]
-    assert asked[Yardstick("cartpole-swingup", "random", "-")].batch >= 5, "or all its episodes would act alike"
 
 
 def test_references_meet_the_world_and_the_planner_of_the_runs():
@@ -86,6 +85,15 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert asked.progress_every > 0
         assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)
+
+
+def test_rivals_of_a_suite_plan_as_their_methods_do_and_on_the_same_budget():
+    settings = BenchSettings(suite="dmc", models=["drifting", "regression", "gaussian", "diffusion"], seeds=[1])
+    asked = {cell.model: compose(overrides_of(cell, settings)) for cell in grid(settings) if cell.task == "cheetah-run"}
+    assert asked["gaussian"].particles == asked["gaussian"].model.generator.members == 5, "one future of each"
+    assert asked["diffusion"].model.generator.steps == 5
+    assert len({str(run.planner) for run in asked.values()}) == 1
+    assert len({(run.episodes, run.episode_decisions, run.round_steps) for run in asked.values()}) == 1
 
 
 def test_overrides_come_after_those_of_the_suite():
