@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -132,6 +132,10 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
             f"cannot read {error.override}: {str(error).splitlines()[0]}. Quotes keep together what holds = or "
             'spaces, as in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
         )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, chosen = error.missing_cfg_file.rpartition("/")
+        files = sorted(name for name in error.options or () if not name.endswith("_schema"))
+        return f"{group}={chosen}: expected one of {', '.join(files)}"
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
     known = [setting.partition("=")[0] for setting, _ in describe_settings(command)]

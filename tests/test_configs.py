@@ -95,7 +95,7 @@ def test_overrides_of_the_readme():
         (["sede=3"], "sede.*Did you mean.*seed"),
         (["seed=[1"], r"cannot read seed=\[1: .*each \[ needs its \]"),
         (["seed=[a=1]"], r"cannot read seed=\[a=1\]: .*Quotes keep together what holds ="),
-        (["planner=sorcery"], "sorcery"),
+        (["planner=sorcery"], "planner=sorcery: expected one of cem, icem, mppi"),
         (["model.chunk=many"], "many"),
         (["seed=-1"], "seed=-1: expected"),
         (["planner.horizon=0"], r"planner\.horizon is 0"),
