@@ -30,7 +30,7 @@ class CellResult:
     decision_ms: float
     """Median time of a decision for one environment."""
     learning_seconds: float | None
-    """From the first episode to the final model, evaluations on the way included; None where a stop came between."""
+    """What it took to learn, evaluations on the way included, stops left out; None where a part is not known."""
     progress: tuple[tuple[int, tuple[float, ...]], ...]
     """Frames, and returns of the evaluation episodes, on the way."""
     commit: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -28,13 +27,11 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
         What `results.json` holds.
     """
     run = OnlineRun(settings, folder, device=device)
-    from_nothing, start = len(run.replay) == 0, time.perf_counter()
     run.learn()
-    seconds = time.perf_counter() - start
     model_row, episodes = run.evaluate()
     rows = [model_row, *run.references()]
     p50, p95 = np.percentile(run.decision_ms(), [50, 95])
-    curve = run.curve
+    curve, seconds = run.curve, run.seconds
     results = {
         "command": "online",
         "task": run.env.task_name,
@@ -45,7 +42,8 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
         "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
         "curve": [point.as_dict() for point in curve],
         "progress": run.progress,
-        "learning_seconds": seconds if from_nothing else None,
+        "learning_seconds": None if seconds is None else sum(seconds.values()),
+        "seconds": seconds,
         "model_id": run.trainer.id(),
         "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
         "environment": describe_environment(),
@@ -80,12 +78,21 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
             notes=(
                 f"Deciding for one environment takes {decision['p50']:.1f} ms (median) and {decision['p95']:.1f} ms "
                 f"(95th percentile).",
+                *_time_notes(results["seconds"]),
                 "Evaluation episodes start from reset seeds that training never used.",
                 f"Episodes of training are cut off after {run.decisions_per_episode} of "
                 f"{run.env.decisions_per_episode} decisions; the plot scales their returns to full length.",
             ),
         ),
     )
+
+
+def _time_notes(seconds: dict[str, float] | None) -> list[str]:
+    """Where the time of learning went, where all of it is known."""
+    if not seconds:
+        return []
+    parts = ", ".join(f"{spent / 60:.1f} of it {work}" for work, spent in seconds.items())
+    return [f"Learning took {sum(seconds.values()) / 60:.1f} minutes, {parts}."]
 
 
 def _planner_name(settings: OnlineSettings) -> str:

@@ -8,6 +8,9 @@ does what it would have done, and loses at most the episode or the stretch of tr
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -43,8 +46,8 @@ from drift_wm.training import Trainer
 
 EVALUATION_BATCH = 8
 PLANNER = "planner"  # source of the episodes that are not random
-STATUS, PROGRESS = "status.json", "progress.json"
-"""Files of a run folder: episodes collected so far, and evaluations on the way."""
+STATUS, PROGRESS, SECONDS = "status.json", "progress.json", "seconds.json"
+"""Files of a run folder: episodes collected so far, evaluations on the way, and the time that all of it took."""
 
 
 class OnlineRun:
@@ -76,6 +79,8 @@ class OnlineRun:
         self._planner()  # before any work, so that a horizon the chunk does not divide fails now
         recorded = env_args(self.env.task_name, settings.env)
         self.replay = Replay.open(folder.path / "replay.hdf5", env_args=recorded, spec=spec)
+        if not len(self.replay):
+            write_json(folder.path / SECONDS, {})
         resume(self.trainer, folder, device=device)
 
     def learn(self) -> None:
@@ -88,10 +93,12 @@ class OnlineRun:
                 while number >= (seen := self._seen_by_round(self.trainer.rounds)) and not self._is_learned:
                     known, last = self.replay.episodes[:seen], seen == settings.episodes
                     steps = settings.final_round_steps if last else settings.round_steps
-                    fit_round(self.trainer, known, steps, folder=self.folder, log=log)
+                    with self._spent_on("training"):
+                        fit_round(self.trainer, known, steps, folder=self.folder, log=log)
                     self._evaluate_progress()
                 if number < settings.episodes:
-                    self._collect(number, log)
+                    with self._spent_on("collecting"):
+                        self._collect(number, log)
 
     def evaluate(self) -> tuple[Evaluation, list[Episode]]:
         """The final model on the evaluation seeds, without exploration."""
@@ -131,6 +138,21 @@ class OnlineRun:
         file = self.folder.path / PROGRESS
         found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
         return found
+
+    @property
+    def seconds(self) -> dict[str, float] | None:
+        """What learning took, by kind of work that was finished, stops left out; None where a part is not known."""
+        file = self.folder.path / SECONDS
+        found: dict[str, float] | None = json.loads(file.read_text()) if file.exists() else None
+        return found
+
+    @contextmanager
+    def _spent_on(self, work: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if (seconds := self.seconds) is not None:
+            seconds[work] = seconds.get(work, 0.0) + time.perf_counter() - start
+            write_json(self.folder.path / SECONDS, seconds)
 
     @property
     def decisions_per_episode(self) -> int:
@@ -225,6 +247,12 @@ class OnlineRun:
         points = self.progress
         if any(point["frames"] == frames for point in points):
             return
+        with self._spent_on("evaluating"):
+            returns = self._returns_on_the_way(title=f"evaluate after {frames:,} frames")
+        write_json(self.folder.path / PROGRESS, [*points, {"frames": frames, "returns": returns}])
+
+    def _returns_on_the_way(self, *, title: str) -> list[float]:
+        settings = self.settings
         seeds = [settings.evaluation_seed + i for i in range(settings.progress_episodes)]
         envs = [make_env(settings.task, settings.env) for _ in seeds]
         rollouts = run_episodes(
@@ -234,11 +262,11 @@ class OnlineRun:
             policy_seed=POLICY_SEED,
             source=PLANNER,
             device=self.device,
-            title=f"evaluate after {frames:,} frames",
+            title=title,
         )
         for env in envs:
             env.close()
-        write_json(self.folder.path / PROGRESS, [*points, {"frames": frames, "returns": rollouts.returns}])
+        return rollouts.returns
 
     def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
         fewer = count < self.settings.evaluation_episodes

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,13 +213,24 @@ def test_evaluations_on_the_way_are_kept_and_not_repeated(tmp_path, monkeypatch)
     results = online(settings, RunFolder(tmp_path), device=CPU)
     assert [point["frames"] for point in results["progress"]] == [2 * 30 * 20, 4 * 30 * 20], "after rounds 2 and 4"
     assert [len(point["returns"]) for point in results["progress"]] == [2, 2]
-    assert results["learning_seconds"] > 0
+    seconds = results["seconds"]
+    assert list(seconds) == ["collecting", "training", "evaluating"]
+    assert results["learning_seconds"] == pytest.approx(sum(seconds.values()))
     assert json.loads((tmp_path / "status.json").read_text()) == {"episodes": 4, "of": 4}
     (tmp_path / "progress.json").write_text(json.dumps(results["progress"][:1]))  # as a stop would leave it
     monkeypatch.setattr("drift_wm.online_loop.fit_round", lambda *a, **k: pytest.fail("trained again"))
     again = online(settings, RunFolder(tmp_path), device=CPU)
     assert again["progress"] == results["progress"]
-    assert again["learning_seconds"] is None, "not from nothing"
+    spent_again = again["seconds"].pop("evaluating") - seconds.pop("evaluating")
+    assert spent_again > 0, "what was lost is done again, and counts"
+    assert again["seconds"] == seconds, "nothing else was done again"
+
+
+def test_the_time_of_a_run_that_did_not_keep_it_is_not_guessed(tmp_path, finished):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "seconds.json").unlink()
+    results = online(SMALL, RunFolder(tmp_path / "run"), device=CPU)
+    assert (results["seconds"], results["learning_seconds"]) == (None, None)
 
 
 def test_evaluations_on_the_way_change_nothing_else(tmp_path, finished):
