@@ -141,7 +141,7 @@ class OnlineRun:
 
     @property
     def seconds(self) -> dict[str, float] | None:
-        """What learning took, by kind of work that was finished, stops left out; None where a part is not known."""
+        """What learning took, by kind of work and without the time between stops; None where a part is not known."""
         file = self.folder.path / SECONDS
         found: dict[str, float] | None = json.loads(file.read_text()) if file.exists() else None
         return found
@@ -149,10 +149,12 @@ class OnlineRun:
     @contextmanager
     def _spent_on(self, work: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
-        if (seconds := self.seconds) is not None:
-            seconds[work] = seconds.get(work, 0.0) + time.perf_counter() - start
-            write_json(self.folder.path / SECONDS, seconds)
+        try:
+            yield
+        finally:  # half of a round, too, is kept at Ctrl-C
+            if (seconds := self.seconds) is not None:
+                seconds[work] = seconds.get(work, 0.0) + time.perf_counter() - start
+                write_json(self.folder.path / SECONDS, seconds)
 
     @property
     def decisions_per_episode(self) -> int:
