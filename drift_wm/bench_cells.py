@@ -30,7 +30,7 @@ class CellResult:
     decision_ms: float
     """Median time of a decision for one environment."""
     learning_seconds: float | None
-    """What it took to learn, evaluations on the way included, stops left out; None where a part is not known."""
+    """What it took to learn, evaluations on the way included, stops left out; None where that was not kept."""
     progress: tuple[tuple[int, tuple[float, ...]], ...]
     """Frames, and returns of the evaluation episodes, on the way."""
     commit: str | None = None

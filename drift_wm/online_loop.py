@@ -141,7 +141,10 @@ class OnlineRun:
 
     @property
     def seconds(self) -> dict[str, float] | None:
-        """What learning took, by kind of work and without the time between stops; None where a part is not known."""
+        """What learning took, by kind of work; None for a run that began without keeping it.
+
+        Neither the time between stops counts, nor what a kill (not Ctrl-C) cut off.
+        """
         file = self.folder.path / SECONDS
         found: dict[str, float] | None = json.loads(file.read_text()) if file.exists() else None
         return found
