@@ -10,8 +10,9 @@ from pathlib import Path
 
 from drift_wm.bench_cells import NO_PLANNER, CellResult, GridResults, Reference, read_grid
 from drift_wm.bench_grid import Cell, Yardstick, grid, overrides_of, yardsticks
-from drift_wm.bench_results import aggregates, table
+from drift_wm.bench_results import table
 from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench_statistics import aggregates, improvements
 from drift_wm.build import prepare_machine
 from drift_wm.evaluate import ROLLOUTS, evaluate
 from drift_wm.online import online
@@ -144,7 +145,8 @@ def _write(folder: RunFolder, settings: BenchSettings, results: GridResults) -> 
             "cells": [result.as_dict() for result in results.cells],
             "references": [asdict(result) for result in results.references],
             "rows": [row.as_dict() for row in table(results, suite=settings.suite)],
-            "aggregates": [found.as_dict() for found in aggregates(results, suite=settings.suite)],
+            "aggregates": [asdict(found) for found in aggregates(results, suite=settings.suite)],
+            "improvements": [asdict(found) for found in improvements(results)],
         }
     )
 

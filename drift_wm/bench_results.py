@@ -1,4 +1,4 @@
-"""What the runs of a grid add up to: rows of the table, and aggregates over tasks."""
+"""The table of a grid: its rows, and how they are shown."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from scipy import stats  # type: ignore[import-untyped]
 
 from drift_wm.bench_cells import NO_PLANNER, CellResult, GridResults
 from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.results import standard_error
 from drift_wm.suites import ANCHOR, suite_task
-
-_RESAMPLES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +51,6 @@ class Row:
         return asdict(self) | {"mean": self.mean, "standard_error": self.standard_error, "n": len(self.returns)}
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """Interquartile mean over all tasks and seeds of returns divided by a yardstick, with a 95 % interval."""
-
-    model: str
-    planner: str
-    yardstick: str
-    iqm: float
-    low: float
-    high: float
-    tasks: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
 def table(results: GridResults, *, suite: str) -> list[Row]:
     """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
     rows = [
@@ -95,54 +75,6 @@ def table(results: GridResults, *, suite: str) -> list[Row]:
         )
     order = {RANDOM: 0, SIMULATOR: 2}
     return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
-
-
-def aggregates(results: GridResults, *, suite: str) -> list[Aggregate]:
-    """Every model and planner, divided by the suite's published returns, and by the same planner in the simulator."""
-    cells = results.cells
-    published = {cell.task: task.published[0] for cell in cells if (task := suite_task(suite, cell.task))}
-    simulated = {
-        (each.task, each.planner): float(np.mean(each.returns)) for each in results.references if each.name == SIMULATOR
-    }
-    found = []
-    for model, planner in dict.fromkeys((cell.model, cell.planner) for cell in cells):
-        of_planner = {task: value for (task, name), value in simulated.items() if name == planner}
-        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", of_planner)):
-            scores: dict[str, list[float]] = defaultdict(list)
-            for cell in cells:
-                value = values.get(cell.task, 0.0)
-                if (cell.model, cell.planner) == (model, planner) and value > 0:
-                    scores[cell.task].append(cell.mean / value)
-            if scores:
-                low, high = stratified_interval(list(scores.values()))
-                found.append(
-                    Aggregate(model, planner, yardstick, interquartile_mean(scores.values()), low, high, len(scores))
-                )
-    return found
-
-
-def interquartile_mean(scores: Sequence[Sequence[float]] | Any) -> float:
-    """Mean of the middle half of all runs of all tasks (Agarwal et al. 2021, "Deep RL at the edge", section 4.3)."""
-    return float(stats.trim_mean(np.concatenate([np.asarray(task, dtype=float) for task in scores]), 0.25))
-
-
-def stratified_interval(
-    scores: Sequence[Sequence[float]], *, level: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap of the interquartile mean: runs are drawn again within each task (the same, section 4.2).
-
-    Args:
-        scores: runs of each task; a task with a single run adds no spread.
-        level: of the interval.
-        seed: of the draws.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = np.concatenate(
-        [rng.choice(np.asarray(task, dtype=float), (_RESAMPLES, len(task))) for task in scores], axis=1
-    )
-    means = stats.trim_mean(drawn, 0.25, axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def as_table(rows: Sequence[Row]) -> Table:

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from drift_wm.bench import bench
-from drift_wm.bench_results import aggregates, as_table, table
+from drift_wm.bench_results import as_table, table
 from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench_statistics import sentences
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
@@ -38,7 +39,7 @@ from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.ranks import joined, ranks_of
 from drift_wm.report import evaluation_table
-from drift_wm.report_bench import bench_tables, line_of, write_bench_page
+from drift_wm.report_bench import bench_tables, write_bench_page
 from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
@@ -135,7 +136,7 @@ def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.dev
 
 def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console) -> None:
     results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
-    rows, found = table(results, suite=settings.suite), aggregates(results, suite=settings.suite)
+    rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
     if not results.cells:
         console.print(as_table(rows))
         console.print("No run of the grid is finished yet: this share held references only, and others are at work.")
@@ -157,7 +158,7 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
     )
     write_text(folder.path / TABLES, bench_tables(rows, found))
     console.print(as_table(rows))
-    for line in map(line_of, found):
+    for line in found:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(str(page), highlight=False, markup=False, soft_wrap=True)
 

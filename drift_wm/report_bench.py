@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.bench_cells import GridResults
-from drift_wm.bench_results import HEADER, Aggregate, Row, cells
+from drift_wm.bench_results import HEADER, Row, cells
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
@@ -22,7 +22,7 @@ def write_bench_page(
     folder: Path,
     results: GridResults,
     rows: Sequence[Row],
-    found: Sequence[Aggregate],
+    sentences: Sequence[str],
     plots: Sequence[tuple[Path, str]],
     *,
     settings: BenchSettings,
@@ -34,7 +34,7 @@ def write_bench_page(
         folder: of the grid; receives the page.
         results: every finished cell, and what to compare with.
         rows: of the table.
-        found: aggregates over tasks.
+        sentences: what it adds up to over tasks.
         plots: PNG files and what each shows; embedded.
         settings: what was asked.
         environment: machine and versions.
@@ -46,7 +46,7 @@ def write_bench_page(
         folder,
         "bench.html.jinja",
         title=f"Planning in learned world models: {settings.suite or 'a grid of runs'}",
-        lines=[line_of(aggregate) for aggregate in found],
+        lines=sentences,
         header=HEADER,
         rows=[cells(row) for row in rows],
         published_header=("task", *PUBLISHED),
@@ -59,21 +59,12 @@ def write_bench_page(
     )
 
 
-def bench_tables(rows: Sequence[Row], found: Sequence[Aggregate]) -> str:
-    """The table of the page in Markdown, with the mean of every seed, and the aggregates below it."""
+def bench_tables(rows: Sequence[Row], sentences: Sequence[str]) -> str:
+    """The table of the page in Markdown, with the mean of every seed, and what it adds up to below it."""
     lines = table_head([*HEADER, "every seed, or episode"])
     for row in rows:
         lines.append(table_line([*cells(row), ", ".join(f"{value:.0f}" for value in row.returns)]))
-    return "\n".join([*lines, "", *(f"* {line_of(aggregate)}" for aggregate in found)]) + "\n"
-
-
-def line_of(aggregate: Aggregate) -> str:
-    """An aggregate in a sentence."""
-    return (
-        f"{aggregate.model}, {aggregate.planner}: {aggregate.iqm:.2f} times {aggregate.yardstick} (interquartile mean "
-        f"over {aggregate.tasks} task{'s' * (aggregate.tasks != 1)} and all seeds; 95 % interval {aggregate.low:.2f} "
-        f"to {aggregate.high:.2f})"
-    )
+    return "\n".join([*lines, "", *(f"* {sentence}" for sentence in sentences)]) + "\n"
 
 
 def _published(settings: BenchSettings) -> list[tuple[str, ...]]:

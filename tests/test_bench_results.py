@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from drift_wm.bench_cells import CellResult, GridResults, Reference
-from drift_wm.bench_results import aggregates, interquartile_mean, stratified_interval, table
+from drift_wm.bench_results import table
+from drift_wm.bench_statistics import (
+    aggregates,
+    improvements,
+    interquartile_mean,
+    probability_of_improvement,
+    sentences,
+    stratified_interval,
+)
 from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.report_bench import line_of
 from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
 
@@ -44,9 +51,10 @@ def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
 
 def test_the_interval_resamples_runs_within_tasks():
     assert (
-        stratified_interval([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]])
-        == (interquartile_mean([[1.0, 1.0], [5.0], [2.0, 2.0, 2.0]]),) * 2
+        stratified_interval([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]])
+        == (interquartile_mean([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]]),) * 2
     ), "without spread within tasks there is none"
+    assert stratified_interval([[1.0, 2.0], [5.0]]) is None, "one run tells nothing of spread"
     rng = np.random.default_rng(0)
     runs = rng.normal(size=(4, 50))
     low, high = stratified_interval(runs.tolist())
@@ -60,11 +68,41 @@ def test_aggregates_divide_by_published_returns_and_by_the_simulator():
     cells = tuple(cell(value=anchor, seed=seed) for seed in (1, 2))
     results = GridResults(cells, (simulated(2 * anchor), Reference("cartpole-swingup", "random", "-", (1.0,))))
     published, ceiling = aggregates(results, suite="dmc")
-    assert (published.yardstick, published.iqm, published.low, published.high) == (ANCHOR, 1.0, 1.0, 1.0)
+    assert (published.yardstick, published.iqm, published.interval) == (ANCHOR, 1.0, (1.0, 1.0))
     assert (ceiling.iqm, ceiling.tasks) == (0.5, 1)
-    assert line_of(published).startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
+    assert published.sentence.startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
     assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
     assert aggregates(GridResults((cell(),)), suite="") == []
+
+
+@pytest.mark.parametrize(
+    ("pairs", "probability"),
+    [
+        ([([2.0, 3.0], [0.0, 1.0])], 1.0),
+        ([([0.0], [1.0, 2.0])], 0.0),
+        ([([1.0, 1.0], [1.0])], 0.5),
+        ([([1.0, 3.0], [0.0, 2.0])], 0.75),
+        ([([1.0], [0.0]), ([5.0, 7.0], [6.0, 9.0])], (1 + 0.25) / 2),  # a task counts once, whatever its runs
+    ],
+)
+def test_a_model_improves_as_often_as_its_runs_return_more(pairs, probability):
+    assert probability_of_improvement(pairs) == probability
+
+
+def test_models_are_compared_over_the_tasks_that_both_ran():
+    cells = [cell("a-a", value, seed=seed) for seed, value in enumerate((3.0, 3.0, 1.0))]
+    cells += [cell("a-a", 2.0, model="regression"), cell("b-b", 9.0), cell("c-c", 9.0, model="gaussian")]
+    (found,) = improvements(GridResults(tuple(cells)))
+    assert (found.model, found.rival, found.tasks, found.runs) == ("drifting", "regression", 1, (3, 1))
+    assert found.probability == pytest.approx(2 / 3)
+    assert found.interval is None
+    assert "no interval, as a task has a single run" in found.sentence
+    (found,) = improvements(GridResults((*cells, cell("a-a", 2.0, model="regression", seed=2))))
+    assert found.interval == (0.0, 1.0)
+    assert sentences(GridResults(tuple(cells)), suite="")[-1].startswith(
+        "drifting over regression, icem: more return with probability 0.67 (mean over the 1 "
+    )
+    assert improvements(GridResults((cell("a-a"), cell("b-b", model="regression")))) == []
 
 
 def test_figures_show_every_task_and_model():

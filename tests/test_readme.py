@@ -9,7 +9,8 @@ import pytest
 
 from drift_wm import cli
 from drift_wm.bench_cells import read_grid
-from drift_wm.bench_results import aggregates, table
+from drift_wm.bench_results import table
+from drift_wm.bench_statistics import sentences
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.report_bench import bench_tables
@@ -43,7 +44,7 @@ def test_the_table_of_the_suite_is_that_of_the_raw_results():
     """`drift-wm bench suite=dmc known=[docs/bench/dmc/results.json] run=false ...` makes it."""
     results = read_grid(SUITE / "results.json")
     tables = (SUITE / "tables.md").read_text()
-    assert bench_tables(table(results, suite="dmc"), aggregates(results, suite="dmc")) == tables
+    assert bench_tables(table(results, suite="dmc"), sentences(results, suite="dmc")) == tables
     shown = re.findall(r"^\| [a-z_]+-[a-z]+ \| drifting \| icem \|.*$", README.read_text(), flags=re.MULTILINE)
     made = [line for line in tables.splitlines() if "| drifting | icem |" in line]
     assert shown == made

@@ -1,0 +1,183 @@
+"""What the runs of a grid add up to over tasks: aggregates, and how often one model beats another.
+
+Measures are those of Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice": runs are what
+counts, so intervals come from drawing runs again within each task (section 4.2).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats  # type: ignore[import-untyped]
+
+from drift_wm.bench_cells import GridResults
+from drift_wm.evaluate import SIMULATOR
+from drift_wm.suites import ANCHOR, suite_task
+
+_RESAMPLES = 5_000
+_LEVEL = 0.95
+
+Interval = tuple[float, float] | None
+"""Of 95 %; None where a task has a single run, which tells nothing of how runs differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Interquartile mean over all tasks and seeds of returns divided by a yardstick."""
+
+    model: str
+    planner: str
+    yardstick: str
+    iqm: float
+    interval: Interval
+    tasks: int
+
+    @property
+    def sentence(self) -> str:
+        """For readers."""
+        return (
+            f"{self.model}, {self.planner}: {self.iqm:.2f} times {self.yardstick} (interquartile mean over "
+            f"{_tasks(self.tasks)} and all seeds; {_said(self.interval)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """Probability that a run of a model returns more than one of its rival, mean over the tasks that both ran."""
+
+    model: str
+    rival: str
+    planner: str
+    probability: float
+    interval: Interval
+    tasks: int
+    runs: tuple[int, int]
+    """Of the model and of the rival, over those tasks."""
+
+    @property
+    def sentence(self) -> str:
+        """For readers."""
+        return (
+            f"{self.model} over {self.rival}, {self.planner}: more return with probability {self.probability:.2f} "
+            f"(mean over the {_tasks(self.tasks)} of both, {self.runs[0]} and {self.runs[1]} runs; "
+            f"{_said(self.interval)})"
+        )
+
+
+def sentences(results: GridResults, *, suite: str) -> list[str]:
+    """All of it, for readers."""
+    compared: list[Aggregate | Improvement] = [*aggregates(results, suite=suite), *improvements(results)]
+    return [found.sentence for found in compared]
+
+
+def aggregates(results: GridResults, *, suite: str) -> list[Aggregate]:
+    """Every model and planner, divided by the suite's published returns, and by the same planner in the simulator."""
+    published = {cell.task: task.published[0] for cell in results.cells if (task := suite_task(suite, cell.task))}
+    simulated = {
+        (each.task, each.planner): float(np.mean(each.returns)) for each in results.references if each.name == SIMULATOR
+    }
+    found = []
+    for (model, planner), runs in _runs(results).items():
+        of_planner = {task: value for (task, name), value in simulated.items() if name == planner}
+        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", of_planner)):
+            scores = [
+                [value / values[task] for value in returns]
+                for task, returns in runs.items()
+                if values.get(task, 0.0) > 0
+            ]
+            if scores:
+                iqm, interval = interquartile_mean(scores), stratified_interval(scores)
+                found.append(Aggregate(model, planner, yardstick, iqm, interval, tasks=len(scores)))
+    return found
+
+
+def improvements(results: GridResults) -> list[Improvement]:
+    """Every pair of models with the same planner, over the tasks that both ran, the first named first."""
+    found = []
+    for ((model, planner), runs), ((rival, other), rival_runs) in combinations(_runs(results).items(), 2):
+        shared = [task for task in runs if task in rival_runs]
+        if planner != other or not shared:
+            continue
+        pairs = [(runs[task], rival_runs[task]) for task in shared]
+        probability, interval = probability_of_improvement(pairs), _improvement_interval(pairs)
+        counts = (sum(len(first) for first, _ in pairs), sum(len(second) for _, second in pairs))
+        found.append(Improvement(model, rival, planner, probability, interval, tasks=len(pairs), runs=counts))
+    return found
+
+
+def interquartile_mean(scores: Collection[Sequence[float]] | NDArray[np.float64]) -> float:
+    """Mean of the middle half of all runs of all tasks (the same paper, section 4.3)."""
+    return float(stats.trim_mean(np.concatenate([np.asarray(task, dtype=float) for task in scores]), 0.25))
+
+
+def stratified_interval(scores: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+    """Percentile bootstrap of the interquartile mean: runs are drawn again within each task.
+
+    Args:
+        scores: runs of each task.
+        seed: of the draws.
+    """
+    if min(map(len, scores)) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate([_drawn_again(rng, task) for task in scores], axis=1)
+    return _percentiles(stats.trim_mean(drawn, 0.25, axis=1))
+
+
+def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Probability that a run of the first returns more than one of the second, mean over tasks.
+
+    That of a task is the Mann-Whitney U statistic over the number of pairs of runs, equal runs half each
+    (the same paper, section 4.3).
+
+    Args:
+        pairs: of each task, runs of the first and of the second.
+    """
+    return float(np.mean([_wins(np.asarray([first]), np.asarray([second]))[0] for first, second in pairs]))
+
+
+def _improvement_interval(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, seed: int = 0) -> Interval:
+    if min(min(len(first), len(second)) for first, second in pairs) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    wins = [_wins(_drawn_again(rng, first), _drawn_again(rng, second)) for first, second in pairs]
+    return _percentiles(np.mean(wins, axis=0))
+
+
+def _runs(results: GridResults) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """Of every model and planner, by task, what each seed returned."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for cell in results.cells:
+        found[cell.model, cell.planner][cell.task].append(cell.mean)
+    return found
+
+
+def _drawn_again(rng: np.random.Generator, runs: Sequence[float]) -> NDArray[np.float64]:
+    """(resamples, runs), with replacement."""
+    return rng.choice(np.asarray(runs, dtype=float), (_RESAMPLES, len(runs)))
+
+
+def _wins(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R, n) and (R, m) -> (R,): share of the n x m pairs in which the first is larger, equal ones half."""
+    differences = first[:, :, None] - second[:, None, :]
+    return np.asarray((np.sign(differences).mean(axis=(1, 2)) + 1) / 2)
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _said(interval: Interval) -> str:
+    if interval is None:
+        return "no interval, as a task has a single run"
+    return "{:.0f} % interval {:.2f} to {:.2f}".format(100 * _LEVEL, *interval)
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'s' * (count != 1)}"
