@@ -28,7 +28,7 @@ SUMMARIES = {
     "evaluate": "Roll out a trained model's planner, a trained policy, the simulator's planner or a random policy.",
     "lineage": "How training moved the models of a run, from each parent to its child, on one set of windows.",
     "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
-    "truth": "Every generator against known laws and the true simulator: the tables of the README, within an hour.",
+    "truth": "Every generator against known laws and the true simulator: the tables of docs/truth, within an hour.",
     "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
     "bench-demonstrations": "Generators on logged demonstrations: policies in closed loop, a robot's model, times.",

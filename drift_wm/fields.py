@@ -13,7 +13,7 @@ the published field, which is a deliberate average over the batch. Shapes:
     negatives  (B, J, Y)  what repels; None means the G - 1 siblings of each sample
     returns    (B, G, Y)  V, in the units of x
 
-Which one to use (measured in the README): `energy` is linear in the data measure, so a single
+Which one to use (measured in docs/truth): `energy` is linear in the data measure, so a single
 positive per condition is unbiased and the conditional law is its only equilibrium. The published
 kernel field normalises by the positives and is not consistent for M = 1: it loses minority modes.
 """
