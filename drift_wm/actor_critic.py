@@ -52,6 +52,23 @@ class Steps:
             remaining = discount * (remaining if ended is None else remaining * (1 - ended[:, step]))
         return cls(obs[:, 0], actions[:, 0], paid, remaining, obs[:, steps])
 
+    @classmethod
+    def drawn(
+        cls,
+        obs: Tensor,
+        actions: Tensor,
+        reward: Tensor,
+        ended: Tensor | None,
+        *,
+        discount: float,
+        rng: torch.Generator,
+    ) -> Steps:
+        """As `of`, from a random one of the k steps on: a window holds a world's end as its last step, if at all."""
+        k = reward.shape[1]
+        first = int(torch.randint(k, (), generator=rng, device=rng.device)) if k > 1 else 0
+        ended = None if ended is None else ended[:, first:]
+        return cls.of(obs[:, first:], actions[:, first:], reward[:, first:], ended, discount=discount)
+
     def joined_to(self, others: Steps) -> Steps:
         """These, then the others."""
         return Steps(*(torch.cat([getattr(self, each.name), getattr(others, each.name)]) for each in fields(Steps)))

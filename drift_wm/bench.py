@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from drift_wm.bench_cells import NO_PLANNER, CellResult, GridResults, Reference, read_grid
-from drift_wm.bench_grid import Cell, Yardstick, grid, overrides_of, yardsticks
+from drift_wm.bench_grid import Cell, Compose, Yardstick, grid, overrides_of, yardsticks
 from drift_wm.bench_results import table
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.bench_statistics import aggregates, improvements
@@ -21,9 +21,8 @@ from drift_wm.pool import run_in_processes
 from drift_wm.progress import Task, track
 from drift_wm.run_folder import RunFolder, describe_environment
 from drift_wm.settings import EvaluateSettings, OnlineSettings
+from drift_wm.suites import suite_task
 
-Compose = Callable[[list[str]], OnlineSettings]
-"""Overrides of `online` -> its settings."""
 Part = Cell | Yardstick
 """What a process of its own does."""
 Asked = OnlineSettings | EvaluateSettings
@@ -45,10 +44,10 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
 
     Raises:
         ValueError: there are more shards than parts, a part's folder belongs to a run with other settings, a file of
-            known results cannot be read or holds a cell of more frames, or nothing is to be run and there is no result.
+            known results cannot be read or has a cell of other frames, or nothing is to be run and there is no result.
     """
     cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
-    parts: dict[Part, Asked] = dict([*cells.items(), *yardsticks(settings, cells).items()])
+    parts: dict[Part, Asked] = dict([*cells.items(), *yardsticks(settings, compose).items()])
     if settings.shards > len(parts):
         raise ValueError(f"shards={settings.shards}: expected at most {len(parts)}, the number of parts of the grid")
     known = _known(settings, cells)
@@ -84,11 +83,13 @@ def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dic
         found = read_grid(Path(file))
         for result in found.cells:
             cell = Cell.of(result)
-            if cell in cells and (most := _frames(cells[cell])) and result.frames > most:
-                raise ValueError(
-                    f"known={file}: {result.task}, {result.model}, seed {result.seed} learned from {result.frames:,} "
-                    f"frames, and this grid allows {most:,}; expected the settings of this grid"
-                )
+            if cell in cells and (most := _frames(cells[cell])):
+                cut_short = result.frames < most and suite_task(settings.suite, cell.task)  # a suite's tasks never end
+                if result.frames > most or cut_short:
+                    raise ValueError(
+                        f"known={file}: {result.task}, {result.model}, seed {result.seed} learned from "
+                        f"{result.frames:,} frames, and this grid allows {most:,}; expected the settings of this grid"
+                    )
             known[cell] = result
         known |= {Yardstick.of(result): result for result in found.references}
     return known

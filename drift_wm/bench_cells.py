@@ -84,7 +84,8 @@ class CellResult:
             return None
         means = {frames: float(np.mean(returns)) for frames, returns in self.progress}
         late = [value for frames, value in means.items() if frames >= (1 - _LAST) * self.frames]
-        return min([*late, self.mean]) >= 0.5 * max(*means.values(), self.mean)
+        best = max(*means.values(), self.mean)
+        return min([*late, self.mean]) >= best - 0.5 * abs(best)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

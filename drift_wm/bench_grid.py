@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -11,8 +11,12 @@ from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import has_simulator
 from drift_wm.env_settings import EnvSettings
 from drift_wm.evaluate import RANDOM, SIMULATOR
+from drift_wm.planners.icem import ICEMConfig
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
 from drift_wm.suites import suite_model, suite_task
+
+Compose = Callable[[list[str]], OnlineSettings]
+"""Overrides of `online` -> its settings."""
 
 _ACTION_REPEAT = EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
@@ -76,38 +80,53 @@ def grid(settings: BenchSettings) -> Iterator[Cell]:
 
 def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     """What to ask of `online` for a cell."""
-    of_suite: tuple[str, ...] = ()
-    if allowed := suite_task(settings.suite, cell.task):
-        decisions = allowed.episode_decisions
-        episodes = allowed.frames // (decisions * _ACTION_REPEAT)
-        cut = (f"episodes={episodes}", f"episode_decisions={decisions}")
-        of_suite = (*cut, *allowed.overrides, *_SUITE_OVERRIDES, *suite_model(cell.model))
+    of_model = suite_model(cell.model) if suite_task(settings.suite, cell.task) else ()
     return [
         f"task={cell.task}",
         f"model={cell.model}",
         f"planner={cell.planner}",
         f"seed={cell.seed}",
-        *of_suite,
+        *_of_suite(cell.task, settings),
+        *of_model,
         *settings.overrides,
     ]
 
 
-def yardsticks(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dict[Yardstick, EvaluateSettings]:
-    """What to ask of `evaluate`: for every task chance, and each planner in the true simulator where there is one."""
+def yardsticks(settings: BenchSettings, compose: Compose) -> dict[Yardstick, EvaluateSettings]:
+    """What to ask of `evaluate`: for every task chance, and each planner in the true simulator where there is one.
+
+    It depends on nothing that a grid may grow by: not on its models, and chance not on its planners.
+    """
     asked: dict[Yardstick, EvaluateSettings] = {}
-    for cell, run in cells.items():
+    for task in settings.tasks:
+        of_task = (f"task={task}", *_of_suite(task, settings), *settings.overrides)
         if count := settings.reference_random_episodes:
-            asked[Yardstick(cell.task, RANDOM, NO_PLANNER)] = _evaluation(run, "random", count)
-        if (count := settings.reference_simulator_episodes) and has_simulator(cell.task):
+            run = compose([f"planner={settings.planners[0]}", *of_task])  # overrides may be of this planner alone
+            chance = replace(_evaluation(run, "random", count), planner=ICEMConfig())
+            asked[Yardstick(task, RANDOM, NO_PLANNER)] = chance
+        if not (count := settings.reference_simulator_episodes) or not has_simulator(task):
+            continue
+        for planner in settings.planners:
+            run = compose([f"planner={planner}", *of_task])
             ahead = run.planner
-            if allowed := suite_task(settings.suite, cell.task):
+            if allowed := suite_task(settings.suite, task):
                 # A narrow search is for those whose critics see on.
                 ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
             # Episodes one after the other, so that a stop loses no more than one.
-            asked[Yardstick(cell.task, SIMULATOR, cell.planner)] = replace(
+            asked[Yardstick(task, SIMULATOR, planner)] = replace(
                 _evaluation(run, "simulator", count), planner=ahead, batch=1
             )
     return asked
+
+
+def _of_suite(task: str, settings: BenchSettings) -> tuple[str, ...]:
+    """What a suite asks of a run of a task, whatever its model."""
+    if (allowed := suite_task(settings.suite, task)) is None:
+        return ()
+    decisions = allowed.episode_decisions
+    episodes = allowed.frames // (decisions * _ACTION_REPEAT)
+    cut = (f"episodes={episodes}", f"episode_decisions={decisions}")
+    return (*cut, *allowed.overrides, *_SUITE_OVERRIDES)
 
 
 def _evaluation(run: OnlineSettings, actor: str, episodes: int) -> EvaluateSettings:

@@ -24,7 +24,8 @@ class Row:
     task: str
     model: str
     planner: str
-    frames: int
+    frames: tuple[int, ...]
+    """Of each seed, collected for training; none for the references."""
     returns: tuple[float, ...]
     """Mean return of each seed; of each episode for the references."""
     lowest: float
@@ -54,7 +55,7 @@ class Row:
 def table(results: GridResults, *, suite: str) -> list[Row]:
     """Rows by task: chance, then every model and planner over its seeds, then the true simulator."""
     rows = [
-        Row(each.task, each.name, each.planner, 0, each.returns, lowest=min(each.returns), highest=max(each.returns))
+        Row(each.task, each.name, each.planner, (), each.returns, lowest=min(each.returns), highest=max(each.returns))
         for each in results.references
     ]
     groups: dict[tuple[str, str, str], list[CellResult]] = defaultdict(list)
@@ -65,7 +66,7 @@ def table(results: GridResults, *, suite: str) -> list[Row]:
         rows.append(
             Row(
                 *key,
-                frames=group[0].frames,
+                frames=tuple(result.frames for result in group),
                 returns=tuple(result.mean for result in group),
                 lowest=min(episodes),
                 highest=max(episodes),
@@ -112,7 +113,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.task,
         row.model,
         row.planner,
-        f"{row.frames:,}" if row.frames else "-",
+        " to ".join(f"{frames:,}" for frames in sorted({min(row.frames), max(row.frames)})) if row.frames else "-",
         f"{row.mean:.1f}",
         "-" if row.standard_error is None else f"{row.standard_error:.1f}",
         str(len(row.returns)),

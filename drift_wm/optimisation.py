@@ -105,8 +105,11 @@ class Descent:
         return self._adam.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a descent of the same modules."""
+        """Go on from a descent of the same modules, with the settings of this one."""
+        asked = [{name: group[name] for name in ("lr", "weight_decay")} for group in self._adam.param_groups]
         self._adam.load_state_dict(state)
+        for group, own in zip(self._adam.param_groups, asked, strict=True):
+            group.update(own)
 
 
 @torch.no_grad()

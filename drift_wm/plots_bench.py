@@ -17,6 +17,7 @@ from drift_wm.evaluate import SIMULATOR
 from drift_wm.plots import BLUE, GREY, INK, REFERENCE_COLOURS, VERMILION, style
 from drift_wm.suites import PUBLISHED, suite_task
 
+_FINAL = -1  # evaluation of a run, the others being numbered from 0
 _COLOURS = (BLUE, VERMILION, *REFERENCE_COLOURS[1:])
 _MARKERS = "oDs^v*P"
 _COLUMNS = 4
@@ -82,15 +83,19 @@ def decision_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
 
 
 def _draw_curve(axes: Axes, cells: Sequence[CellResult], name: str, colour: str, marker: str) -> None:
-    """The mean over seeds of what each evaluation on the way found, and of the final one."""
-    values: dict[int, list[float]] = defaultdict(list)
+    """The mean over seeds of what each evaluation on the way found, and of the final one, and their range.
+
+    Seeds meet evaluation by evaluation: where episodes end by themselves, no two have the same frames.
+    """
+    evaluations: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for result in cells:
-        for frames, returns in (*result.progress, (result.frames, result.returns)):
-            values[frames].append(float(np.mean(returns)))
-    places = sorted(values)
-    means = [float(np.mean(values[at])) for at in places]
+        on_the_way = [point for point in result.progress if point[0] < result.frames]
+        for number, (frames, returns) in (*enumerate(on_the_way), (_FINAL, (result.frames, result.returns))):
+            evaluations[number].append((frames, float(np.mean(returns))))
+    points = sorted((np.asarray(each).T for each in evaluations.values()), key=lambda point: float(point[0].mean()))
+    places, means = ([float(np.mean(each[part])) for each in points] for part in (0, 1))
     axes.plot(places, means, color=colour, marker=marker, ms=4, lw=1.5, mec="white", mew=0.5, label=name)
-    low, high = ([bound(values[at]) for at in places] for bound in (min, max))
+    low, high = ([bound(returns) for _, returns in points] for bound in (min, max))
     axes.fill_between(places, low, high, color=colour, alpha=0.18, lw=0)
 
 

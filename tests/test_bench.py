@@ -113,7 +113,7 @@ def test_table_has_mean_error_and_n_with_references_around(tmp_path, runs):
     drifting = rows[1]
     assert drifting.mean == 250.0
     assert drifting.standard_error == pytest.approx(100 / 3**0.5)
-    assert (len(drifting.returns), drifting.frames) == (3, 1000)
+    assert drifting.frames == (1000,) * 3
     assert (drifting.lowest, drifting.highest) == (150, 350)
     assert (rows[0].lowest, rows[0].highest) == (5, 9)
     assert rows[3].standard_error is None
@@ -188,6 +188,14 @@ def test_known_cells_that_learned_from_more_are_refused(tmp_path, runs):
         bench(fewer, RunFolder(tmp_path / "second"), compose=compose)
 
 
+def test_in_a_suite_known_cells_that_learned_from_fewer_are_refused_too(tmp_path, runs):
+    bench(BenchSettings(models=["drifting"], seeds=[1]), RunFolder(tmp_path / "first"), compose=compose)
+    known = [str(tmp_path / "first" / "results.json")]
+    asked = BenchSettings(suite="dmc", tasks=["cartpole-swingup"], models=["drifting"], seeds=[1], known=known)
+    with pytest.raises(ValueError, match="learned from 1,000 frames, and this grid allows 10,000"):
+        bench(asked, RunFolder(tmp_path / "second"), compose=compose)
+
+
 def test_a_grid_of_nothing_says_so(tmp_path, runs):
     with pytest.raises(ValueError, match=r"run=false: no cell of this grid is finished in .*, and known names none"):
         bench(BenchSettings(run=False), RunFolder(tmp_path), compose=compose)
@@ -200,6 +208,9 @@ def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     assert main([*arguments, "seeds=[1,2]", "tasks=[cartpole-swingup,reacher-easy]"]) == 0
     assert len(runs.done) == 4, "the first cell once"
     assert len(json.loads((tmp_path / "results.json").read_text())["cells"]) == 4
+    grown = ["bench", f"run_dir={tmp_path}", "seeds=[1,2]", "tasks=[cartpole-swingup,reacher-easy]"]
+    assert main([*grown, "models=[drifting,gaussian]", "planners=[icem,cem]"]) == 0
+    assert len(runs.done) == 16
     assert main([*arguments, "seeds=[1,2]", "tasks=[cartpole-swingup]", 'overrides=["round_steps=3"]']) == 2
     assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
 

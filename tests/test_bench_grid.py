@@ -1,5 +1,6 @@
 """What a grid consists of: its cells, what they are compared with, and what each is asked."""
 
+from dataclasses import replace
 from operator import attrgetter
 
 import pytest
@@ -23,7 +24,7 @@ def test_every_cell_once_seed_by_seed():
 
 
 def asked_of_yardsticks(settings):
-    return yardsticks(settings, {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)})
+    return yardsticks(settings, compose)
 
 
 def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
@@ -50,6 +51,13 @@ def test_in_a_suite_the_simulator_looks_as_far_ahead_as_it_must_without_critics(
     for task, horizon in (("cheetah-run", 20), ("cartpole-swingup", 65)):
         planner = asked[Yardstick(task, "true simulator", "icem")].planner
         assert (planner.horizon, planner.initial_std, planner.candidates) == (horizon, 0.5, 256)
+
+
+def test_references_are_the_same_whatever_models_and_planners_a_grid_grows_by():
+    small = BenchSettings(suite="dmc", tasks=["cheetah-run"], models=["drifting"], planners=["mppi"], seeds=[1])
+    large = replace(small, models=["gaussian", "drifting", "diffusion"], planners=["cem", "mppi"], seeds=[2, 1])
+    before, after = asked_of_yardsticks(small), asked_of_yardsticks(large)
+    assert {part: after[part] for part in before} == before
 
 
 def test_tasks_without_a_simulator_have_no_ceiling():

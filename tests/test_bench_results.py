@@ -39,6 +39,8 @@ def test_rows_of_one_task_stand_together():
         ([(100, 10.0), (900, 49.0)], 100, False),
         ([(700, 10.0), (900, 60.0)], 100, True),  # before the last fifth
         ([(700, 100.0), (900, 60.0)], 49, False),  # the final model
+        ([(900, -100.0)], -100, True),  # half as much again is what may be lost of a negative return
+        ([(900, -100.0)], -151, False),
     ],
 )
 def test_a_run_is_steady_if_nothing_late_falls_below_half_of_the_best(progress, final, steady):
@@ -103,6 +105,16 @@ def test_models_are_compared_over_the_tasks_that_both_ran():
         "drifting over regression, icem: more return with probability 0.67 (mean over the 1 "
     )
     assert improvements(GridResults((cell("a-a"), cell("b-b", model="regression")))) == []
+
+
+def test_curves_of_seeds_meet_evaluation_by_evaluation():
+    cells = [
+        cell("Hopper-v5", 900.0, seed=1, frames=3211, progress=[(1000, (100.0,)), (2000, (300.0,))]),
+        cell("Hopper-v5", 500.0, seed=2, frames=3541, progress=[(1100, (200.0,)), (2300, (500.0,)), (3541, (7.0,))]),
+    ]
+    (axes,) = curves_figure(GridResults(tuple(cells)), suite="").axes
+    (curve,) = axes.get_lines()
+    assert curve.get_xydata().tolist() == [[1050, 150], [2150, 400], [3376, 700]]
 
 
 def test_figures_show_every_task_and_model():

@@ -103,6 +103,22 @@ def test_a_time_limit_ends_no_world(episodes):
     assert all(parameter.grad is None for parameter in trainer.model.ending.parameters()), "nothing was spent on it"
 
 
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_critics_learn_that_nothing_comes_after_the_end(chunk):
+    """x' = x + 0.1, and 1 for each step: from 0.45 on there are six left, from 0.85 on two, whatever is done."""
+    obs = np.stack([np.arange(12) / 10 - 0.05, np.zeros(12)], axis=1).astype(np.float32)
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 11, 1)).astype(np.float32)
+    episodes = [Episode(obs, each, np.ones(11, np.float32), terminated=True) for each in actions]
+    config = replace(MODEL, chunk=chunk, value_discount=0.8)
+    trainer = Trainer(SPEC, config, TrainingConfig(batch_size=32, value_rate=1.0), seed=1)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
+    trainer.train_round(Windows(episodes, history=1, chunk=chunk), 800)
+    model = trainer.world_model
+    with torch.no_grad():
+        values = model.value(model.normaliser.obs(torch.tensor([[0.45, 0.0], [0.85, 0.0], [0.95, 0.0]])))
+    torch.testing.assert_close(values, torch.tensor([3.69, 1.8, 1.0]), atol=0.35, rtol=0)
+
+
 def test_survival_is_the_chance_that_no_step_before_was_the_last():
     ending = Ending(1, rng=rng())
     ending.logit = lambda obs: torch.tensor([0.0, 0.0, 50.0, 0.0])  # halves, then surely

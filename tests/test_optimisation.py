@@ -1,6 +1,7 @@
 """Descent and averaging: what one vector for a module's parameters must not change."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,17 @@ def test_going_on_from_a_state_is_not_stopping():
     one.step(loss_of(straight, 2), rate=1e-3)
     third.step(loss_of(resumed, 2), rate=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
+
+
+def test_who_goes_on_does_so_at_the_rates_and_the_decay_asked_for_now():
+    parent, child = network(), network()
+    before = Descent([parent], CONFIG, steady=[parent])
+    before.step(loss_of(parent, 0), rate=1e-2)
+    asked = replace(CONFIG, learning_rate=1e-3, value_rate=0.5, weight_decay=0.0)
+    descent = Descent([child], asked, steady=[child])
+    descent.load_state_dict(before.state_dict())
+    (group,) = descent.state_dict()["param_groups"]
+    assert (group["lr"], group["weight_decay"]) == (5e-4, 0.0)
 
 
 def test_the_average_follows_parameters_that_have_become_views():
