@@ -66,14 +66,23 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         return results
 
     if settings.run:
-        for part, place in folders.items():
-            if isinstance(part, Cell):
-                place.write_config("online", parts[part])
-            else:
-                place.write_config("evaluate", parts[part], may_change=("episodes",))
         mine = {part: parts[part] for part in list(parts)[settings.shard :: settings.shards] if part in folders}
-        _run(mine, folders, workers=settings.workers, on_done=keep)
+        begun: list[Part] = []
+        try:
+            for part, place in folders.items():
+                may_change = () if isinstance(part, Cell) else ("episodes",)
+                if place.write_config(_command_of(part), parts[part], may_change=may_change):
+                    begun.append(part)
+            _run(mine, folders, workers=settings.workers, on_done=keep)
+        except ValueError:
+            for part in mine.keys() & begun:
+                folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
+            raise
     return keep()
+
+
+def _command_of(part: Part) -> str:
+    return "online" if isinstance(part, Cell) else "evaluate"
 
 
 def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dict[Part, Result]:

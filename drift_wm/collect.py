@@ -26,6 +26,7 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
         What `results.json` holds.
     """
     actor = make_actor(settings, device=device, exploration_std=settings.exploration_std)
+    folder.require_model(actor.model_id)
     env = make_env(actor.task, actor.env)
     file = Replay.open(folder.path / FILE, env_args=env_args(env.task_name, actor.env), spec=env.task_spec)
     for number in range(len(file), settings.episodes):
@@ -48,6 +49,7 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
         "task": actor.task,
         **env_record(actor.env),
         "actor": actor.name,
+        "model_id": actor.model_id,
         "file": str(file.path),
         "episodes": len(file),
         "frames": file.steps * actor.env.action_repeat,

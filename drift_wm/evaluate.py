@@ -48,6 +48,8 @@ class Actor:
     policy: Policy[Any]
     task: str
     env: EnvSettings
+    model_id: str | None = None
+    """Of the checkpoint that it acts by, if it does, and of the one that advises it."""
 
 
 def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         What `results.json` holds.
     """
     actor = make_actor(settings, device=device)
+    folder.require_model(actor.model_id)
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
     evaluation, episodes = evaluate_policy(
         actor,
@@ -78,6 +81,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         "task": actor.task,
         **env_record(actor.env),
         "checkpoint": settings.checkpoint,
+        "model_id": actor.model_id,
         "evaluations": [evaluation.as_dict()],
     }
     folder.write_results(results)
@@ -117,12 +121,13 @@ def make_actor(
                 advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
                 world_model = load_world_model(advisor, device=device)
                 advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
-                return Actor(f"{name}, best of {settings.proposals}", advised, task, env)
-        return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env)
+                both = f"{checkpoint.id}+{advisor.id}"
+                return Actor(f"{name}, best of {settings.proposals}", advised, task, env, both)
+        return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env, checkpoint.id)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std)
-    return Actor(name_of(model.config), policy, task, env)
+    return Actor(name_of(model.config), policy, task, env, checkpoint.id)
 
 
 def name_of(config: ModelConfig) -> str:

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection
@@ -57,7 +58,7 @@ class RunFolder:
         Raises:
             ValueError: the folder belongs to a run with another command or other settings.
         """
-        asked = {"command": command, **json.loads(json.dumps(asdict(config)))}
+        asked = {"command": command, **json.loads(json.dumps(_plain(asdict(config))))}
         path = self.path / "config.json"
         is_new = not path.exists()
         if not is_new:
@@ -68,11 +69,26 @@ class RunFolder:
         return is_new
 
     def forget_config(self) -> None:
-        """Undo `write_config`, and remove the folder if nothing else is in it."""
-        for name in ("config.json", "environment.json"):
-            (self.path / name).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        """Undo `write_config` and remove the folder, unless a file besides is in it or in a folder of it."""
+        written = {self.path / name for name in ("config.json", "environment.json")}
+        if not any(path.is_file() and path not in written for path in self.path.rglob("*")):
+            shutil.rmtree(self.path)
+
+    def require_model(self, model_id: str | None) -> None:
+        """Keep which model acts here, so that no other one goes on; None where none does.
+
+        Raises:
+            ValueError: another one has acted here.
+        """
+        if model_id is None:
+            return
+        path = self.path / "model.json"
+        if path.exists() and (kept := json.loads(path.read_text())["id"]) != model_id:
+            raise ValueError(
+                f"{self.path} holds episodes of model {kept}, and the checkpoint that is asked for now is model "
+                f"{model_id}; set run_dir=... to another folder, or checkpoint=... to the file of that model"
+            )
+        write_json(path, {"id": model_id})
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Write `results.json`, atomically."""

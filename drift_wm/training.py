@@ -13,6 +13,7 @@ from torch import Tensor
 
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
 from drift_wm.interfaces import Batch, Metrics, Spec
+from drift_wm.interrupts import interrupts_held
 from drift_wm.learned import (
     LearnedModel,
     ModelConfig,
@@ -124,25 +125,27 @@ class Trainer:
         """
         metrics: Metrics = {}
         self.model.train()
-        try:
-            while self.round_step < steps:
-                batch, measured = self.step(data, steps, save_to=save_to)
-                at_end = self.round_step == steps
-                if at_end or self.round_step % self.config.log_every == 0:
-                    measured |= self._scores(batch)
-                    metrics = {name: float(value) for name, value in measured.items()}
-                    on_step(self.round_step, steps, metrics)
-                if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
+        with interrupts_held() as let_interrupts_through:  # a step that is half done cannot be gone on from bit for bit
+            try:
+                while self.round_step < steps:
+                    let_interrupts_through()
+                    batch, measured = self.step(data, steps, save_to=save_to)
+                    at_end = self.round_step == steps
+                    if at_end or self.round_step % self.config.log_every == 0:
+                        measured |= self._scores(batch)
+                        metrics = {name: float(value) for name, value in measured.items()}
+                        on_step(self.round_step, steps, metrics)
+                    if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
+                        self.save(save_to)
+            except KeyboardInterrupt:
+                if save_to is not None:
                     self.save(save_to)
-        except KeyboardInterrupt:
+                raise
+            self.rounds += 1
+            self.round_step = 0
             if save_to is not None:
                 self.save(save_to)
-            raise
-        self.rounds += 1
-        self.round_step = 0
-        if save_to is not None:
-            self.save(save_to)
-        self.parent = self.id()
+            self.parent = self.id()
         return metrics
 
     def id(self) -> str:

@@ -215,6 +215,19 @@ def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
 
 
+def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch, capsys):
+    def refuse(settings, folder, *, device):
+        raise ValueError("the horizon does not fit")
+
+    without = ("reference_random_episodes=0", "reference_simulator_episodes=0")
+    arguments = ["bench", "models=[drifting]", "seeds=[1,2]", *without, f"run_dir={tmp_path / 'grid'}"]
+    monkeypatch.setattr(bench_module, "online", refuse)
+    assert main([*arguments, 'overrides=["planner.horizon=7"]']) == 2
+    monkeypatch.setattr(bench_module, "online", runs.online)
+    assert main([*arguments, 'overrides=["planner.horizon=10"]']) == 0
+    assert len(runs.done) == 2
+
+
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     for shard in range(3):
         part = replace(SETTINGS, run_dir=str(tmp_path), shards=3, shard=shard)

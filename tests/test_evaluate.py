@@ -44,9 +44,10 @@ PLANNER = ICEMConfig(horizon=4, candidates=12, iterations=2, elites=3)
 RANDOM = EvaluateSettings(actor="random", task="cartpole-swingup", episodes=3, batch=2, env=ENV, planner=PLANNER)
 
 
-def checkpoint_of(tmp_path, spec=CARTPOLE, task=None):
+def checkpoint_of(tmp_path, spec=CARTPOLE, task=None, seed=0):
     config = WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
-    trainer = Trainer(spec, config, TrainingConfig(), seed=0, task=task)
+    trainer = Trainer(spec, config, TrainingConfig(), seed=seed, task=task)
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "round_0000.pt"
     trainer.save(path)
     return str(path)
@@ -109,6 +110,25 @@ def test_a_checkpoint_brings_its_task(tmp_path):
     assert task_of(load_checkpoint(tmp_path / "round_0000.pt"), stated) == ("cartpole-swingup", stated.env)
     same = task_of(load_checkpoint(tmp_path / "round_0000.pt"), replace(settings, task="cartpole-balance"))
     assert (same[0], same[1].action_repeat) == ("cartpole-balance", 50)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "collect"])
+def test_episodes_of_two_models_do_not_mix(tmp_path, command):
+    checkpoint_of(tmp_path / "run", task={"name": "cartpole-swingup", "action_repeat": 50})
+
+    def ask(folder, episodes):
+        shared = {"checkpoint": str(tmp_path / "run"), "episodes": episodes, "planner": PLANNER}
+        if command == "collect":
+            return collect(CollectSettings(actor="model", **shared), RunFolder(folder), device=CPU)
+        return evaluate(EvaluateSettings(video=False, **shared), RunFolder(folder), device=CPU)
+
+    first = ask(tmp_path / "a", 1)["model_id"]
+    assert ask(tmp_path / "a", 2)["model_id"] == first
+    newer = checkpoint_of(tmp_path, spec=CARTPOLE, seed=1, task={"name": "cartpole-swingup", "action_repeat": 50})
+    Path(newer).rename(tmp_path / "run" / "round_0001.pt")
+    with pytest.raises(ValueError, match=rf"holds episodes of model {first}, and .* run_dir=\.\.\. to another folder"):
+        ask(tmp_path / "a", 3)
+    assert ask(tmp_path / "b", 1)["model_id"] != first
 
 
 def test_a_checkpoint_of_demonstrations_brings_their_pace_under_either_name(tmp_path, caplog):

@@ -19,6 +19,7 @@ class Asked:
     seed: int = 1
     run_dir: str | None = None
     inner: Inner = field(default_factory=Inner)
+    limit: float = math.inf
 
 
 def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
@@ -30,6 +31,24 @@ def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
         folder.write_config("online", Asked(inner=Inner(4)))
     with pytest.raises(ValueError, match=r"command .*'online'.*'train'"):
         folder.write_config("train", Asked())
+
+
+def test_a_config_is_forgotten_only_where_nothing_was_done(tmp_path):
+    grid, part = RunFolder(tmp_path / "grid"), RunFolder(tmp_path / "grid" / "part")
+    for folder in (grid, part):
+        folder.write_config("online", Asked())
+    grid.forget_config()
+    assert (grid.path / "config.json").exists(), "the part's is a file besides"
+    part.forget_config()
+    assert not part.path.exists()
+    (grid.path / "empty").mkdir()
+    grid.forget_config()
+    assert not grid.path.exists()
+    begun = RunFolder(tmp_path / "begun")
+    begun.write_config("online", Asked())
+    (begun.path / "replay.hdf5").touch()
+    begun.forget_config()
+    assert not begun.write_config("online", Asked()), "it stands for what was done"
 
 
 def test_what_may_change_is_kept_as_it_was_asked_last(tmp_path):

@@ -1,6 +1,7 @@
 """Training: it learns, it resumes bit for bit, and it fails with a trace."""
 
 import math
+import signal
 
 import pytest
 import torch
@@ -36,16 +37,17 @@ def assert_same(a: Trainer, b: Trainer) -> None:
 
 
 class Interrupt:
-    """Training data that pulls the plug after some batches."""
+    """Training data that press Ctrl-C while some batch is drawn."""
 
     def __init__(self, windows: Windows, after: int) -> None:
         self.windows, self.left = windows, after
 
     def sample(self, size: int, rng: torch.Generator) -> Batch:
-        if self.left == 0:
-            raise KeyboardInterrupt
+        batch = self.windows.sample(size, rng)
         self.left -= 1
-        return self.windows.sample(size, rng)
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return batch
 
 
 SHAPES = {
