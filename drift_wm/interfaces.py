@@ -119,6 +119,8 @@ class Plan:
     """(B, E, H, A): sequences carried to the next decision; E is 0 for rules that carry none."""
     non_finite: int = 0
     """Candidates whose score was NaN or infinite during the last `improve`; they were ranked last."""
+    lost: tuple[int, ...] = ()
+    """Environments of which some iteration of the last `improve` had no candidate with a finite score."""
 
 
 Score = Callable[[Tensor], Tensor]

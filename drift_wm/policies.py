@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from drift_wm.interfaces import History, Objective, Plan, Planner, Risk, WorldMo
 from drift_wm.planners.noise import ColouredNoise
 from drift_wm.planners.scoring import make_score
 from drift_wm.random_streams import decision_rng
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,7 @@ class PlanningPolicy:
         self.particles = particles
         self.exploration_std = exploration_std
         self.proposals = proposals
+        self._has_told = False
 
     def reset(self, obs: Tensor, *, seed: int) -> PlanningState:
         """Start B episodes from observations (B, D): the first frame stands for the frames before it."""
@@ -150,13 +154,19 @@ class PlanningPolicy:
         )
 
     def act(self, obs: Tensor, state: PlanningState, *, physics: Tensor | None = None) -> tuple[Tensor, PlanningState]:
-        """Observations (B, D) -> actions (B, A), after spending one decision's budget."""
+        """Observations (B, D) -> actions (B, A), after spending one decision's budget.
+
+        Raises:
+            FloatingPointError: from the start, the model predicts nothing finite whatever is done.
+        """
         rng = decision_rng(state.seed, state.step)
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         history = History(frames, state.actions, physics)
         score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
         proposals = None if self.proposals is None else self.proposals(history, rng=rng)
         plan = self.planner.improve(score, state.plan, rng=rng, proposals=proposals)
+        if plan.lost:
+            self._tell_of_lost(plan, state.step)
         action = self.planner.action(plan)[:, 0]
         if self.exploration_std > 0:
             noise = torch.randn(action.shape, generator=rng, device=action.device)
@@ -164,3 +174,18 @@ class PlanningPolicy:
         # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
         return action, PlanningState(frames, actions, self.planner.shift(plan, 1), state.seed, state.step + 1)
+
+    def _tell_of_lost(self, plan: Plan, step: int) -> None:
+        """In states far from all it has seen a model may diverge, and the plan before is then as good as any."""
+        if step == 0 and len(plan.lost) == len(plan.score):
+            raise FloatingPointError(
+                "every candidate of the first decision has a NaN or infinite score: the model diverges whatever is "
+                "done. Check the observations it was given, its normaliser and its checkpoint."
+            )
+        if not self._has_told:
+            logger.warning(
+                "a decision (number %d of its episode) found no action sequence of which the model predicts finite "
+                "rewards, and goes on as it was planned before; more of these are not reported",
+                step + 1,
+            )
+            self._has_told = True

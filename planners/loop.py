@@ -147,7 +147,8 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         """Spend one decision's budget of candidates on the plan.
 
         `best` and `score` of the plan are kept where nothing better is found: call `shift`, with 0 steps if
-        need be, whenever the score function has changed.
+        need be, whenever the score function has changed. An environment none of whose candidates has a finite score
+        goes on with the plan that it had, and is named in `Plan.lost`.
 
         Args:
             score: (B, N, H, A) -> (B, N), higher is better; called without gradients. Scores that are NaN or
@@ -160,24 +161,24 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         Raises:
             ValueError: the plan or the proposals were made for another horizon or action size, there are too many
                 proposals, or the scores' shape is wrong.
-            FloatingPointError: an environment has no candidate with a finite score.
         """
         self._check(plan)
         self._check_proposals(plan, proposals)
-        plan = replace(plan, non_finite=0)
+        plan = replace(plan, non_finite=0, lost=())
         noise = self.noise.take(rng)
         for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
-            candidates = self.propose(plan, draw)
+            earlier, candidates = plan, self.propose(plan, draw)
             incumbents = self.incumbents(plan, iteration)
             known = incumbents.shape[1]
             candidates[:, :known] = incumbents
             if iteration == 0 and proposals is not None:
                 candidates[:, known : known + proposals.shape[1]] = proposals
             candidates.clamp_(-1.0, 1.0)
-            scores, failures = finite_scores(score(candidates), candidates)
-            plan = remember_best(plan, candidates, scores)
-            plan = self.refit(plan, candidates, scores)
-            plan = replace(plan, non_finite=plan.non_finite + failures)
+            scores, failures, lost = finite_scores(score(candidates), candidates)
+            improved = self.refit(remember_best(plan, candidates, scores), candidates, scores)
+            plan = replace(improved, non_finite=plan.non_finite + failures)
+            if lost:
+                plan = kept_where(lost, earlier, plan)
         return plan
 
     def shift(self, plan: Plan, steps: int) -> Plan:
@@ -225,7 +226,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             )
 
 
-def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
+def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
     """Rank NaN and infinite scores last.
 
     Args:
@@ -233,11 +234,11 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
         candidates: (B, N, H, A) that were scored.
 
     Returns:
-        (B, N) scores of the candidates' type, -inf where they were not finite, and the number of those.
+        (B, N) scores of the candidates' type, -inf where they were not finite; the number of those; and the
+        environments that have no other, whose scores are all 0.
 
     Raises:
         ValueError: the scores' shape is not (B, N).
-        FloatingPointError: an environment has no finite score.
     """
     batch_size, count = candidates.shape[:2]
     if scores.shape != (batch_size, count):
@@ -247,17 +248,33 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int]:
         )
     scores = scores.to(candidates.dtype)
     if math.isfinite(scores.sum()):  # a fifth of the time of asking each of them
-        return scores, 0
+        return scores, 0, ()
     finite = torch.isfinite(scores)
     usable: list[int] = finite.sum(dim=1).tolist()
-    if min(usable) == 0:
-        lost = [environment for environment, number in enumerate(usable) if number == 0]
-        raise FloatingPointError(
-            f"all {count} candidates of environments {lost} have a NaN or infinite score: the model diverges "
-            "for every action sequence. Check the observations it was given, its normaliser and its checkpoint."
-        )
-    failures = batch_size * count - sum(usable)
-    return torch.where(finite, scores, -torch.inf), failures
+    lost = tuple(environment for environment, number in enumerate(usable) if number == 0)
+    ranked = torch.where(finite, scores, -torch.inf)
+    ranked[list(lost)] = 0.0
+    return ranked, batch_size * count - sum(usable), lost
+
+
+def kept_where(lost: tuple[int, ...], earlier: Plan, plan: Plan) -> Plan:
+    """The plan, but the earlier one in environments that are lost; its mean stands for a best that was never found."""
+    kept = torch.zeros(len(plan.score), dtype=torch.bool, device=plan.score.device)
+    kept[list(lost)] = True
+    unscored = (earlier.score == -torch.inf)[:, None, None]
+
+    def chosen(before: Tensor, after: Tensor) -> Tensor:
+        return torch.where(kept.view(-1, *[1] * (after.ndim - 1)), before, after)
+
+    return replace(
+        plan,
+        mean=chosen(earlier.mean, plan.mean),
+        std=chosen(earlier.std, plan.std),
+        best=chosen(torch.where(unscored, earlier.mean, earlier.best), plan.best),
+        score=chosen(earlier.score, plan.score),
+        elites=chosen(earlier.elites, plan.elites),
+        lost=tuple(sorted({*earlier.lost, *lost})),
+    )
 
 
 def remember_best(plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:

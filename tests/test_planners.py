@@ -185,16 +185,27 @@ def test_a_single_finite_score_decides(config_type):
 
 
 @every_rule
-def test_an_environment_without_finite_scores_raises_and_is_named(config_type):
-    planner = make_planner(small(config_type), action_size=1)
+@pytest.mark.parametrize("execute", ["best", "mean"])
+def test_an_environment_without_finite_scores_goes_on_as_planned_and_is_named(config_type, execute):
+    planner = make_planner(small(config_type, execute=execute), action_size=1)
 
     def score(candidates):
-        values = candidates.sum(dim=(-2, -1))
+        return candidates.sum(dim=(-2, -1))
+
+    def lost_in_one(candidates):
+        values = score(candidates)
         values[1] = torch.nan
         return values
 
-    with pytest.raises(FloatingPointError, match=r"environments \[1\]"):
-        planner.improve(score, planner.init(3), rng=generator())
+    start = planner.shift(planner.improve(score, planner.init(3), rng=generator()), 1)
+    plan = planner.improve(lost_in_one, start, rng=generator())
+    sound = planner.improve(score, start, rng=generator())
+    assert (plan.lost, sound.lost) == ((1,), ())
+    assert torch.equal(planner.action(plan)[1], start.mean[1])
+    others = [0, 2]
+    for name in ("mean", "std", "best", "score", "elites"):
+        assert torch.equal(getattr(plan, name)[others], getattr(sound, name)[others]), name
+    assert planner.improve(score, planner.shift(plan, 1), rng=generator()).lost == ()
 
 
 @every_rule

@@ -82,6 +82,24 @@ def test_exploration_noise_stays_in_bounds_and_is_absent_by_default():
     assert calm.std() < 1e-6
 
 
+def test_where_a_model_diverges_the_plan_before_goes_on_and_that_is_said_once(caplog):
+    chosen = policy(ReachTarget())
+    near, far = torch.tensor([[0.5, 0.0]]), torch.tensor([[torch.nan, 0.0]])
+    _, state = chosen.act(near, chosen.reset(near, seed=0))
+    with caplog.at_level("WARNING"):
+        action, state = chosen.act(far, state)
+        chosen.act(far, state)
+    torch.testing.assert_close(action, torch.tensor([[0.5]]), atol=0.1, rtol=0)
+    (message,) = caplog.messages
+    assert message.startswith("a decision (number 2 of its episode) found no action sequence")
+
+
+def test_a_model_that_diverges_from_the_start_is_an_error():
+    chosen, broken = policy(ReachTarget()), torch.full((2, 2), torch.nan)
+    with pytest.raises(FloatingPointError, match="Check the observations"):
+        chosen.act(broken, chosen.reset(broken, seed=0))
+
+
 def test_a_horizon_the_chunk_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"planner\.horizon=4.*chunk of 3 steps, such as 6"):
         policy(ReachTarget(chunk=3))

@@ -160,9 +160,8 @@ def measure_exploitation(
     history = situations.history
     few = min(particles, PLANNING_PARTICLES)
     score = make_score(model, PredictedReturn(), Mean(), history, particles=few, rng=rng)
-    try:
-        plan = planner.improve(score, planner.init(len(situations)), rng=rng)
-    except FloatingPointError:  # the model diverges for every sequence in one of the states
+    plan = planner.improve(score, planner.init(len(situations)), rng=rng)
+    if plan.lost:
         return None
     chosen = planner.action(plan).unsqueeze(1)
     recorded = situations.actions[:, None, : planner.horizon].clamp(-1, 1)
