@@ -27,17 +27,23 @@ def run_in_processes(
 ) -> None:
     """Do every job; an error or an interruption ends those in flight, and what finished before stays.
 
+    A job whose numbers run away (FloatingPointError) fails alone: the others are done first.
+
     Args:
         work: does one job; it and the jobs are pickled, so they are plain functions and data.
         jobs: independent of each other, and started in this order.
         workers: processes; 0: one for each core.
         on_done: called here after each job.
         on_tick: called here every few seconds, to show progress.
+
+    Raises:
+        FloatingPointError: some jobs failed so; all others are done.
     """
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
     count = min(workers or os.cpu_count() or 1, len(jobs))
+    failed: list[FloatingPointError] = []
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
     try:
         futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
@@ -45,8 +51,12 @@ def run_in_processes(
         while pending:
             finished, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
             for future in [future for future in futures if future in finished]:
-                future.result()
-                on_done(futures[future])
+                try:
+                    future.result()
+                except FloatingPointError as error:
+                    failed.append(error)
+                else:
+                    on_done(futures[future])
             on_tick()
     except BaseException:
         for process in list(pool._processes.values()):
@@ -54,6 +64,10 @@ def run_in_processes(
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+    if failed:
+        raise FloatingPointError(
+            f"{len(failed)} of {len(jobs)} parts failed, the others are done; the first: {failed[0]}"
+        ) from failed[0]
 
 
 def start_worker() -> None:

@@ -16,6 +16,8 @@ from drift_wm.pool import run_in_processes
 def note(name, *, folder):
     if name == "bad":
         raise ValueError("no luck")
+    if name == "wild":
+        raise FloatingPointError("to infinity")
     (folder / name).touch()
 
 
@@ -36,6 +38,15 @@ def test_an_error_ends_the_pool_and_keeps_what_was_done(tmp_path, inline_pool):
         run_in_processes(partial(note, folder=tmp_path), ["a", "bad"], workers=2, on_done=done.append)
     assert done == ["a"]
     assert inline_pool.last._processes[1].terminated
+
+
+def test_a_job_whose_numbers_run_away_fails_alone(tmp_path, inline_pool):
+    done = []
+    work = partial(note, folder=tmp_path)
+    with pytest.raises(FloatingPointError, match="1 of 3 parts failed, the others are done; the first: to infinity"):
+        run_in_processes(work, ["a", "wild", "b"], workers=2, on_done=done.append)
+    assert done == ["a", "b"]
+    assert inline_pool.last.closed == [{}]
 
 
 def test_an_interruption_ends_the_pool(tmp_path, inline_pool):
