@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -17,6 +19,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench_settings import BenchSettings
+from drift_wm.configs.recorded import planning_of_run
 from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnose_settings import DiagnoseSettings
@@ -73,7 +76,8 @@ _POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data",
 def read_settings(command: str, overrides: Sequence[str]) -> Any:
     """Compose `<command>.yaml` with overrides such as `planner.horizon=20`.
 
-    `train` takes `from=` for `parent=`; `lineage` takes its run, and `data-...` their data, as a word alone.
+    `train` takes `from=` for `parent=`; `lineage` takes its run, and `data-...` their data, as a word alone. `evaluate`
+    and `collect` plan as the run of their checkpoint did.
 
     Returns:
         An instance of the command's settings class.
@@ -82,6 +86,7 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
         ValueError: an override is malformed, unknown or of the wrong type, or a value is refused.
     """
     overrides = _translate(command, overrides)
+    overrides = [*planning_of_run(command, overrides, PLANNERS), *overrides]
     for override in overrides:
         if not override[:1].isalpha() or "=" not in override:
             raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
@@ -94,8 +99,31 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
 
 
 def describe_settings(command: str) -> list[tuple[str, str]]:
-    """Every setting of a command as (`name=default`, meaning); the defaults are those of its YAML."""
-    return describe(read_settings(command, _REQUIRED.get(command, ())))
+    """Every setting of a command as (`name=default`, meaning); the defaults are those of its YAML.
+
+    Groups come first: their choice brings settings of its own.
+    """
+    return [*_describe_groups(command), *describe(read_settings(command, _REQUIRED.get(command, ())))]
+
+
+def _describe_groups(command: str) -> list[tuple[str, str]]:
+    """`planner=` and `model=` of a command that has them, with what there is to choose from."""
+    register()
+    with initialize_config_module("drift_wm.configs", version_base="1.3"):
+        chosen = compose(command, return_hydra_config=True).hydra.runtime.choices
+    folder = resources.files("drift_wm.configs")
+    return [
+        (
+            f"{group}={chosen[group]}",
+            f"One of {', '.join(_files_of(folder / group))}; each with settings of its own below.",
+        )
+        for group in ("model", "planner")
+        if group in chosen
+    ]
+
+
+def _files_of(group: Traversable) -> list[str]:
+    return sorted(file.name.removesuffix(".yaml") for file in group.iterdir() if file.name.endswith(".yaml"))
 
 
 def _translate(command: str, overrides: Sequence[str]) -> list[str]:

@@ -142,7 +142,9 @@ class Replay:
             )
 
 
-def write_episodes(path: Path, episodes: Iterable[Episode], *, env_args: Mapping[str, object], spec: Spec) -> int:
+def write_episodes(
+    path: Path, episodes: Iterable[Episode], *, env_args: Mapping[str, object], spec: Spec, rewards: bool = True
+) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
     Args:
@@ -150,6 +152,7 @@ def write_episodes(path: Path, episodes: Iterable[Episode], *, env_args: Mapping
         episodes: at least one, of the spec's sizes.
         env_args: as `Replay.open`.
         spec: stored with them.
+        rewards: whether theirs were recorded; if not, none are written, for zeros would be taken for rewards.
 
     Returns:
         How many there were.
@@ -166,7 +169,7 @@ def write_episodes(path: Path, episodes: Iterable[Episode], *, env_args: Mapping
                 if _sizes(episode) != (spec.observation_size, spec.action_size):
                     expected = (spec.observation_size, spec.action_size)
                     raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
-                _write_demo(file["data"], episode, number=count)
+                _write_demo(file["data"], episode, number=count, rewards=rewards)
                 count += 1
         os.replace(temporary, path)
     finally:
@@ -234,7 +237,12 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
 
 
 def _write_demo(
-    data: h5py.Group, episode: Episode, *, number: int | None = None, attributes: Mapping[str, str] | None = None
+    data: h5py.Group,
+    episode: Episode,
+    *,
+    number: int | None = None,
+    rewards: bool = True,
+    attributes: Mapping[str, str] | None = None,
 ) -> None:
     if number is None:
         number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
@@ -242,7 +250,8 @@ def _write_demo(
     demo[f"obs/{OBS_KEY}"] = episode.obs[:-1]
     demo[f"next_obs/{OBS_KEY}"] = episode.obs[1:]
     demo["actions"] = episode.actions
-    demo["rewards"] = episode.rewards
+    if rewards:
+        demo["rewards"] = episode.rewards
     dones = np.zeros(len(episode), np.int64)
     dones[-1] = episode.terminated
     demo["dones"] = dones

@@ -54,7 +54,7 @@ EXAMPLES = {
     "online": (
         "drift-wm online task=cheetah-run planner.horizon=20 episodes=30",
         "drift-wm online task=cartpole-swingup planner=cem model=regression seed=1",
-        "drift-wm online run_dir=runs/mine   # again after a stop: goes on where it was",
+        "drift-wm online task=reacher-easy run_dir=runs/mine   # the same again after a stop: goes on where it was",
     ),
     "evaluate": (
         "drift-wm evaluate checkpoint=runs/mine episodes=10",
@@ -71,7 +71,7 @@ EXAMPLES = {
         "drift-wm diagnose checkpoint=runs/train/first data=demos.hdf5 mask=valid particles=128",
     ),
     "truth": (
-        "drift-wm truth run_dir=runs/truth   # again after a stop: goes on where it was",
+        "drift-wm truth run_dir=runs/truth   # the same again after a stop: goes on where it was",
         "drift-wm truth parts=[laws,cost] rivals=[drifting,diffusion] run_dir=runs/laws",
         "drift-wm truth parts=[stochastic] rivals=[drifting,regression] seeds=[1] steps=2000   # a quick look",
     ),
@@ -82,7 +82,7 @@ EXAMPLES = {
         "drift-wm speed against=docs/speed/ratios.json",
     ),
     "bench": (
-        "drift-wm bench suite=dmc models=[drifting] run_dir=runs/dmc   # again after a stop: goes on where it was",
+        "drift-wm bench suite=dmc models=[drifting] run_dir=runs/dmc   # the same again after a stop: goes on",
         "drift-wm bench tasks=[cartpole-swingup,reacher-easy] models=[drifting,regression] seeds=[1,2,3,4,5]",
         """drift-wm bench 'overrides=["episodes=20","planner.horizon=20"]'""",
     ),
@@ -134,7 +134,9 @@ def join_words(words: list[str]) -> list[str]:
 
     That suite is no grid of online runs, and has settings of its own.
     """
-    if words[:1] == ["data"] and len(words) > 1:
+    if words[:1] == ["data"] and words[1:2] in ([], ["-h"], ["--help"]):
+        return ["--help"]  # which lists them
+    if words[:1] == ["data"]:
         return [f"data-{words[1]}", *words[2:]]
     if words[:1] == ["bench"] and _DEMONSTRATIONS in words:
         return ["bench-demonstrations", *(word for word in words[1:] if word != _DEMONSTRATIONS)]

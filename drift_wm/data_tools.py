@@ -129,7 +129,8 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     first = next(episodes)
     spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
     name = settings.task or Path(settings.data).stem
-    count = write_episodes(out, chain([first], episodes), env_args={"env_name": name}, spec=spec)
+    recorded = description.has_rewards
+    count = write_episodes(out, chain([first], episodes), env_args={"env_name": name}, spec=spec, rewards=recorded)
     results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
     folder.write_results(results)
     return results

@@ -63,13 +63,18 @@ def recorded_env(record: Mapping[str, Any], settings: EnvSettings) -> EnvSetting
     """The settings with the world of a record in them; a disturbance in the settings takes precedence.
 
     Raises:
-        ValueError: the record was not written by `env_record`.
+        ValueError: the record was not written by `env_record`, or another action repeat than the record's is asked for.
     """
     try:
         recorded = DisturbanceConfig(**record.get("disturbance", {}))  # absent before there were disturbances
     except TypeError as error:
         raise ValueError(f"the record of an environment is {dict(record)}: {error}; use one of this version") from error
-    asked = settings.disturbance
+    asked, pace = settings.disturbance, settings.action_repeat
+    if pace not in (EnvSettings.action_repeat, record["action_repeat"]):
+        raise ValueError(
+            f"env.action_repeat={pace}: expected {record['action_repeat']}, at which the checkpoint was trained; leave "
+            "it out, as it is taken from there"
+        )
     return replace(
         settings,
         action_repeat=record["action_repeat"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -31,7 +32,9 @@ def _as_override(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value).replace(" ", "").replace("'", "")
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_as_override, value))}]"
+    return f"'{value}'" if isinstance(value, str) and not re.fullmatch(r"[^\s,'\[\]{}]*", value) else str(value)
 
 
 def _field_docstrings(cls: type) -> dict[str, str]:

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
@@ -113,8 +113,9 @@ class RunFolder:
 
 
 def default_path(command: str, settings: Any) -> Path:
-    """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory."""
-    parts = [getattr(settings, "task", "") or command]
+    """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory; logged data stand for their task."""
+    logs = Path(settings.data).stem if command == "train" else ""
+    parts = [logs or getattr(settings, "task", "") or command]
     if hasattr(settings, "seed"):
         parts.append(f"seed{settings.seed}")
     return Path("runs") / command / "-".join([*parts, datetime.now().strftime("%Y%m%d-%H%M%S")])
@@ -156,18 +157,35 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any], may_change: Collection[str]) -> None:
+    if found.get("command") != asked["command"]:
+        raise ValueError(
+            f"{path.parent} holds a run of {found.get('command')!r}, not of {asked['command']!r}; choose another "
+            "run_dir"
+        )
     # Where and on what, not what.
     ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", *may_change}
+    there, now = (
+        dict(_leaves({name: value for name, value in each.items() if name not in ignored})) for each in (found, asked)
+    )
     differing = [
-        f"{name} (there {found.get(name)!r}, asked {asked.get(name)!r})"
-        for name in sorted(found.keys() | asked.keys())
-        if name not in ignored and found.get(name) != asked.get(name)
+        f"{name} (there {there.get(name)!r}, asked {now.get(name)!r})"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name) != now.get(name)
     ]
     if differing:
         raise ValueError(
             f"{path.parent} holds a run with other settings: {'; '.join(differing)}. "
             "Repeat that run's settings to continue it, or choose another run_dir"
         )
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings with dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _plain(value: Any) -> Any:

@@ -218,4 +218,5 @@ def _advice(name: str) -> str:
     for package, extra in PLUGINS.items():
         if find_spec(package) is None:
             hints.append(f"those of {package} need pip install 'drift-wm[{extra}]'")
+    hints.append("one of your own is known to the program that registers it: call drift_wm.cli.main([...]) there")
     return "; ".join(hints)

@@ -152,3 +152,13 @@ def test_help_lists_every_setting_with_its_meaning():
 def test_wrong_values_are_refused_by_name(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_help_shows_what_groups_there_are_and_defaults_as_one_would_type_them():
+    online, truth = dict(describe_settings("online")), dict(describe_settings("truth"))
+    assert online["planner=icem"].startswith("One of cem, icem, mppi, predictive_sampling, random_shooting; ")
+    assert "drifting_value" in online["model=drifting"]
+    (rivals,) = [setting for setting in truth if setting.startswith("rivals=")]
+    assert "'gaussian, one network'" in rivals
+    assert read_settings("truth", [rivals]) == read_settings("truth", [])
+    assert not any(setting.startswith(("planner=", "model=")) for setting in truth)

@@ -71,6 +71,17 @@ def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     assert out.read_bytes() == before
 
 
+def test_rewards_that_were_never_recorded_are_not_made_up(demos, tmp_path):
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            del demo["rewards"]
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
+    with pytest.raises(ValueError, match="set allow_missing_rewards"):
+        read_episodes(out)
+    assert not read_episodes(out, allow_missing_rewards=True)[0].rewards.any()
+
+
 def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
     with h5py.File(demos, "r+") as file:
         file["data/demo_2/obs/state"][1, 0] = np.nan

@@ -133,15 +133,21 @@ def test_parts_without_data_are_named_and_left_out(caplog):
         assert f"part {part} is left out: it needs {needs}" in caplog.text
 
 
-def test_a_package_that_is_not_installed_matters_only_to_who_asks_for_it(monkeypatch, caplog):
+@pytest.mark.parametrize("name", ["door", "robot"])
+def test_data_that_are_not_there_are_named(file, name):
+    with pytest.raises(ValueError, match=rf"{name}=nowhere: there is no such file or folder; expected"):
+        parts_to_do(settings(file, **{name: "nowhere"}))
+
+
+def test_a_package_that_is_not_installed_matters_only_to_who_asks_for_it(file, monkeypatch, caplog):
     monkeypatch.setattr(suite, "find_spec", lambda name: None)
     adroit = "gymnasium_robotics:AdroitHandDoor-v1"
-    assert "policies" not in parts_to_do(settings("x", task=adroit))
+    assert "policies" not in parts_to_do(settings(file, task=adroit))
     assert "pip install 'drift-wm[robotics]'" in caplog.text
     assert "pip install 'drift-wm[robomimic]'" in caplog.text
     with pytest.raises(ValueError, match=r"part 'policies' needs gymnasium_robotics: pip install"):
-        parts_to_do(settings("x", parts=["policies"], task=adroit))
-    assert parts_to_do(settings("x", parts=["policies"])) == ["policies"], "other worlds need no package"
+        parts_to_do(settings(file, parts=["policies"], task=adroit))
+    assert parts_to_do(settings(file, parts=["policies"])) == ["policies"], "other worlds need no package"
 
 
 def test_a_lerobot_folder_needs_its_package(tmp_path, monkeypatch):

@@ -43,6 +43,8 @@ def test_a_record_holds_the_amounts_and_no_more():
 
 def test_a_record_without_a_disturbance_is_an_undisturbed_world():
     assert recorded_env({"name": "a-task", "action_repeat": 5}, EnvSettings()) == EnvSettings(action_repeat=5)
+    with pytest.raises(ValueError, match=r"env\.action_repeat=4: expected 5, at which the checkpoint was trained"):
+        recorded_env({"name": "a-task", "action_repeat": 5}, EnvSettings(action_repeat=4))
 
 
 def test_a_disturbance_that_is_asked_for_replaces_the_recorded_one():

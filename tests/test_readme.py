@@ -26,7 +26,7 @@ def test_the_example_of_an_own_environment_runs(monkeypatch):
     monkeypatch.setattr(cli, "main", asked.extend)
     before = set(gymnasium.registry)
     try:
-        exec(compile(code, str(README), "exec"), {})
+        exec(compile(code, str(README), "exec"), {"__name__": "__main__"})
         command, *overrides = asked
         settings = read_settings(command, overrides)
         env = make_env(settings.task, settings.env)

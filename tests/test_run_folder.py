@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from drift_wm.run_folder import RunFolder, default_path, describe_environment, newest_checkpoint, write_json
+from drift_wm.settings import TrainSettings
 
 
 @dataclass
@@ -27,9 +28,9 @@ def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
     folder.write_config("online", Asked())
     assert json.loads((folder.path / "config.json").read_text())["inner"] == {"size": 3}
     folder.write_config("online", Asked(run_dir="elsewhere"))  # where it runs is not what it does
-    with pytest.raises(ValueError, match=r"other settings: inner .*'size': 3.*'size': 4.*another run_dir"):
+    with pytest.raises(ValueError, match=r"other settings: inner\.size \(there 3, asked 4\)\. .*another run_dir"):
         folder.write_config("online", Asked(inner=Inner(4)))
-    with pytest.raises(ValueError, match=r"command .*'online'.*'train'"):
+    with pytest.raises(ValueError, match=r"holds a run of 'online', not of 'train'; choose another run_dir"):
         folder.write_config("train", Asked())
 
 
@@ -125,3 +126,5 @@ def test_default_path_tells_command_task_and_seed():
     assert path.parts[:2] == ("runs", "online")
     assert path.name.startswith("cartpole-swingup-seed7-")
     assert default_path("bench", object()).name.startswith("bench-")
+    logged = default_path("train", TrainSettings(data="logs/door.hdf5", seed=2))
+    assert logged.name.startswith("door-seed2-")

@@ -9,7 +9,7 @@ from drift_wm.demonstrations.rivals import LONGEST_CHUNK, POLICIES, WORLD_MODELS
 PARTS = ("policies", "ranking", "robot", "latency", "readers")
 NEEDS = {"policies": "door", "ranking": "door", "robot": "robot"}
 """Setting that holds a part's data."""
-_DATA = {
+DATA = {
     "door": "an HDF5 file of demonstrations with rewards, such as Adroit's: door=door.hdf5",
     "robot": "the folder of a LeRobot dataset, or another file of a robot's logs: robot=FOLDER",
 }
@@ -65,7 +65,7 @@ class DemonstrationsSettings:
                 raise ValueError(f"{name}={given!r}: expected some of {', '.join(map(repr, known))}")
         for part in self.parts:
             if (data := NEEDS.get(part)) and not getattr(self, data):
-                raise ValueError(f"{data}='': expected, for part {part!r}, {_DATA[data]}")
+                raise ValueError(f"{data}='': expected, for part {part!r}, {DATA[data]}")
         for name in (
             "policy_steps",
             "policy_width",

@@ -15,7 +15,7 @@ from drift_wm.demonstrations.latency import latency_rows, reader_rows
 from drift_wm.demonstrations.rivals import PERSISTENCE
 from drift_wm.demonstrations.robot import read_robot, robot_rows
 from drift_wm.demonstrations.rows import Row
-from drift_wm.demonstrations.settings import NEEDS, PARTS, DemonstrationsSettings
+from drift_wm.demonstrations.settings import DATA, NEEDS, PARTS, DemonstrationsSettings
 from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
@@ -86,8 +86,11 @@ def parts_to_do(settings: DemonstrationsSettings) -> list[str]:
     """The parts that are asked for; or all that can be done here, after a word on each of the others.
 
     Raises:
-        ValueError: a part was asked for by name, and its package is not installed.
+        ValueError: data are not there, or a part was asked for by name, and its package is not installed.
     """
+    for name in sorted(set(NEEDS.values())):
+        if (file := getattr(settings, name)) and not Path(file).exists():
+            raise ValueError(f"{name}={file}: there is no such file or folder; expected {DATA[name]}")
     found = []
     for part in settings.parts or PARTS:
         lacking = _lacking(part, settings)

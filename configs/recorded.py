@@ -1,0 +1,105 @@
+"""How a run planned, for those who plan in its model later: `evaluate` and `collect` start from there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from drift_wm.settings import ObjectiveSettings, RiskSettings
+
+logger = logging.getLogger(__name__)
+
+_READERS = ("evaluate", "collect")
+_LEARNERS = ("online", "demo")
+_KNOWN = {"objective": ObjectiveSettings, "risk": RiskSettings}
+_ALONE = ("particles", "proposals")
+
+
+def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[str, type]) -> list[str]:
+    """Overrides that repeat how the run of `checkpoint=` planned, to come before those that were asked for.
+
+    A planner that is asked for by name brings settings of its own.
+
+    Args:
+        command: which asks.
+        overrides: what it was asked.
+        planners: by name, which settings each has.
+
+    Returns:
+        None of them where no run is named, or one that did not plan.
+    """
+    asked = dict(override.split("=", 1) for override in overrides if "=" in override)
+    if command not in _READERS or asked.get("actor", "model") == "policy" or "checkpoint" not in asked:
+        return []
+    recorded = _config_of(Path(asked["checkpoint"].strip("'\"")))
+    if recorded.get("command") not in _LEARNERS:
+        return []
+    found = dict(_leaves(recorded, _KNOWN))
+    if "planner" not in asked:
+        found = {**_planner_of(recorded, planners), **found}
+    return [f"{name}={value}" for name, value in found.items() if name not in asked]
+
+
+def _config_of(checkpoint: Path) -> dict[str, Any]:
+    """What was asked of the run that holds a checkpoint, a folder or a file; empty where that is not written there."""
+    for folder in (checkpoint, checkpoint.parent, checkpoint.parent.parent):
+        file = folder / "config.json"
+        if file.is_file():
+            try:
+                found = json.loads(file.read_text())
+            except (OSError, ValueError):
+                return {}
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _planner_of(recorded: Mapping[str, Any], planners: Mapping[str, type]) -> dict[str, str]:
+    """The planner that has the recorded settings and no others, with them."""
+    settings = recorded.get("planner")
+    names = [
+        name
+        for name, config in planners.items()
+        if isinstance(settings, dict) and {each.name for each in fields(config)} == settings.keys()
+    ]
+    if len(names) != 1:
+        logger.warning(
+            "which planner the run of the checkpoint used cannot be told from its config.json (%s); give planner=... "
+            "and its settings to plan as it did",
+            f"{' or '.join(names)}" if names else "settings that no planner has",
+        )
+        return {}
+    found = {"planner": names[0], **dict(_leaves(recorded, {"planner": planners[names[0]]}))}
+    logger.info(
+        "plans as the run of the checkpoint did, where nothing else is asked: planner=%s, %s decisions ahead, %s x %s "
+        "candidates",
+        *(found.get(name) for name in ("planner", "planner.horizon", "planner.iterations", "planner.candidates")),
+    )
+    return found
+
+
+def _leaves(recorded: Mapping[str, Any], groups: Mapping[str, type]) -> Iterator[tuple[str, str]]:
+    """Known settings as overrides; a stranger's file brings nothing but plain words, numbers and lists of these."""
+    for group, config in groups.items():
+        settings = recorded.get(group)
+        for name in (each.name for each in fields(config)):
+            if isinstance(settings, dict) and (text := _plain(settings.get(name))) is not None:
+                yield f"{group}.{name}", text
+    for name in _ALONE:
+        if (text := _plain(recorded.get(name))) is not None:
+            yield name, text
+
+
+def _plain(value: object) -> str | None:
+    if isinstance(value, list):
+        items = [_plain(item) for item in value]
+        return None if None in items else f"[{','.join(filter(None, items))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float) or (isinstance(value, str) and re.fullmatch(r"\w+", value)):
+        return str(value)
+    return None
