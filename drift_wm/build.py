@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 
@@ -29,6 +30,8 @@ from drift_wm.proposals import ActorProposals
 from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.world_model import LearnedWorldModel
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> torch.device:
@@ -111,7 +114,15 @@ def make_policy(
     A model with a value function is planned in under its discount, unless another is asked for.
     """
     objective, proposals = settings.objective, None
+    if settings.particles < 2 and settings.risk.name != "mean":
+        logger.warning(
+            "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
+        )
     if isinstance(model, LearnedWorldModel):
+        if settings.particles == 0 and (members := len(model.members)) > 1:
+            logger.warning(
+                "of %d members the first alone plans; set particles=%d for a future of each", members, members
+            )
         if model.value is not None and objective.discount == 1:
             objective = replace(objective, discount=model.value.discount)
         if model.value is not None and settings.proposals:

@@ -169,7 +169,7 @@ class PlanningPolicy:
             self._tell_of_lost(plan, state.step)
         action = self.planner.action(plan)[:, 0]
         if self.exploration_std > 0:
-            noise = torch.randn(action.shape, generator=rng, device=action.device)
+            noise = torch.randn(action.shape, generator=rng, device=rng.device).to(action)
             action = (action + self.exploration_std * noise).clamp(-1, 1)
         # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]

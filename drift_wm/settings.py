@@ -88,7 +88,8 @@ class PlanningSettings(RunSettings):
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 0
-    """P, sampled futures of each candidate; 0: a single one, at the centre of the model's noise."""
+    """P, sampled futures of each candidate, shared out among the members of an ensemble; 0: a single one, at the centre
+    of the (first) model's noise, of which `risk` has nothing to say."""
     proposals: int = 16
     """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`); with
     `foresight`, chunks of the policy."""

@@ -16,6 +16,8 @@ _LOOKED_AT = 10
 class Novelty:
     """Mean distance of predicted observations to the nearest one seen, each entry in its own standard deviation.
 
+    Entries that did not vary count in units of 1, as where a model standardises them.
+
     A planner that maximises it visits what it has not visited, as a reward of the particle estimate of entropy does
     (Liu and Abbeel 2021, "Behavior from the void", Eq. 4, with one neighbour), but looks ahead for it instead of
     learning a policy.
@@ -31,7 +33,9 @@ class Novelty:
         if seen.ndim != 2 or len(seen) == 0:
             raise ValueError(f"seen has shape {tuple(seen.shape)}; expected (S, D) with at least one observation.")
         every = -(-len(seen) // MOST_SEEN)
-        self._scale = seen.std(dim=0, correction=0).clamp_min(1e-6)
+        std, rounding = seen.std(dim=0, correction=0), torch.finfo(seen.dtype).eps * seen.abs().amax(dim=0)
+        # An entry that never moved has no unit of its own: by a tiny one, a model's errors would be news.
+        self._scale = torch.where(std <= rounding, 1.0, std)
         self._seen = seen[::every] / self._scale
 
     def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:

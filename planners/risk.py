@@ -28,7 +28,7 @@ class Worst:
 
     def __call__(self, values: Tensor) -> Tensor:
         """(B, N, P) -> (B, N)."""
-        return values.amin(dim=-1)
+        return torch.where(values.isfinite(), values, -torch.inf).amin(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class CVaR:
     def __call__(self, values: Tensor) -> Tensor:
         """(B, N, P) -> (B, N)."""
         share = max(self.alpha * values.shape[-1], 1.0)
-        # NaN would be sorted to the good end and be left out.
-        ranked = torch.where(values.isnan(), -torch.inf, values)
+        # NaN and infinity would be sorted to the good end and be left out.
+        ranked = torch.where(values.isfinite(), values, -torch.inf)
         tail = ranked.topk(math.ceil(share), dim=-1, largest=False).values
         rank = torch.arange(tail.shape[-1], device=values.device, dtype=values.dtype)
         weights = (share - rank).clamp_(max=1.0) / share

@@ -205,6 +205,7 @@ def test_groups_are_the_keys_of_a_file(tmp_path):
     named = [(group.name, group.start, group.stop) for group in groups_of_file(path, None, 5)]
     assert named == [("gripper", 0, 1), ("pose", 1, 5)]
     assert [group.name for group in groups_of_file(path, ["pose", "gripper"], 5)] == ["pose", "gripper"]
+    assert [group.name for group in groups_of_file(path, ["pos*", "gripper"], 5)] == ["pose", "gripper"]
     assert len(groups_of_file(path, ["pose"], 4)) == 4, "one key alone says no more than its entries"
     assert len(groups_of_file(path, None, 7)) == 7, "keys of another size are not those of the model"
 

@@ -1,5 +1,6 @@
 """What a diagnosis finds in models of known faults, dressed up from the true simulator itself."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -368,3 +369,13 @@ def test_states_in_which_the_simulation_diverges_are_counted():
     measured = measure_value(Returns(true.nan_to_num(), true, true), horizon=5)
     assert (measured.states, measured.diverged) == (1, 1)
     assert measured.model == measured.attainable
+
+
+def test_states_where_nothing_matters_do_not_flatter_a_ranking():
+    true = torch.zeros(16, 64)
+    true[:2] = torch.randn(2, 64, generator=rng())
+    by_chance, constant = torch.randn(16, 64, generator=rng(1)), torch.zeros(16, 64)
+    found = measure_value(Returns(by_chance, true, constant), horizon=5)
+    assert found.model.elite_overlap < 0.5
+    nothing = measure_value(Returns(by_chance, torch.zeros(16, 64), constant), horizon=5)
+    assert math.isnan(nothing.model.elite_overlap)

@@ -116,9 +116,14 @@ def test_novelty_prefers_what_was_not_seen_and_looks_at_the_end_of_long_horizons
     value = Novelty(seen)(Prediction(obs=obs, reward=torch.zeros(1, 3, 1, 45)), torch.zeros(1, 3, 45, 1))
     assert value[0, :2].abs().max() < 0.01
     assert value[0, 2] > 0.5
-    entry_that_never_moved = torch.cat([seen, torch.ones_like(seen)], dim=1)
-    two = Prediction(obs=torch.zeros(1, 1, 1, 4, 2), reward=torch.zeros(1, 1, 1, 4))
-    assert Novelty(entry_that_never_moved)(two, torch.zeros(1, 1, 4, 1)).isfinite().all()
+
+
+def test_errors_in_an_entry_that_never_moved_are_no_news():
+    seen = torch.cat([torch.linspace(-1, 1, 500).unsqueeze(-1), torch.full((500, 1), 0.7)], dim=1)
+    obs = torch.tensor([[0.5, 0.71], [1.5, 0.7], [0.5, 2.7]]).view(1, 3, 1, 1, 2)  # an error, a news, and another
+    value = Novelty(seen)(Prediction(obs=obs, reward=torch.zeros(1, 3, 1, 1)), torch.zeros(1, 3, 1, 1))[0, :, 0]
+    assert value[0] < 0.02
+    assert value[1:].tolist() == pytest.approx([0.5 / seen[:, 0].std().item(), 2.0], abs=0.02)
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (3,), (1, 2, 3)])

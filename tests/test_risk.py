@@ -39,6 +39,12 @@ def test_known_answers():
 
 
 @every_rule
+@pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf])
+def test_a_future_that_is_not_finite_makes_the_worth_not_finite(rule, wild):
+    assert not math.isfinite(reduce(rule, [wild, 1.0, 2.0, 3.0]))
+
+
+@every_rule
 @given(value=st.floats(-100, 100, width=32), count=st.integers(1, 8))
 def test_certain_futures_are_worth_their_value(rule, value, count):
     assert reduce(rule, [value] * count) == pytest.approx(value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.envs.dm_control import DmControlEnv
 
@@ -35,11 +36,12 @@ def groups_of_file(file: Path, obs_keys: Sequence[str] | None, size: int) -> tup
     """The observation keys that make up D = `size` entries; a group for each entry where that is not several keys.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        ValueError: the file is missing or damaged, or lacks a key.
     """
     shapes = RobomimicFile(file).describe().obs_shapes
     flat = sorted(name for name, shape in shapes.items() if len(shape) <= 1 and name != "actions")
-    groups = _consecutive({name: shapes[name] for name in (flat if obs_keys is None else obs_keys)})
+    keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=file)
+    groups = _consecutive({name: shapes[name] for name in keys})
     if len(groups) > 1 and groups[-1].stop == size:
         return groups
     return single_entries(size)

@@ -138,7 +138,7 @@ def _horizon(model: WorldModel, material: Material, asked: int) -> int:
 
 def _why_no_truth(truth: Truth | None, evidence: Evidence) -> str | None:
     if truth is None:
-        return "no task is known: neither the file nor the checkpoint records one; name it by task="
+        return "no task is known that can be asked: file, checkpoint and task= name none of the dm_control suite"
     if evidence.situations.history.physics is None:
         return "the file does not hold the simulator's states (data/demo_<i>/states) of all episodes"
     return None

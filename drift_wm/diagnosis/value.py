@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -132,10 +133,14 @@ def measure_value(returns: Returns, *, horizon: int) -> ValueMeasures | None:
 
 def _judge(predicted: Tensor, true: Tensor) -> Ranking:
     elites = max(1, true.shape[1] // ELITE_SHARE)
+    differ = true.amax(dim=1) > true.amin(dim=1)
+    if not differ.any():
+        return Ranking(math.nan, math.nan, math.nan)
+    predicted, true = predicted[differ], true[differ]
     return Ranking(
-        rank_correlation=float(rank_correlation(predicted, true).nanmean()),
+        rank_correlation=float(rank_correlation(predicted, true).nanmean()),  # undefined where a model says one thing
         elite_overlap=float(elite_overlap(predicted, true, elites).mean()),
-        regret=float(regret(predicted, true).nanmean()),
+        regret=float(regret(predicted, true).mean()),
     )
 
 
