@@ -1,9 +1,16 @@
 """Ensembles: who makes which sample, and that nothing else changes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from drift_wm.build import make_policy
 from drift_wm.generators import Ensemble, GeneratorConfig, make_generator, sample_scores
+from drift_wm.interfaces import Spec
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.settings import PlanningSettings, RiskSettings
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 
 def make(name: str = "drifting", members: int = 3, **kwargs) -> Ensemble:
@@ -74,3 +81,14 @@ def test_phases_and_steps_are_those_of_the_members():
 def test_scores_take_an_ensemble():
     measured = sample_scores(make("regression"), torch.randn(8, 3), torch.randn(8, 2), rng=torch.Generator(), samples=6)
     assert float(measured["spread"]) > 0
+
+
+def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
+    config = WorldModelConfig(chunk=1, generator=GeneratorConfig(width=8, depth=2, noise_size=2, members=3))
+    model = LearnedWorldModel(Spec(3, 2, 0.1), config, rng=torch.Generator())
+    asked = PlanningSettings(planner=ICEMConfig(horizon=2, candidates=16, elites=3), risk=RiskSettings("worst"))
+    make_policy(model, replace(asked, particles=3), device="cpu")
+    assert not caplog.messages
+    make_policy(model, asked, device="cpu")
+    assert "risk.name=worst" in caplog.messages[0]
+    assert "of 3 members the first alone plans; set particles=3" in caplog.messages[1]
