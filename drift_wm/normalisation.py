@@ -58,6 +58,18 @@ class Normaliser(nn.Module):
         """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
+    def unit_scales(self, action_size: int, *, keep_means: bool) -> Scales:
+        """Those under which nothing is scaled, and nothing is shifted unless the means of now are kept."""
+        zeros, ones, no_action = torch.zeros_like, torch.ones_like, torch.zeros(action_size)
+        return Scales(
+            obs_mean=self.obs_mean.clone() if keep_means else zeros(self.obs_mean),
+            obs_std=ones(self.obs_std),
+            target_mean=self.target_mean.clone() if keep_means else zeros(self.target_mean),
+            target_std=ones(self.target_std),
+            action_mean=no_action,
+            action_std=ones(no_action),
+        )
+
     def set(self, scales: Scales) -> None:
         """Adopt the scales of a data set."""
         self.obs_mean.copy_(scales.obs_mean)

@@ -14,7 +14,6 @@ from drift_wm.compiled import compiled
 from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.nets import ConditionalMLP
-from drift_wm.normalisation import Scales
 from drift_wm.world_model import LearnedWorldModel
 
 logger = logging.getLogger(__name__)
@@ -23,7 +22,8 @@ logger = logging.getLogger(__name__)
 class PreparedModel:
     """The predictions of a learned world model as it is now, faster.
 
-    * Scales are folded into the network's first and last layers, so nothing is standardised on the way.
+    * Scales are folded into the network's first and last layers, so nothing is standardised on the way; in bfloat16,
+      means are taken off before and put back after the network, which would round what lies far from zero.
     * The actions of all chunks of a horizon are laid out at once as the network reads them. Where several futures of a
       candidate share them, their share of the first layer is one product for all.
     * Observations are put together only when they are read.
@@ -48,13 +48,14 @@ class PreparedModel:
         self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
         self.central = central
         self._model = copy.deepcopy(model).requires_grad_(False).eval()
-        self._model.rescale(_unit_scales(model))
-        # Some generators keep the scales they were first given.
-        self._scales_targets = self._model.normaliser.is_set
-        observe = observe or bool(self._model.ending.seen)  # which is told by observations
         if compile and (reason := _no_compilation(model, central=central)):
             logger.warning("compile=true has no effect: %s", reason)
             compile = False
+        self._keeps_means = model.uses_bfloat16(compiled=compile)
+        self._model.rescale(model.normaliser.unit_scales(model.spec.action_size, keep_means=self._keeps_means))
+        # Means may be kept, and some generators keep the scales they were first given.
+        self._scales_targets = self._model.normaliser.is_set
+        observe = observe or bool(self._model.ending.seen)  # which is told by observations
         self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
 
     @property
@@ -143,7 +144,8 @@ class PreparedModel:
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
         for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
-            known = known + net.first_layer_of(slice(K * D), frames.flatten(-2))
+            seen = frames - scales.obs_mean if self._keeps_means else frames
+            known = known + net.first_layer_of(slice(K * D), seen.flatten(-2))
             target = member.centre(known) if noise is None else member.decode(known, noise[i])
             change = target.float().view(B, N, P, k, D + 1)
             if self._scales_targets:
@@ -180,7 +182,7 @@ class _Centre:
     """Predicts the central future where one pass through the network and a linear layer give it.
 
     Args:
-        model: in scales of one; its weights are kept in the type they are multiplied in.
+        model: in deviations of one; its weights are kept in the type they are multiplied in.
         layer: weight (Y, width) and bias (Y,) of all that the network says of the centre.
         observe: predict all observations, not only those that the next chunk starts from.
         compile: predict by compiled code.
@@ -239,6 +241,8 @@ class _CentralChunk(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    obs_mean: Tensor
+    mean: Tensor
 
     def __init__(
         self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, bfloat16: bool
@@ -253,12 +257,18 @@ class _CentralChunk(nn.Module):
         kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
         self.register_buffer("weight", layer[0][kept].to(self._dtype))
         self.register_buffer("bias", layer[1][kept].to(self._dtype))
+        scales = model.normaliser
+        self._has_means = bool(scales.obs_mean.any() or scales.target_mean.any())
+        self.register_buffer("obs_mean", scales.obs_mean.clone())
+        self.register_buffer("mean", scales.target_mean.flatten()[kept])
 
     def forward(self, frames: Tensor, acted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (R, K, D) and the chunk's actions (R, entries) -> rewards (R, k), observations, the next frames."""
-        condition = torch.cat([frames.flatten(1), acted], dim=1).to(self._dtype)
+        seen = frames - self.obs_mean if self._has_means else frames
+        condition = torch.cat([seen.flatten(1), acted], dim=1).to(self._dtype)
         features = self.network.features(self.network.from_condition(condition), None)
         predicted = nn.functional.linear(features, self.weight, self.bias).float()
+        predicted = predicted + self.mean if self._has_means else predicted
         reward, changes = predicted[:, : self._chunk], predicted[:, self._chunk :]
         observations = changes.view(-1, changes.shape[1] // frames.shape[2], frames.shape[2]) + frames[:, -1:]
         newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
@@ -284,17 +294,3 @@ def _chunks(history: History, actions: Tensor, k: int) -> Tensor:
         return actions.reshape(B * N, H // k, k * A).transpose(0, 1)
     acted = torch.cat([history.actions[:, None].expand(B, N, past, A), actions], dim=2)
     return acted.view(B * N, past + H, A).unfold(1, past + k, k).permute(1, 0, 3, 2).flatten(-2)
-
-
-def _unit_scales(model: LearnedWorldModel) -> Scales:
-    """Those under which nothing is standardised."""
-    scales, action = model.normaliser, torch.ones(model.spec.action_size)
-    zeros, ones = torch.zeros_like, torch.ones_like
-    return Scales(
-        obs_mean=zeros(scales.obs_mean),
-        obs_std=ones(scales.obs_std),
-        target_mean=zeros(scales.target_mean),
-        target_std=ones(scales.target_std),
-        action_mean=zeros(action),
-        action_std=action,
-    )

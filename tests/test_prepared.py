@@ -1,5 +1,7 @@
 """The prepared model says what its reference says, `LearnedWorldModel.rollout`, for every generator and shape."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,10 +32,10 @@ def make(episodes, *, history: int = 2, chunk: int = 2, **generator) -> LearnedW
     return model
 
 
-def asked(model: LearnedWorldModel, H: int, B: int = 2) -> tuple[History, torch.Tensor]:
+def asked(model: LearnedWorldModel, H: int, B: int = 2, N: int = 5) -> tuple[History, torch.Tensor]:
     K = model.history
     past = History(torch.randn(B, K, 3, generator=rng(1)), torch.randn(B, K - 1, 2, generator=rng(2)))
-    return past, torch.randn(B, 5, H, 2, generator=rng(3)).clamp(-1, 1)
+    return past, torch.randn(B, N, H, 2, generator=rng(3)).clamp(-1, 1)
 
 
 @pytest.mark.parametrize("independent", [False, True])
@@ -125,6 +127,22 @@ def test_a_central_future_is_predicted_in_bfloat16_to_its_precision(linear_episo
     coarse = PreparedModel(model, central=True).rollout(past, futures, particles=1, rng=rng())
     assert coarse.obs.dtype == coarse.reward.dtype == torch.float32
     assert 0 < float((coarse.obs - exact.obs).abs().max()) < 0.1 * exact.obs.std()
+
+
+@pytest.mark.parametrize("central", [True, False])
+def test_bfloat16_ranks_candidates_of_a_world_far_from_zero(linear_episodes, central):
+    """Observations about 100 deviations from zero, and rewards of -100 that differ by about 1."""
+    model = make(linear_episodes)
+    scales = model.normaliser
+    scales.obs_mean += 100 * scales.obs_std
+    scales.target_mean[:, -1] -= 100
+    past, actions = asked(model, H=4, N=64)
+    past = replace(past, obs=past.obs + scales.obs_mean)
+    exact = PreparedModel(model, central=central).rollout(past, actions, particles=1, rng=rng(4)).reward.flatten(2)
+    model.config.precision = "bfloat16"
+    coarse = PreparedModel(model, central=central).rollout(past, actions, particles=1, rng=rng(4)).reward.flatten(2)
+    for wanted, found in zip(exact.sum(-1), coarse.sum(-1), strict=True):
+        assert torch.corrcoef(torch.stack([wanted, found]))[0, 1] > 0.99
 
 
 def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):
