@@ -84,7 +84,7 @@ def settings_of(run: Path) -> dict[str, Any]:
 
 def _older(first: Member, visited: set[Path]) -> list[Member]:
     """The parent of a run's first member and all before it in the parent's folder; nothing if it is not found."""
-    for place in _places(settings_of(first.run).get("parent"), first.run):
+    for place in places_of(settings_of(first.run).get("parent"), first.run):
         older: list[Member] = []
         for path in _checkpoints_at(place):
             older.append(_read(path))
@@ -95,13 +95,13 @@ def _older(first: Member, visited: set[Path]) -> list[Member]:
     return []
 
 
-def _places(parent: str | None, run: Path) -> list[Path]:
-    """Where a setting `parent` may point: as it stands, and, if relative, from the run folder and those above it."""
-    if parent is None:
+def places_of(recorded: str | None, run: Path) -> list[Path]:
+    """Where a path in a run's settings may point: as it stands, and, if relative, from its folder or one above."""
+    if recorded is None:
         return []
     folder = run.resolve()
     places: dict[Path, Path] = {}
-    for place in (Path(parent), *(above / parent for above in (folder, *folder.parents))):
+    for place in (Path(recorded), *(above / recorded for above in (folder, *folder.parents))):
         places.setdefault(place.resolve(), place)
     return list(places.values())
 

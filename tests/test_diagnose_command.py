@@ -156,6 +156,18 @@ def test_a_subset_of_the_training_file_is_named(files, tmp_path, linear_episodes
     assert (len(material.fitted), len(material.measured)) == (1, 1)
 
 
+def test_the_training_file_is_known_from_everywhere(files, tmp_path, linear_episodes, monkeypatch):
+    logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
+    for episode in linear_episodes:
+        logs.append(episode)
+    config = json.loads((files / "linear/config.json").read_text())
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({**config, "data": "logs.hdf5"}))
+    for place in (tmp_path, files):
+        monkeypatch.chdir(place)
+        assert "held out from the model's own training file" in choose(tmp_path, "runs/mine").note
+
+
 def test_the_replay_of_an_online_run_is_named(tmp_path, linear_episodes):
     replay = Replay.open(tmp_path / "replay.hdf5", env_args={"env_name": "linear"})
     replay.append(linear_episodes[0])

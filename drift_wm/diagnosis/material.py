@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drift_wm.ancestry import settings_of
+from drift_wm.ancestry import places_of, settings_of
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import compute_statistics
@@ -65,7 +65,8 @@ def choose_material(
     run = run_of(checkpoint)
     asked = settings_of(run)
     keys = obs_keys or asked.get("obs_keys")
-    own = asked.get("command") == "train" and Path(asked["data"]).resolve() == file.resolve()
+    data = places_of(asked["data"], run) if asked.get("command") == "train" else []
+    own = file.resolve() in (place.resolve() for place in data)
     subset = asked["mask"] if own and mask is None else mask
     episodes = read_episodes(file, obs_keys=keys, mask=subset, allow_missing_rewards=True)
     if own and subset == asked["mask"]:
