@@ -14,7 +14,8 @@ from drift_wm.settings import ObjectiveSettings, RiskSettings
 
 logger = logging.getLogger(__name__)
 
-_READERS = ("evaluate", "collect")
+_ACTORS = {"evaluate": "model", "collect": "noise"}
+"""Commands that may plan in a model, and who acts where nothing is said."""
 _LEARNERS = ("online", "demo")
 _KNOWN = {"objective": ObjectiveSettings, "risk": RiskSettings}
 _ALONE = ("particles", "proposals")
@@ -34,12 +35,13 @@ def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[st
         None of them where no run is named, or one that did not plan.
     """
     asked = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if command not in _READERS or asked.get("actor", "model") == "policy" or "checkpoint" not in asked:
+    if asked.get("actor", _ACTORS.get(command)) != "model" or "checkpoint" not in asked:
         return []
     recorded = _config_of(Path(asked["checkpoint"].strip("'\"")))
     if recorded.get("command") not in _LEARNERS:
         return []
-    found = dict(_leaves(recorded, _KNOWN))
+    alone = {name: text for name in _ALONE if (text := _plain(recorded.get(name))) is not None}
+    found = {**dict(_leaves(recorded, _KNOWN)), **alone}
     if "planner" not in asked:
         found = {**_planner_of(recorded, planners), **found}
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
@@ -70,7 +72,7 @@ def _planner_of(recorded: Mapping[str, Any], planners: Mapping[str, type]) -> di
         logger.warning(
             "which planner the run of the checkpoint used cannot be told from its config.json (%s); give planner=... "
             "and its settings to plan as it did",
-            f"{' or '.join(names)}" if names else "settings that no planner has",
+            " or ".join(names) or "settings that no planner has",
         )
         return {}
     found = {"planner": names[0], **dict(_leaves(recorded, {"planner": planners[names[0]]}))}
@@ -89,9 +91,6 @@ def _leaves(recorded: Mapping[str, Any], groups: Mapping[str, type]) -> Iterator
         for name in (each.name for each in fields(config)):
             if isinstance(settings, dict) and (text := _plain(settings.get(name))) is not None:
                 yield f"{group}.{name}", text
-    for name in _ALONE:
-        if (text := _plain(recorded.get(name))) is not None:
-            yield name, text
 
 
 def _plain(value: object) -> str | None:

@@ -34,7 +34,7 @@ REST = (
 def test_it_is_repeated_from_wherever_the_checkpoint_is_named(tmp_path, caplog, command, place):
     learned = run_of(tmp_path / "a run", *MPPI, *REST)
     with caplog.at_level("INFO"):
-        found = read_settings(command, [f"checkpoint='{tmp_path / 'a run' / place}'"])
+        found = read_settings(command, [f"checkpoint='{tmp_path / 'a run' / place}'", "actor=model"])
     assert found.planner == learned.planner == MPPIConfig(horizon=10, candidates=32, execute="mean")
     for name in ("risk", "objective", "particles", "proposals"):
         assert getattr(found, name) == getattr(learned, name), name
@@ -60,6 +60,7 @@ def test_every_planner_is_repeated_or_that_it_cannot_be_is_said(tmp_path, caplog
 def test_policies_and_other_commands_have_nothing_to_repeat(tmp_path):
     run_of(tmp_path / "online", *MPPI)
     assert read_settings("evaluate", [f"checkpoint={tmp_path / 'online'}", "actor=policy"]).planner.horizon == 50
+    assert read_settings("collect", [f"checkpoint={tmp_path / 'online'}"]).planner.horizon == 50, "noise acts"
     run_of(tmp_path / "train", "data=demos.hdf5", command="train")
     assert read_settings("evaluate", [f"checkpoint={tmp_path / 'train'}"]).planner.horizon == 50
     assert read_settings("evaluate", [f"checkpoint={tmp_path / 'nowhere'}"]).planner.horizon == 50
