@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from drift_wm.run_folder import run_of, settings_of
 from drift_wm.settings import ObjectiveSettings, RiskSettings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,10 @@ def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[st
     asked = dict(override.split("=", 1) for override in overrides if "=" in override)
     if asked.get("actor", _ACTORS.get(command)) != "model" or "checkpoint" not in asked:
         return []
-    recorded = _config_of(Path(asked["checkpoint"].strip("'\"")))
+    try:
+        recorded = settings_of(run_of(Path(asked["checkpoint"].strip("'\""))))
+    except (OSError, ValueError):
+        return []  # a damaged record keeps nobody from planning otherwise
     if recorded.get("command") not in _LEARNERS:
         return []
     alone = {name: text for name in _ALONE if (text := _plain(recorded.get(name))) is not None}
@@ -45,19 +48,6 @@ def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[st
     if "planner" not in asked:
         found = {**_planner_of(recorded, planners), **found}
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
-
-
-def _config_of(checkpoint: Path) -> dict[str, Any]:
-    """What was asked of the run that holds a checkpoint, a folder or a file; empty where that is not written there."""
-    for folder in (checkpoint, checkpoint.parent, checkpoint.parent.parent):
-        file = folder / "config.json"
-        if file.is_file():
-            try:
-                found = json.loads(file.read_text())
-            except (OSError, ValueError):
-                return {}
-            return found if isinstance(found, dict) else {}
-    return {}
 
 
 def _planner_of(recorded: Mapping[str, Any], planners: Mapping[str, type]) -> dict[str, str]:

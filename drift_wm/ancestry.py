@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from drift_wm.checkpoint import load_checkpoint
+from drift_wm.run_folder import settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +63,6 @@ def trace(run: Path) -> Ancestry:
             return Ancestry(tuple(members), _why_it_ends(members[0]))
         members = older + members
     return Ancestry(tuple(members), None)
-
-
-def settings_of(run: Path) -> dict[str, Any]:
-    """What a run was asked, from its `config.json`; empty where there is none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    path = run / "config.json"
-    if not path.exists():
-        return {}
-    try:
-        settings: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); copy the run folder again") from error
-    return settings
 
 
 def _older(first: Member, visited: set[Path]) -> list[Member]:

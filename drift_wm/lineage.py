@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from drift_wm.ancestry import Ancestry, Member, settings_of, trace
+from drift_wm.ancestry import Ancestry, Member, trace
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.learned import load_world_model, stored_shape
 from drift_wm.lineage_settings import LineageSettings
@@ -34,6 +34,7 @@ from drift_wm.probe import (
     quality_of,
 )
 from drift_wm.progress import track
+from drift_wm.run_folder import settings_of
 
 
 @dataclass(frozen=True, slots=True)

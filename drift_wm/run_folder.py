@@ -58,7 +58,7 @@ class RunFolder:
         Raises:
             ValueError: the folder belongs to a run with another command or other settings.
         """
-        asked = {"command": command, **json.loads(json.dumps(_plain(asdict(config))))}
+        asked = {"command": command, **_plain(asdict(config))}
         path = self.path / "config.json"
         is_new = not path.exists()
         if not is_new:
@@ -136,6 +136,30 @@ def newest_checkpoint(path: Path) -> Path:
             "that has finished at least one round"
         )
     return found[-1]
+
+
+def run_of(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to, a file or a folder: `config.json` is in it, if anywhere."""
+    folder = checkpoint.parent if checkpoint.is_file() else checkpoint
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def settings_of(run: Path) -> dict[str, Any]:
+    """What a run was asked, from its `config.json`; empty where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = run / "config.json"
+    if not path.exists():
+        return {}
+    try:
+        settings = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); copy the run folder again") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: {settings!r:.200}, expected a JSON object; copy the run folder again")
+    return settings
 
 
 def write_json(path: Path, content: Any) -> None:

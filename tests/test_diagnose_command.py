@@ -13,11 +13,12 @@ from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
-from drift_wm.diagnosis.material import choose_material, run_of
+from drift_wm.diagnosis.material import choose_material
 from drift_wm.diagnosis.world import World, world_of
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
+from drift_wm.run_folder import run_of
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SMALL = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8", "training.warmup=2"]

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drift_wm.ancestry import places_of, settings_of
+from drift_wm.ancestry import places_of
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.run_folder import run_of, settings_of
 from drift_wm.train import split
 
 
@@ -78,13 +79,6 @@ def choose_material(
     elif (run / "replay.hdf5").resolve() == file.resolve():
         note = "the replay of the model's own run: IT WAS TRAINED ON THESE EPISODES, so expect worse on others"
     return Material(file, keys, tuple(fitted), tuple(measured), note)
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to: `config.json` is in it, if anywhere."""
-    if checkpoint.is_file():
-        return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return checkpoint
 
 
 def _of_own_file(file: Path, keys: list[str] | None, episodes: list[Episode], asked: dict[str, Any]) -> Material:
