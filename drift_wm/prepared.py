@@ -51,8 +51,8 @@ class PreparedModel:
         if compile and (reason := _no_compilation(model, central=central)):
             logger.warning("compile=true has no effect: %s", reason)
             compile = False
-        self._keeps_means = model.uses_bfloat16(compiled=compile)
-        self._model.rescale(model.normaliser.unit_scales(model.spec.action_size, keep_means=self._keeps_means))
+        keep_means = model.uses_bfloat16(compiled=compile)
+        self._model.rescale(model.normaliser.unit_scales(model.spec.action_size, keep_means=keep_means))
         # Means may be kept, and some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
         observe = observe or bool(self._model.ending.seen)  # which is told by observations
@@ -144,8 +144,7 @@ class PreparedModel:
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
         for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
-            seen = frames - scales.obs_mean if self._keeps_means else frames
-            known = known + net.first_layer_of(slice(K * D), seen.flatten(-2))
+            known = known + net.first_layer_of(slice(K * D), (frames - scales.obs_mean).flatten(-2))
             target = member.centre(known) if noise is None else member.decode(known, noise[i])
             change = target.float().view(B, N, P, k, D + 1)
             if self._scales_targets:
