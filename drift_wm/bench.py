@@ -135,7 +135,7 @@ def _run(
     finished = _finished(parts, folders)
     left = [part for part in parts if part not in finished]
     jobs = [_Job(folders[part].path, replace(parts[part], threads=parts[part].threads or 1)) for part in left]
-    with track("bench, episodes", sum(asked.episodes for asked in parts.values())) as bar:
+    with track("bench, planned episodes", sum(_planned(asked) for asked in parts.values())) as bar:
         run_in_processes(
             _run_part,
             jobs,
@@ -192,16 +192,22 @@ def _finished(parts: Mapping[Part, Asked], folders: Mapping[Part, RunFolder]) ->
     return found
 
 
+def _planned(asked: Asked, episodes: int | None = None) -> int:
+    """How many of a part's episodes, or of its first ones, plan: those at random take no time to speak of."""
+    at_random = asked.random_episodes if isinstance(asked, OnlineSettings) else 0
+    return max(0, (asked.episodes if episodes is None else episodes) - at_random)
+
+
 def _show(bar: Task, parts: Mapping[Part, Asked], folders: Mapping[Part, RunFolder]) -> None:
-    """Episodes of all parts together, and the parts that are at work."""
+    """Planned episodes of all parts together, and the parts that are at work."""
     finished, done, at_work = _finished(parts, folders), 0, []
     for part, asked in parts.items():
         if part in finished:
-            done += asked.episodes
+            done += _planned(asked)
         elif isinstance(part, Cell):
             file = folders[part].path / STATUS
             collected = json.loads(file.read_text())["episodes"] if file.exists() else 0
-            done += collected
+            done += _planned(asked, collected)
             if collected:
                 at_work.append(f"{part.task} {part.model} {part.seed}: {collected}/{asked.episodes}")
         elif (folders[part].path / ROLLOUTS).exists():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,40 @@ def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch, inline_pool):
     third = install(monkeypatch, Runs())
     assert bench(small, folder, compose=compose) == results
     assert third.done == third.compared == []
+
+
+def test_progress_counts_episodes_that_plan(tmp_path, runs, monkeypatch):
+    seen = []
+
+    class Bar:
+        def update(self, done, note):
+            seen.append((done, note))
+
+    @contextmanager
+    def track(description, total):
+        seen.append((total, description))
+        yield Bar()
+
+    def one_after_another(work, jobs, *, workers, on_done, on_tick):
+        for job in jobs:
+            on_tick()
+            work(job)
+            on_done(job)
+
+    monkeypatch.setattr(bench_module, "track", track)
+    monkeypatch.setattr(bench_module, "run_in_processes", one_after_another)
+    small = BenchSettings(
+        seeds=[1, 2], models=["drifting"], reference_simulator_episodes=3, reference_random_episodes=2
+    )
+    begun = tmp_path / Cell("cartpole-swingup", "drifting", "icem", 2).folder
+    begun.mkdir(parents=True)
+    (begun / "status.json").write_text('{"episodes": 4, "of": 20}')  # all at random: they tell nothing of the pace
+    bench(small, RunFolder(tmp_path), compose=compose)
+    run = compose([])
+    plans = run.episodes - run.random_episodes
+    assert seen[0] == (2 * plans + 5, "bench, planned episodes")
+    assert seen[1:3] == [(done, f"cartpole-swingup drifting 2: 4/{run.episodes}") for done in (0, plans)]
+    assert seen[-1] == (2 * plans + 5, "")
 
 
 def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool, monkeypatch):
