@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,15 @@ class Episode:
     def __len__(self) -> int:
         """L: the number of transitions."""
         return len(self.actions)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that name the episode by its observations and actions, wherever it was read."""
+        digest = hashlib.sha256()
+        for array in (self.obs, self.actions):
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]
 
 
 def count_windows(episodes: Sequence[Episode], chunk: int) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 6
-"""Of what this version writes and reads; 6 since the optimiser keeps one vector for each part of a model."""
+FORMAT = 7
+"""Of what this version writes and reads; 7 since it names the episodes that a model has learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,13 @@ class Checkpoint:
     config: dict[str, Any]
     """Settings as plain values: what is needed to build the model, and how it was trained."""
     state: dict[str, Any]
-    """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values."""
+    """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values; and
+    `learned_from`, the fingerprints of all episodes that the model and those before it were trained on."""
+
+    @property
+    def learned_from(self) -> frozenset[str]:
+        """Fingerprints of all episodes that the model and those it continues were trained on."""
+        return frozenset(self.state["learned_from"])
 
 
 def weights_id(weights: dict[str, Tensor]) -> str:

@@ -20,7 +20,7 @@ from drift_wm.diagnosis.world import World, open_truth, world_of
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.evaluate import name_of, require_spec
 from drift_wm.learned import load_world_model
-from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.run_folder import RunFolder, newest_checkpoint, run_of
 from drift_wm.world_model import LearnedWorldModel
 
 
@@ -90,7 +90,8 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
     model.generator.set_sampling_steps(settings.sampling_steps)
     material = choose_material(
         Path(settings.data),
-        Path(settings.checkpoint),
+        run_of(path),
+        learned_from=checkpoint.learned_from,
         obs_keys=settings.obs_keys,
         mask=settings.mask,
         seed=settings.seed,

@@ -111,10 +111,19 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
     run = Path(settings.run)
     ancestry = trace(run)
     asked = settings_of(run)
-    source = episodes_of_file(Path(settings.probe), asked) if settings.probe else episodes_of_run(run, asked)
-    newest = load_world_model(load_checkpoint(ancestry.members[-1].path))
+    newest = load_checkpoint(ancestry.members[-1].path)
+    source = (
+        episodes_of_file(Path(settings.probe), asked)
+        if settings.probe
+        else episodes_of_run(run, asked, learned_from=newest.learned_from)
+    )
     probe = make_probe(
-        source, newest, horizon=settings.horizon, windows=settings.windows, seed=settings.seed, device=device
+        source,
+        load_world_model(newest),
+        horizon=settings.horizon,
+        windows=settings.windows,
+        seed=settings.seed,
+        device=device,
     )
     summary = ProbeSummary(
         file=source.file,

@@ -7,6 +7,7 @@ episodes, and all models meet the same windows with the same noise.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import History
-from drift_wm.train import split
 from drift_wm.world_model import LearnedWorldModel
 
 PARTICLES = 8
@@ -75,12 +75,13 @@ class Quality:
     """Root mean square error of single sampled futures over all H steps."""
 
 
-def episodes_of_run(run: Path, settings: dict[str, Any]) -> ProbeEpisodes:
+def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collection[str]) -> ProbeEpisodes:
     """The run's own probe: the held-out part of its data file, or its replay.
 
     Args:
         run: the run folder.
         settings: what the run was asked, as in its `config.json`.
+        learned_from: fingerprints of the episodes that the run's newest model, and those before it, were trained on.
 
     Raises:
         ValueError: the file is gone or damaged, or the folder does not say what the run was trained on.
@@ -90,10 +91,10 @@ def episodes_of_run(run: Path, settings: dict[str, Any]) -> ProbeEpisodes:
         file = Path(settings["data"])
         _require_file(file, "the data file of the run")
         episodes = read_episodes(file, obs_keys=settings["obs_keys"], mask=settings["mask"])
-        _, held_out = split(episodes, settings["held_out_fraction"], seed=settings["seed"])
+        held_out = [episode for episode in episodes if episode.fingerprint not in learned_from]
         if held_out:
-            return ProbeEpisodes(file, tuple(held_out), "held out by the run")
-        return ProbeEpisodes(file, tuple(episodes), "the run held nothing out: it was trained on all of these")
+            return ProbeEpisodes(file, tuple(held_out), "no model of the lineage was trained on these")
+        return ProbeEpisodes(file, tuple(episodes), "nothing was held out: the models were trained on all of these")
     if command in ("online", "demo"):
         file = run / "replay.hdf5"
         _require_file(file, "the replay of the run")

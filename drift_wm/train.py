@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,6 @@ def train(
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, history=shape.history)
-    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
@@ -63,6 +62,15 @@ def train(
         trainer.restore(load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device))
         last_round = trainer.rounds
     resume(trainer, folder, device=device)
+    # What a parent learned from is never held out as long as there is anything else.
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
+    if known := sum(episode.fingerprint in trainer.learned_from for episode in held_out):
+        logger.warning(
+            "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers flatter it",
+            known,
+            len(held_out),
+            settings.parent,
+        )
     metrics: Metrics = {}
     if trainer.rounds <= last_round:
         with MetricsLog(folder.path if ranks.first else None) as log:
@@ -85,6 +93,7 @@ def train(
         "steps": trainer.steps,
         "training_episodes": len(training),
         "held_out_episodes": len(held_out),
+        "held_out_known_to_parent": known,
         "actions_beyond_bounds": beyond,
         "metrics": metrics,
     }
@@ -138,6 +147,7 @@ def fit_round(
 ) -> Metrics:
     """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
     model = trainer.model
+    trainer.learned_from.update(episode.fingerprint for episode in episodes)
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk)))
     windows = Windows(episodes, history=model.history, chunk=model.training_steps, device=model.device)
     with track(f"train, round {trainer.rounds + 1}", steps) as task:
@@ -156,12 +166,24 @@ def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None
         trainer.restore(load_checkpoint(newest_checkpoint(folder.path), device=device))
 
 
-def split(episodes: Sequence[Episode], held_out_fraction: float, *, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Whole episodes, at random: training and held out. A fraction above 0 holds out at least one of several."""
+def split(
+    episodes: Sequence[Episode], held_out_fraction: float, *, seed: int, avoid: Collection[str] = ()
+) -> tuple[list[Episode], list[Episode]]:
+    """Whole episodes, at random: training and held out. A fraction above 0 holds out at least one of several.
+
+    Args:
+        episodes: all there are.
+        held_out_fraction: share of them.
+        seed: of the choice.
+        avoid: fingerprints of episodes that are held out only where too few others are left.
+    """
     count = round(held_out_fraction * len(episodes))
     if held_out_fraction > 0 and len(episodes) > 1:
         count = min(max(count, 1), len(episodes) - 1)
-    chosen = set(np.random.default_rng(seed).permutation(len(episodes))[:count].tolist())
+    order: list[int] = np.random.default_rng(seed).permutation(len(episodes)).tolist()
+    if avoid:
+        order.sort(key=lambda i: episodes[i].fingerprint in avoid)
+    chosen = set(order[:count])
     training = [episode for i, episode in enumerate(episodes) if i not in chosen]
     return training, [episodes[i] for i in sorted(chosen)]
 

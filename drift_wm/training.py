@@ -89,6 +89,8 @@ class Trainer:
         self.round_step = 0  # of the round in progress
         self.steps = 0  # of all rounds
         self.parent: str | None = None
+        self.learned_from: set[str] = set()
+        """Fingerprints of all episodes that this model and those it continues were trained on."""
 
     @property
     def world_model(self) -> LearnedWorldModel:
@@ -175,6 +177,7 @@ class Trainer:
                     "rounds": self.rounds,
                     "round_step": self.round_step,
                     "steps": self.steps,
+                    "learned_from": sorted(self.learned_from),
                 },
             ),
         )
@@ -193,6 +196,7 @@ class Trainer:
         self.rng.set_state(state["rng"].cpu())
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
+        self.learned_from = set(checkpoint.learned_from)
 
     def step(self, data: TrainingData, steps: int, *, save_to: Path | None = None) -> tuple[Batch, dict[str, Tensor]]:
         """One step of a round of `steps`, see `train_round`: the batch it saw, and scalars to watch."""

@@ -120,62 +120,59 @@ def test_mistakes_exit_with_2_and_leave_nothing(files, tmp_path, capsys, changes
     assert not (tmp_path / "run").exists()
 
 
-def choose(files, checkpoint, file="logs.hdf5", **changes):
-    return choose_material(files / file, files / checkpoint, **{"obs_keys": None, "mask": None, "seed": 1, **changes})
+def choose(files, run, file="logs.hdf5", *, learned_from=(), **changes):
+    asked = {"obs_keys": None, "mask": None, "seed": 1, **changes}
+    return choose_material(files / file, files / run, learned_from=learned_from, **asked)
 
 
-def test_episodes_of_training_are_kept_apart(files, tmp_path):
-    own = choose(files, "linear")
-    assert (len(own.fitted), len(own.measured)) == (5, 1)
-    assert own.note.startswith("held out")
-    other = choose(files, "ensemble", obs_keys=["state"])
-    assert (len(other.fitted), len(other.measured)) == (3, 3)
-    assert "does not say" in other.note
-    by_file = choose(files, "linear/checkpoints/round_0000.pt")
-    assert by_file.note == own.note
+def test_episodes_of_training_are_kept_apart(files, linear_episodes):
+    names = [episode.fingerprint for episode in linear_episodes]
+    own = choose(files, "linear", learned_from=names[1:])
+    assert [episode.fingerprint for episode in own.fitted] == names[1:]
+    assert [episode.fingerprint for episode in own.measured] == names[:1]
+    assert "trained on 5 other episodes" in own.note
+    strange = choose(files, "linear", learned_from=["0123456789abcdef"])
+    assert (len(strange.fitted), len(strange.measured)) == (3, 3)
+    assert strange.note == "the model was not trained on any of these episodes"
+    everything = choose(files, "linear", learned_from=names)
+    assert (len(everything.fitted), len(everything.measured)) == (3, 3)
+    assert "TRAINED ON ALL" in everything.note
 
 
-def test_training_episodes_are_named_where_nothing_was_held_out(files, tmp_path):
-    config = json.loads((files / "linear/config.json").read_text())
-    (tmp_path / "all").mkdir()
-    (tmp_path / "all/config.json").write_text(json.dumps({**config, "held_out_fraction": 0.0}))
-    material = choose(files, tmp_path / "all")
-    assert "TRAINED ON ALL" in material.note
-    assert len(material.fitted) == len(material.measured) == 6
-
-
-def test_a_subset_of_the_training_file_is_named(files, tmp_path, linear_episodes):
+def test_a_subset_of_the_training_file_is_measured_where_the_model_does_not_know_it(tmp_path, linear_episodes):
     logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
     for episode in linear_episodes:
         logs.append(episode)
     logs.set_mask("some", [0, 1])
     (tmp_path / "config.json").write_text(
-        json.dumps({"command": "train", "data": str(tmp_path / "logs.hdf5"), "mask": None, "obs_keys": None})
+        json.dumps({"command": "train", "data": str(tmp_path / "logs.hdf5"), "mask": "some", "obs_keys": None})
     )
-    material = choose(tmp_path, ".", mask="some")
-    assert "another subset" in material.note
-    assert (len(material.fitted), len(material.measured)) == (1, 1)
+    known = [linear_episodes[0].fingerprint]
+    assert len(choose(tmp_path, ".", learned_from=known).measured) == 1, "of the run's own mask"
+    logs.set_mask("others", [0, 2, 3])
+    assert len(choose(tmp_path, ".", learned_from=known, mask="others").measured) == 2
 
 
 def test_the_training_file_is_known_from_everywhere(files, tmp_path, linear_episodes, monkeypatch):
     logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
     for episode in linear_episodes:
         logs.append(episode)
+    logs.set_mask("some", [0, 1])
     config = json.loads((files / "linear/config.json").read_text())
     (tmp_path / "runs" / "mine").mkdir(parents=True)
-    (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({**config, "data": "logs.hdf5"}))
+    (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({**config, "data": "logs.hdf5", "mask": "some"}))
     for place in (tmp_path, files):
         monkeypatch.chdir(place)
-        assert "held out from the model's own training file" in choose(tmp_path, "runs/mine").note
+        material = choose(tmp_path, "runs/mine")
+        assert len(material.fitted) + len(material.measured) == 2, "of the run's own mask"
 
 
-def test_the_replay_of_an_online_run_is_named(tmp_path, linear_episodes):
+def test_an_only_episode_is_halved(tmp_path, linear_episodes):
     replay = Replay.open(tmp_path / "replay.hdf5", env_args={"env_name": "linear"})
     replay.append(linear_episodes[0])
-    (tmp_path / "config.json").write_text(json.dumps({"command": "online"}))
-    material = choose(tmp_path, ".", "replay.hdf5")
-    assert "TRAINED ON THESE" in material.note
-    assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20], "the only episode is halved"
+    material = choose(tmp_path, ".", "replay.hdf5", learned_from=[linear_episodes[0].fingerprint])
+    assert "TRAINED ON ALL" in material.note
+    assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20]
 
 
 def test_an_episode_of_one_step_serves_for_both(tmp_path, linear_episodes):

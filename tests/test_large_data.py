@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -97,6 +98,16 @@ def test_windows_on_the_disk_are_not_extended(tmp_path):
     windows = Windows(stored([first], tmp_path), history=1, chunk=1)
     with pytest.raises(ValueError, match="lie on the disk"):
         windows.extend(second)
+
+
+def test_an_episode_has_one_fingerprint_wherever_it_is_kept(tmp_path):
+    episodes = episodes_of([5, 1, 4])
+    names = [episode.fingerprint for episode in episodes]
+    assert [episode.fingerprint for episode in stored(episodes, tmp_path)] == names
+    assert len(set(names)) == len(episodes)
+    other = episodes[0].actions.copy()
+    other[-1, -1] += 1e-6
+    assert replace(episodes[0], actions=other).fingerprint != names[0]
 
 
 def test_held_out_episodes_on_the_disk_are_measured_alike(tmp_path, small_model):

@@ -94,7 +94,11 @@ def test_the_trail_leads_back_to_the_first_model(copied):
 def test_all_models_are_measured_on_the_same_probe(copied):
     long = measure("third")
     assert measure("third") == long
-    assert (long.probe.file, long.probe.note, long.probe.episodes) == (Path("logs.hdf5"), "held out by the run", 1)
+    assert (long.probe.file, long.probe.note, long.probe.episodes) == (
+        Path("logs.hdf5"),
+        "no model of the lineage was trained on these",
+        1,
+    )
     assert (long.probe.windows, long.probe.chunk, long.probe.horizon) == (35, 2, 6)
     assert [model.quality for model in measure("second").models] == [model.quality for model in long.models[:2]]
     assert measure("third", seed=2).models != long.models

@@ -79,6 +79,27 @@ def test_whole_episodes_are_held_out(linear_episodes):
     assert split(linear_episodes[:1], 0.5, seed=0)[1] == []
 
 
+def test_what_a_parent_learned_from_is_not_held_out(tmp_path, data, linear_episodes, caplog):
+    """Whatever the child's seed is, and also where it goes on with a run that has begun."""
+    names = {episode.fingerprint for episode in linear_episodes}
+    train(settings(data, held_out_fraction=0.34), RunFolder(tmp_path / "first"), device=CPU)
+    parent = load_checkpoint(newest_checkpoint(tmp_path / "first"))
+    assert len(parent.learned_from) == 4
+    for seed in (2, 3):
+        child = settings(data, parent=str(tmp_path / "first"), seed=seed)
+        folder = RunFolder(tmp_path / f"second{seed}")
+        first = train(child, folder, device=CPU)
+        assert (first["held_out_episodes"], first["held_out_known_to_parent"]) == (1, 0)
+        learned_from = load_checkpoint(newest_checkpoint(folder.path)).learned_from
+        assert parent.learned_from < learned_from < names
+        again = train(child, folder, device=CPU)
+        assert again["metrics"]["held_out_energy_score"] == first["metrics"]["held_out_energy_score"]
+    assert not caplog.text
+    larger = settings(data, parent=str(tmp_path / "second2"), held_out_fraction=0.5)
+    assert train(larger, RunFolder(tmp_path / "third"), device=CPU)["held_out_known_to_parent"] == 2
+    assert "2 of 3 held-out episodes were among those that" in caplog.text
+
+
 def test_measures_what_the_episodes_allow(linear_episodes):
     from drift_wm.interfaces import Spec
     from drift_wm.world_model import LearnedWorldModel

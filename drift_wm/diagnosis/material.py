@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from drift_wm.ancestry import places_of
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import compute_statistics
-from drift_wm.run_folder import run_of, settings_of
+from drift_wm.run_folder import settings_of
 from drift_wm.train import split
 
 
@@ -45,16 +44,23 @@ class Material:
 
 
 def choose_material(
-    file: Path, checkpoint: Path, *, obs_keys: list[str] | None, mask: str | None, seed: int
+    file: Path,
+    run: Path,
+    *,
+    learned_from: Collection[str],
+    obs_keys: list[str] | None,
+    mask: str | None,
+    seed: int,
 ) -> Material:
-    """Read the episodes, and keep those apart that the model was trained on, where its run tells.
+    """Read the episodes, and keep those apart that the model was trained on.
 
     Args:
         file: an HDF5 file of episodes.
-        checkpoint: what the user named: a file or a run folder.
+        run: the model's own, whose `config.json` may tell of keys and masks.
+        learned_from: fingerprints of the episodes that the model was trained on.
         obs_keys: observation keys; None: those of the model's run.
         mask: a subset of the file; None: that of the run if this is its file, else all episodes.
-        seed: of the division where the run tells none.
+        seed: of the division where the model knows none of the episodes, or all.
 
     Raises:
         ValueError: a file is missing or damaged, or has no such mask or key.
@@ -63,31 +69,22 @@ def choose_material(
         raise ValueError(
             f"data={str(file)!r}: no such file; expected an HDF5 file of episodes (relative to {Path.cwd()})"
         )
-    run = run_of(checkpoint)
     asked = settings_of(run)
     keys = obs_keys or asked.get("obs_keys")
-    data = places_of(asked["data"], run) if asked.get("command") == "train" else []
-    own = file.resolve() in (place.resolve() for place in data)
-    subset = asked["mask"] if own and mask is None else mask
-    episodes = read_episodes(file, obs_keys=keys, mask=subset, allow_missing_rewards=True)
-    if own and subset == asked["mask"]:
-        return _of_own_file(file, keys, episodes, asked)
+    if mask is None and asked.get("command") == "train":
+        own = file.resolve() in (place.resolve() for place in places_of(asked["data"], run))
+        mask = asked["mask"] if own else None
+    episodes = read_episodes(file, obs_keys=keys, mask=mask, allow_missing_rewards=True)
+    known = [episode for episode in episodes if episode.fingerprint in learned_from]
+    unknown = [episode for episode in episodes if episode.fingerprint not in learned_from]
+    if known and unknown:
+        note = f"held out: the model was trained on {len(known)} other episodes of this file, not on these"
+        return Material(file, keys, tuple(known), tuple(unknown), note)
     fitted, measured = _halves(episodes, seed)
-    note = "the model's run does not say that it was trained on these episodes"
-    if own:
-        note = "another subset of the file that the model was trained on; the two may overlap"
-    elif (run / "replay.hdf5").resolve() == file.resolve():
-        note = "the replay of the model's own run: IT WAS TRAINED ON THESE EPISODES, so expect worse on others"
+    note = "the model was not trained on any of these episodes"
+    if known:
+        note = "THE MODEL WAS TRAINED ON ALL OF THESE EPISODES, so expect worse on others"
     return Material(file, keys, tuple(fitted), tuple(measured), note)
-
-
-def _of_own_file(file: Path, keys: list[str] | None, episodes: list[Episode], asked: dict[str, Any]) -> Material:
-    """The division that training made."""
-    training, held_out = split(episodes, asked["held_out_fraction"], seed=asked["seed"])
-    if held_out:
-        return Material(file, keys, tuple(training), tuple(held_out), "held out from the model's own training file")
-    note = "the model's own training file, nothing held out: IT WAS TRAINED ON ALL OF THESE, so expect worse on others"
-    return Material(file, keys, tuple(episodes), tuple(episodes), note)
 
 
 def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode]]:
