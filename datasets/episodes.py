@@ -72,21 +72,32 @@ class Episode:
         return digest.hexdigest()[:16]
 
 
-def count_windows(episodes: Sequence[Episode], chunk: int) -> int:
-    """Count the positions from which `chunk` consecutive transitions lie within one episode.
+def windows_in(episode: Episode, chunk: int, *, past_end: bool) -> int:
+    """The positions of one episode of L transitions from which `chunk` consecutive ones are known.
 
-    An episode of L transitions has `max(0, L - chunk + 1)` of them.
+    Args:
+        episode: any.
+        chunk: k >= 1.
+        past_end: whether an ended world counts as known: it stays as it is, so all L positions are. Else
+            `max(0, L - chunk + 1)` are.
+    """
+    return len(episode) if past_end and episode.terminated else max(0, len(episode) - chunk + 1)
+
+
+def count_windows(episodes: Sequence[Episode], chunk: int, *, past_end: bool = False) -> int:
+    """Count the positions from which `chunk` consecutive transitions lie within one episode; see `windows_in`.
 
     Args:
         episodes: any number of episodes.
         chunk: k >= 1.
+        past_end: whether worlds that ended stay as they are.
 
     Raises:
         ValueError: `chunk` is not positive, or there is no such position at all.
     """
     if chunk < 1:
         raise ValueError(f"chunk is {chunk}, expected at least 1: predict one step or more")
-    total = sum(max(0, len(episode) - chunk + 1) for episode in episodes)
+    total = sum(windows_in(episode, chunk, past_end=past_end) for episode in episodes)
     if total == 0:
         longest = max((len(episode) for episode in episodes), default=0)
         raise ValueError(

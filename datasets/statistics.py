@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drift_wm.datasets.episodes import Episode, Float64Array, count_windows
+from drift_wm.datasets.episodes import Episode, Float64Array, count_windows, windows_in
 
 _PART = 2**20
 """Numbers that are looked at together; longer episodes are taken in parts, so that memory stays bounded."""
@@ -42,17 +42,18 @@ class Statistics:
     """(k, D): the targets of prediction. Row i - 1 describes o_{t+i} - o_t, over the decisions t of windows."""
 
 
-def compute_statistics(episodes: Sequence[Episode], *, chunk: int) -> Statistics:
+def compute_statistics(episodes: Sequence[Episode], *, chunk: int, past_end: bool = False) -> Statistics:
     """Accumulate the statistics in float64, in one pass.
 
     Args:
         episodes: at least one of `chunk` transitions or more. Shorter ones count for all but the changes.
         chunk: k, the number of steps ahead that are predicted at once.
+        past_end: whether the windows go past ends, as those of `Windows`.
 
     Raises:
         ValueError: `chunk` is not positive, no episode is that long, or episodes disagree about D or A.
     """
-    count_windows(episodes, chunk)
+    count_windows(episodes, chunk, past_end=past_end)
     sizes = {(episode.obs.shape[1], episode.actions.shape[1]) for episode in episodes}
     if len(sizes) > 1:
         raise ValueError(f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task")
@@ -63,17 +64,18 @@ def compute_statistics(episodes: Sequence[Episode], *, chunk: int) -> Statistics
         actions=_moments(episode.actions for episode in episodes),
         rewards=_moments(episode.rewards for episode in episodes),
         changes=_moments(
-            (part for episode in episodes if len(episode) >= chunk for part in _changes(episode, chunk)),
+            (part for episode in episodes for part in _changes(episode, chunk, past_end=past_end)),
             magnitude=magnitude,
         ),
     )
 
 
-def _changes(episode: Episode, chunk: int) -> Iterator[Float64Array]:
+def _changes(episode: Episode, chunk: int, *, past_end: bool) -> Iterator[Float64Array]:
     """Parts (n, k, D): o_{t+i} - o_t for decisions t of the episode's windows and i = 1..k."""
-    count = len(episode) - chunk + 1
+    count = windows_in(episode, chunk, past_end=past_end)
     for start, end in _parts(count, chunk * episode.obs.shape[1]):
         obs = episode.obs[start : end + chunk].astype(np.float64)
+        obs = np.pad(obs, ((0, end + chunk - start - len(obs)), (0, 0)), mode="edge")  # an ended world stays
         yield np.stack([obs[i : i + end - start] - obs[: end - start] for i in range(1, chunk + 1)], axis=1)
 
 

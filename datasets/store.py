@@ -23,9 +23,11 @@ class Rows:
     """The rows of many episodes, one below the other, each behind the repetitions that `Windows` explains."""
 
     table: Float32Array
-    """(R, D + A + 2): observation, action, reward, and whether the world ended with this transition."""
+    """(R, D + A + 2): observation, action, reward, and whether the world ended with this transition or before."""
     padding: int
     """Repetitions of the first observation before each episode."""
+    tail: int
+    """Repetitions of the last observation behind each episode whose world ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +42,9 @@ class StoredEpisode(Episode):
         """Nothing is checked again: it was when the episode was read, and looking at it reads it from the disk."""
 
 
-def keep_episodes(episodes: Iterable[Episode], *, limit: float, padding: int, folder: Path) -> list[Episode]:
+def keep_episodes(
+    episodes: Iterable[Episode], *, limit: float, padding: int, folder: Path, tail: int = 0
+) -> list[Episode]:
     """Episodes in memory as long as they fit, else all of them in a file.
 
     Args:
@@ -48,6 +52,7 @@ def keep_episodes(episodes: Iterable[Episode], *, limit: float, padding: int, fo
         limit: bytes of the arrays that may stay in memory.
         padding: repetitions of the first observation that windows of them will need, K - 1.
         folder: on the disk that takes the file.
+        tail: repetitions of the last observation that windows past the end of a world will need, k - 1.
 
     Raises:
         OSError: the disk is full.
@@ -59,35 +64,43 @@ def keep_episodes(episodes: Iterable[Episode], *, limit: float, padding: int, fo
         states = 0 if episode.states is None else episode.states.nbytes
         size += episode.obs.nbytes + episode.actions.nbytes + episode.rewards.nbytes + states
         if size > limit:
-            return _stored(chain(kept, remaining), padding=padding, folder=folder)
+            return _stored(chain(kept, remaining), padding=padding, tail=tail, folder=folder)
     return kept
 
 
-def rows_of(episode: Episode, padding: int) -> Float32Array:
-    """(padding + L + 1, D + A + 2) as in `Rows`; the last action and reward are zeros that no window reads."""
+def rows_of(episode: Episode, padding: int, tail: int = 0) -> Float32Array:
+    """(padding + L + 1 [+ tail], D + A + 2) as in `Rows`; the last action and reward are zeros that no window reads.
+
+    What a world that ended would do with more actions is to stay as it is and pay nothing, whatever they are: those
+    in its tail are drawn from the episode's own.
+    """
     length, D, A = len(episode), episode.obs.shape[1], episode.actions.shape[1]
-    rows = np.zeros((padding + length + 1, D + A + 2), np.float32)
+    tail = tail if episode.terminated else 0
+    end = padding + length  # row of the last observation
+    rows = np.zeros((end + 1 + tail, D + A + 2), np.float32)
     rows[:padding, :D] = episode.obs[0]
-    rows[padding:, :D] = episode.obs
-    rows[padding:-1, D:-2] = episode.actions
-    rows[padding:-1, -2] = episode.rewards
-    rows[-2, -1] = episode.terminated
+    rows[padding : end + 1, :D] = episode.obs
+    rows[end + 1 :, :D] = episode.obs[-1]
+    rows[padding:end, D:-2] = episode.actions
+    rows[end : end + tail, D:-2] = episode.actions[np.random.default_rng(length).integers(length, size=tail)]
+    rows[padding:end, -2] = episode.rewards
+    rows[end - 1 : end + tail, -1] = episode.terminated
     return rows
 
 
-def _stored(episodes: Iterable[Episode], *, padding: int, folder: Path) -> list[Episode]:
+def _stored(episodes: Iterable[Episode], *, padding: int, tail: int, folder: Path) -> list[Episode]:
     known: list[_Known] = []
     with TemporaryFile(dir=folder) as file:
         first = 0
         for episode in episodes:
-            rows = rows_of(episode, padding)
+            rows = rows_of(episode, padding, tail)
             file.write(rows.data)
             D = episode.obs.shape[1]
             known.append(_Known(first, len(episode), D, episode.terminated, episode.seed, episode.source))
             first += len(rows)
         file.flush()
         table = np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(first, -1)
-    stored = Rows(table, padding)
+    stored = Rows(table, padding, tail)
     return [_view(stored, each) for each in known]
 
 

@@ -8,9 +8,13 @@ policy pads its history after a reset. A window is then a run of consecutive row
     actions        0 ...  0     | a0 a1 ... a(L-1)  0
     ended          0 ...  0     | 0  0  ... e       0     (e = 1 if the world ended with the last transition)
 
-The window of decision t covers the rows from the one of frame t - K + 1 to that of frame t + k. Episodes that were too
-large for memory lie on the disk in such rows (`drift_wm.datasets.store`): they stay there, and the same operation
-gathers windows of them.
+The window of decision t covers the rows from the one of frame t - K + 1 to that of frame t + k. Where windows go past
+ends, k - 1 rows follow an ended world: oL, actions of the same episode, rewards of 0, and ended = 1. Without them a
+model of k steps would meet an end as the last step of a window alone, and never what it pays, or that nothing comes
+after it.
+
+Episodes that were too large for memory lie on the disk in such rows (`drift_wm.datasets.store`): they stay there, and
+the same operation gathers windows of them.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from drift_wm.datasets.episodes import Episode, Float32Array, count_windows
+from drift_wm.datasets.episodes import Episode, Float32Array, count_windows, windows_in
 from drift_wm.datasets.store import Rows, StoredEpisode, rows_of
 from drift_wm.interfaces import Batch
 
@@ -28,8 +32,8 @@ from drift_wm.interfaces import Batch
 class Windows:
     """All windows of K history frames and k predicted steps; none crosses an episode boundary.
 
-    An episode of L transitions has the decisions 0 ... L - k, so `max(0, L - k + 1)` windows. They are numbered
-    by episode, then by decision.
+    An episode of L transitions has the decisions 0 ... L - k, so `max(0, L - k + 1)` windows; of a world that ended,
+    where windows go past ends, 0 ... L - 1. They are numbered by episode, then by decision.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Windows:
         history: int,
         chunk: int,
         device: torch.device | str = "cpu",
+        past_end: bool = False,
     ) -> None:
         """Copy the episodes to the device, unless they lie on the disk.
 
@@ -47,26 +52,32 @@ class Windows:
             history: K >= 1.
             chunk: k >= 1.
             device: where the data live and the batches are made.
+            past_end: let windows go on behind a transition with which the world ended.
 
         Raises:
             ValueError: a size is not positive, episodes disagree about D or A, or there is no window at all.
         """
         if history < 1:
             raise ValueError(f"history is {history}, expected at least 1: a model reads the newest frame or more")
-        count = count_windows(episodes, chunk)
+        count = count_windows(episodes, chunk, past_end=past_end)
         self.history = history
         self.chunk = chunk
         self.observation_size = episodes[0].obs.shape[1]
         self.action_size = episodes[0].actions.shape[1]
-        self._device = torch.device(device)
+        self._device, self._past_end = torch.device(device), past_end
         self.ends = False
         """Whether an episode ends by itself."""
         self._rows: _MemoryRows | _StoredRows
-        if (stored := _common_rows(episodes, history)) is not None:
-            self._rows = _StoredRows(stored, episodes, history, chunk)
-            self.ends = any(episode.terminated for episode in episodes if len(episode) >= chunk)
+        counts = [windows_in(episode, chunk, past_end=past_end) for episode in episodes]
+        if (stored := _common_rows(episodes, history - 1, chunk - 1 if past_end else 0)) is not None:
+            self._rows = _StoredRows(stored, episodes, counts, history)
+            self.ends = any(episode.terminated for episode, windows in zip(episodes, counts, strict=True) if windows)
             return
-        rows = sum(history + len(episode) for episode in episodes if len(episode) >= chunk)
+        rows = sum(
+            history + len(episode) + (chunk - 1 if past_end and episode.terminated else 0)
+            for episode, windows in zip(episodes, counts, strict=True)
+            if windows
+        )
         sizes = (self.observation_size, self.action_size)
         self._rows = _MemoryRows(*sizes, self._device, rows=rows, windows=count)
         for episode in episodes:
@@ -88,8 +99,9 @@ class Windows:
             raise ValueError(f"the episode has (observation, action) sizes {sizes}, expected {expected}: use one task")
         if isinstance(self._rows, _StoredRows):
             raise ValueError("these windows lie on the disk, expected windows in memory: gather all episodes at once")
-        if len(episode) >= self.chunk:
-            self._rows.append(rows_of(episode, self.history - 1), len(episode) - self.chunk + 1)
+        if windows := windows_in(episode, self.chunk, past_end=self._past_end):
+            rows = rows_of(episode, self.history - 1, self.chunk - 1 if self._past_end else 0)
+            self._rows.append(rows, windows)
             self.ends = self.ends or episode.terminated
 
     def batch(self, indices: Tensor) -> Batch:
@@ -168,7 +180,7 @@ class _MemoryRows:
 
     @property
     def ended(self) -> Tensor:
-        """(R,) 1 at the last transition of a world that ended."""
+        """(R,) 1 at the last transition of a world that ended, and behind it."""
         return self._ended.storage
 
     @property
@@ -181,7 +193,7 @@ class _MemoryRows:
         return self._starts.storage.index_select(0, indices.to(self._starts.storage.device))
 
     def append(self, rows: Float32Array, windows: int) -> None:
-        """Add an episode's rows (padding + L + 1, D + A + 2), from the first `windows` of which a window starts."""
+        """Add an episode's rows (R', D + A + 2), from the first `windows` of which a window starts."""
         table, D = torch.from_numpy(rows), self.obs.shape[1]
         self._starts.append(self._obs.size + torch.arange(windows))
         self._obs.append(table[:, :D])
@@ -193,14 +205,15 @@ class _MemoryRows:
 class _StoredRows:
     """Rows on the disk. First rows are worked out: a list of them could be as large as the episodes."""
 
-    def __init__(self, stored: Rows, episodes: Sequence[Episode], history: int, chunk: int) -> None:
+    def __init__(self, stored: Rows, episodes: Sequence[Episode], counts: Sequence[int], history: int) -> None:
         table, D = torch.from_numpy(stored.table), episodes[0].obs.shape[1]
         self.obs, self.actions, self.rewards, self.ended = table[:, :D], table[:, D:-2], table[:, -2], table[:, -1]
-        long = [each for each in episodes if isinstance(each, StoredEpisode) and len(each) >= chunk]
-        firsts = torch.tensor([each.first for each in long]) + stored.padding - (history - 1)
-        counts = torch.tensor([len(each) - chunk + 1 for each in long])
-        self._ends = counts.cumsum(0)
-        self._shifts = firsts - (self._ends - counts)
+        first_rows = [each.first for each in episodes if isinstance(each, StoredEpisode)]
+        used = torch.tensor(counts) > 0
+        firsts = torch.tensor(first_rows)[used] + stored.padding - (history - 1)
+        windows = torch.tensor(counts)[used]
+        self._ends = windows.cumsum(0)
+        self._shifts = firsts - (self._ends - windows)
         self.windows = int(self._ends[-1])
 
     def starts(self, indices: Tensor) -> Tensor:
@@ -209,11 +222,11 @@ class _StoredRows:
         return numbers + self._shifts[torch.searchsorted(self._ends, numbers, right=True)]
 
 
-def _common_rows(episodes: Sequence[Episode], history: int) -> Rows | None:
-    """The stored rows that hold every episode behind enough repetitions; None if there are none such."""
+def _common_rows(episodes: Sequence[Episode], padding: int, tail: int) -> Rows | None:
+    """The stored rows that hold every episode between enough repetitions; None if there are none such."""
     first = episodes[0]
     rows = first.rows if isinstance(first, StoredEpisode) else None
-    if rows is None or rows.padding < history - 1:
+    if rows is None or rows.padding < padding or rows.tail < tail:
         return None
     return rows if all(isinstance(each, StoredEpisode) and each.rows is rows for each in episodes) else None
 

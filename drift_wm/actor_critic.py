@@ -42,7 +42,7 @@ class Steps:
             obs: (B, k + 1, D) standardised, of consecutive steps.
             actions: (B, k, A) between them.
             reward: (B, k).
-            ended: (B, k) 1, or the probability, that the world ended with a step; nothing comes after that.
+            ended: (B, k) 1, or the probability, that the world ended with a step or before; nothing comes after that.
             discount: g, per step.
         """
         steps = min(_STEPS, reward.shape[1])
@@ -51,23 +51,6 @@ class Steps:
             paid = paid + remaining * reward[:, step]
             remaining = discount * (remaining if ended is None else remaining * (1 - ended[:, step]))
         return cls(obs[:, 0], actions[:, 0], paid, remaining, obs[:, steps])
-
-    @classmethod
-    def drawn(
-        cls,
-        obs: Tensor,
-        actions: Tensor,
-        reward: Tensor,
-        ended: Tensor | None,
-        *,
-        discount: float,
-        rng: torch.Generator,
-    ) -> Steps:
-        """As `of`, from a random one of the k steps on: a window holds a world's end as its last step, if at all."""
-        k = reward.shape[1]
-        first = int(torch.randint(k, (), generator=rng, device=rng.device)) if k > 1 else 0
-        ended = None if ended is None else ended[:, first:]
-        return cls.of(obs[:, first:], actions[:, first:], reward[:, first:], ended, discount=discount)
 
     def joined_to(self, others: Steps) -> Steps:
         """These, then the others."""

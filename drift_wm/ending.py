@@ -39,9 +39,16 @@ class Ending(nn.Module):
         return logit.squeeze(-1)
 
     def loss(self, obs: Tensor, ended: Tensor) -> Tensor:
-        """Cross entropy of standardised observations (..., D) and whether the world ended in them (...) -> scalar."""
+        """Cross entropy over the steps until a world ends.
+
+        Args:
+            obs: (B, k, D) standardised, after each of k steps.
+            ended: (B, k) 1 where the world ended with a step or before.
+        """
         self.seen.fill_(True)
-        return nn.functional.binary_cross_entropy_with_logits(self.logit(obs), ended)
+        before_end = torch.cat([torch.ones_like(ended[:, :1]), 1 - ended[:, :-1]], dim=1)
+        each = nn.functional.binary_cross_entropy_with_logits(self.logit(obs), ended, reduction="none")
+        return (each * before_end).sum() / before_end.sum()
 
     def survival(self, obs: Tensor) -> Tensor:
         """Probability that the world goes on to each step, the first 1, and after the last.

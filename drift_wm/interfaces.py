@@ -100,7 +100,7 @@ class Batch:
     reward: Tensor
     """(B, k): the rewards of the k predicted steps."""
     ended: Tensor | None = None
-    """(B, k) float: 1 where the world ended with a step, 0 elsewhere; None if no episode of the data ends by itself."""
+    """(B, k) float: 1 where the world ended with a step or before, 0 elsewhere; None if no episode ends by itself."""
 
 
 @dataclass(frozen=True, slots=True)

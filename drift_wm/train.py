@@ -22,7 +22,7 @@ from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import WORLD
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.interfaces import Metrics, Spec
-from drift_wm.learned import POLICY, shape_of_kind
+from drift_wm.learned import POLICY, ModelConfig, shape_of_kind
 from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
@@ -30,6 +30,7 @@ from drift_wm.ranks import Ranks
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
+from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def train(
         What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
-    episodes = read(settings, folder, history=shape.history)
+    episodes = read(settings, folder, shape)
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
@@ -108,7 +109,7 @@ def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
     return beyond / sum(episode.actions.size for episode in episodes)
 
 
-def read(settings: TrainSettings, folder: RunFolder, *, history: int) -> list[Episode]:
+def read(settings: TrainSettings, folder: RunFolder, shape: ModelConfig) -> list[Episode]:
     """The episodes of the data, in memory or, where they are larger than `memory_gb`, in a file in the run folder.
 
     Raises:
@@ -120,7 +121,14 @@ def read(settings: TrainSettings, folder: RunFolder, *, history: int) -> list[Ep
         mask=settings.mask,
         allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
     )
-    episodes = keep_episodes(found, limit=settings.memory_gb * 1e9, padding=history - 1, folder=folder.path)
+    steps = shape.self_rollout * shape.chunk if isinstance(shape, WorldModelConfig) else 0
+    episodes = keep_episodes(
+        found,
+        limit=settings.memory_gb * 1e9,
+        padding=shape.history - 1,
+        tail=max(0, steps - 1),
+        folder=folder.path,
+    )
     if not episodes:
         raise ValueError(f"{settings.data}: holds no demonstration; see drift-wm data inspect {settings.data}")
     return episodes
@@ -148,8 +156,11 @@ def fit_round(
     """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
     model = trainer.model
     trainer.learned_from.update(episode.fingerprint for episode in episodes)
-    trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk)))
-    windows = Windows(episodes, history=model.history, chunk=model.training_steps, device=model.device)
+    past_end = isinstance(model, LearnedWorldModel)  # what comes of acting there is nothing to imitate
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk, past_end=past_end)))
+    windows = Windows(
+        episodes, history=model.history, chunk=model.training_steps, device=model.device, past_end=past_end
+    )
     with track(f"train, round {trainer.rounds + 1}", steps) as task:
 
         def on_step(done: int, total: int, metrics: Metrics) -> None:

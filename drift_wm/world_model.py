@@ -117,7 +117,7 @@ class LearnedWorldModel(nn.Module):
         if self.value is not None:
             now, discount = self.history - 1, self.value.discount
             obs = self.normaliser.obs(batch.obs[:, now:])
-            recorded = Steps.drawn(obs, batch.actions[:, now:], batch.reward, batch.ended, discount=discount, rng=rng)
+            recorded = Steps.of(obs, batch.actions[:, now:], batch.reward, batch.ended, discount=discount)
             imagined = self.imagined(batch, rng=rng) if self.config.value_imagined else None
             loss = loss + self.value.loss(recorded, imagined, weight=self.config.value_imagined, rng=rng)
         return loss

@@ -48,7 +48,7 @@ def episodes():
 def model(episodes):
     trainer = Trainer(SPEC, MODEL, TrainingConfig(batch_size=64), seed=1)
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=2)))
-    trainer.train_round(Windows(episodes, history=1, chunk=2), 500)
+    trainer.train_round(Windows(episodes, history=1, chunk=2, past_end=True), 500)
     return trainer.world_model
 
 
@@ -98,7 +98,7 @@ def test_a_time_limit_ends_no_world(episodes):
     cut = [replace(episode, terminated=False) for episode in episodes]
     trainer = Trainer(SPEC, MODEL, TrainingConfig(batch_size=64), seed=1)
     trainer.rescale(scales_of(compute_statistics(cut, chunk=2)))
-    trainer.train_round(Windows(cut, history=1, chunk=2), 20)
+    trainer.train_round(Windows(cut, history=1, chunk=2, past_end=True), 20)
     assert not trainer.world_model.ending.seen
     assert all(parameter.grad is None for parameter in trainer.model.ending.parameters()), "nothing was spent on it"
 
@@ -112,11 +112,47 @@ def test_critics_learn_that_nothing_comes_after_the_end(chunk):
     config = replace(MODEL, chunk=chunk, value_discount=0.8)
     trainer = Trainer(SPEC, config, TrainingConfig(batch_size=32, value_rate=1.0), seed=1)
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
-    trainer.train_round(Windows(episodes, history=1, chunk=chunk), 800)
+    trainer.train_round(Windows(episodes, history=1, chunk=chunk, past_end=True), 800)
     model = trainer.world_model
     with torch.no_grad():
         values = model.value(model.normaliser.obs(torch.tensor([[0.45, 0.0], [0.85, 0.0], [0.95, 0.0]])))
     torch.testing.assert_close(values, torch.tensor([3.69, 1.8, 1.0]), atol=0.35, rtol=0)
+
+
+@pytest.mark.parametrize("chunk", [1, 5])
+def test_an_end_is_as_probable_as_it_was_in_any_chunk(chunk):
+    """A world that ends with probability 0.1 after every step: episodes shorter than a chunk count, too."""
+    source = np.random.default_rng(0)
+    episodes = []
+    for length in source.geometric(0.1, 400):
+        obs = np.ones((length + 1, 2), np.float32)
+        actions = source.uniform(-1, 1, (length, 1)).astype(np.float32)
+        episodes.append(Episode(obs, actions, np.ones(length, np.float32), terminated=True))
+    share = len(episodes) / sum(map(len, episodes))
+    trainer = Trainer(SPEC, replace(MODEL, chunk=chunk), TrainingConfig(batch_size=256), seed=1)
+    trainer.train_round(Windows(episodes, history=1, chunk=chunk, past_end=True), 400)
+    model = trainer.world_model
+    logit = model.ending.logit(model.normaliser.obs(torch.ones(2))).detach()
+    assert float(torch.sigmoid(logit)) == pytest.approx(share, abs=0.03)
+
+
+def test_what_an_end_pays_is_predicted_wherever_in_a_chunk_it_comes():
+    """x' = x + 0.2 a; to get beyond 1 ends the world and pays 10, and nothing else pays.
+
+    So sharp a step is learned roughly by a small network. Where windows stop at ends, 0.0 is predicted of all three.
+    """
+    episodes = []
+    for seed in range(300):
+        episode = walk(seed)
+        rewards = np.where(np.arange(len(episode)) + 1 == len(episode), 10.0 * episode.terminated, 0.0)
+        episodes.append(replace(episode, rewards=rewards.astype(np.float32)))
+    trainer = Trainer(SPEC, replace(MODEL, chunk=5), TrainingConfig(batch_size=64), seed=1)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=5, past_end=True)))
+    trainer.train_round(Windows(episodes, history=1, chunk=5, past_end=True), 1500)
+    for start, step in ((0.9, 1), (0.7, 2), (0.5, 3)):
+        past = History(torch.tensor([[[start, 0.0]]]), torch.zeros(1, 0, 1))
+        predicted = trainer.world_model.rollout(past, torch.ones(1, 1, 5, 1), particles=1, rng=rng()).reward
+        assert 3 < float(predicted.sum()) < 12, f"in step {step}"
 
 
 def test_survival_is_the_chance_that_no_step_before_was_the_last():

@@ -30,8 +30,8 @@ def episodes_of(lengths, *, ended=()):
     return [Episode(normal(n + 1, 3), normal(n, 2), normal(n), terminated=i in ended) for i, n in enumerate(lengths)]
 
 
-def stored(episodes, folder, *, padding=2):
-    return keep_episodes(iter(episodes), limit=0, padding=padding, folder=folder)
+def stored(episodes, folder, *, padding=2, tail=0):
+    return keep_episodes(iter(episodes), limit=0, padding=padding, tail=tail, folder=folder)
 
 
 def assert_equal_batches(found, wanted):
@@ -73,12 +73,13 @@ def vars_of(statistics):
 @pytest.mark.parametrize("history", [1, 2, 3])
 @pytest.mark.parametrize("chunk", [1, 2, 4])
 @pytest.mark.parametrize("ended", [(), (1,), (2, 3)])
-def test_windows_gathered_from_the_disk_are_those_from_memory(tmp_path, history, chunk, ended):
+@pytest.mark.parametrize("past_end", [False, True])
+def test_windows_gathered_from_the_disk_are_those_from_memory(tmp_path, history, chunk, ended, past_end):
     episodes = episodes_of([5, 1, 4, 9], ended=ended)
-    on_disk = stored(episodes, tmp_path)
+    on_disk = stored(episodes, tmp_path, tail=3)
     for chosen in ([0, 1, 2, 3], [2], [3, 0]):  # a part in any order, as training and held-out episodes are
-        wanted = Windows([episodes[i] for i in chosen], history=history, chunk=chunk)
-        found = Windows([on_disk[i] for i in chosen], history=history, chunk=chunk)
+        wanted = Windows([episodes[i] for i in chosen], history=history, chunk=chunk, past_end=past_end)
+        found = Windows([on_disk[i] for i in chosen], history=history, chunk=chunk, past_end=past_end)
         assert len(found) == len(wanted)
         indices = torch.arange(len(wanted)).flip(0)
         assert_equal_batches(found.batch(indices), wanted.batch(indices))

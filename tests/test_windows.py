@@ -53,6 +53,27 @@ def test_windows_are_those_of_the_definition(lengths, history, chunk):
 
 
 @settings(deadline=None, max_examples=40)
+@given(length=st.integers(1, 9), history=sizes, chunk=sizes)
+def test_behind_an_end_the_world_stays_as_it_is_and_pays_nothing(length, history, chunk):
+    (going_on,) = numbered_episodes([length + chunk - 1])
+    ended = Episode(going_on.obs[: length + 1], going_on.actions[:length], going_on.rewards[:length], terminated=True)
+    windows = Windows([ended], history=history, chunk=chunk, past_end=True)
+    (wanted, acted, paid) = (
+        np.stack(each) for each in zip(*enumerate_windows([going_on], history, chunk), strict=True)
+    )
+    assert len(windows) == length == len(wanted)
+    batch = windows.batch(torch.arange(length))
+    step = np.arange(length)[:, None] + np.arange(chunk)  # of each predicted transition
+    np.testing.assert_array_equal(batch.ended, step >= length - 1)
+    np.testing.assert_array_equal(batch.reward, np.where(step < length, paid, 0))
+    frame = np.arange(length)[:, None] + np.arange(1 - history, chunk + 1)
+    np.testing.assert_array_equal(batch.obs, np.where(frame[..., None] <= length, wanted, ended.obs[-1]))
+    known = np.arange(length)[:, None] + np.arange(1 - history, chunk) < length
+    np.testing.assert_array_equal(batch.actions[known], acted[known])
+    assert {tuple(row) for row in batch.actions[~known].tolist()} <= {tuple(row) for row in ended.actions.tolist()}
+
+
+@settings(deadline=None, max_examples=40)
 @given(lengths=some_lengths, history=sizes, chunk=sizes, built=st.integers(0, 5))
 def test_extending_equals_building_at_once(lengths, history, chunk, built):
     episodes = numbered_episodes([chunk, *lengths])
