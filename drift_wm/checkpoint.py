@@ -77,12 +77,11 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         raise ValueError(f"no checkpoint at {path}: expected a file that `drift-wm train` or `online` wrote")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except pickle.UnpicklingError as error:  # torch would advise to read it by running what is in it
+        raise ValueError(_unreadable(path, "it holds more than tensors and plain values")) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
         cause = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{path} is not a readable drift_wm checkpoint ({type(error).__name__}: {cause}); "
-            "if it was copied, copy it again; otherwise use an earlier checkpoint of the run"
-        ) from error
+        raise ValueError(_unreadable(path, f"{type(error).__name__}: {cause}")) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ValueError(
@@ -92,4 +91,21 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
     missing = [name for name in Checkpoint.__slots__ if name not in content]
     if missing:
         raise ValueError(f"{path}: the checkpoint lacks {', '.join(missing)}; it was not written by this package")
-    return Checkpoint(**{name: content[name] for name in Checkpoint.__slots__})
+    checkpoint = Checkpoint(**{name: content[name] for name in Checkpoint.__slots__})
+    if _id_of_content(checkpoint) != checkpoint.id:
+        raise ValueError(_unreadable(path, f"its weights are not those of model {checkpoint.id} that it names"))
+    return checkpoint
+
+
+def _id_of_content(checkpoint: Checkpoint) -> str | None:
+    """Of the weights that predict; None where there are none."""
+    weights = checkpoint.state.get("averaged") if isinstance(checkpoint.state, dict) else None
+    sound = isinstance(weights, dict) and all(isinstance(tensor, Tensor) for tensor in weights.values())
+    return weights_id(weights) if sound and weights is not None else None
+
+
+def _unreadable(path: Path, cause: str) -> str:
+    return (
+        f"{path} is not a readable drift_wm checkpoint ({cause}); "
+        "if it was copied, copy it again; otherwise use an earlier checkpoint of the run"
+    )

@@ -197,7 +197,7 @@ class OnlineRun:
         )
         model, std = self.trainer.world_model, settings.exploration_std
         policy = make_policy(model, exploring, device=self.device, exploration_std=std)
-        if settings.seek_novelty and self._nothing_pays():
+        if settings.seek_novelty and settings.objective.name == "return" and self._nothing_pays():
             # To plan for the return would be to stay where it is known to be nothing.
             seen = np.concatenate([episode.obs for episode in self.replay.episodes])
             policy.objective = Novelty(torch.as_tensor(seen, dtype=torch.float32, device=self.device))

@@ -184,7 +184,8 @@ class OnlineSettings(PlanningSettings):
     """What collected episodes execute, `best` or `mean`: the best sequence seeks out what the model gets wrong.
     Evaluations follow planner.execute."""
     seek_novelty: bool = True
-    """As long as every reward met was the same, collected episodes plan for states unlike those seen instead."""
+    """As long as every reward met was the same, collected episodes plan for states unlike those seen instead, unless
+    they plan for a goal."""
     round_episodes: int = 1
     """Episodes collected between two rounds of training."""
     round_steps: int = 1000

@@ -60,7 +60,8 @@ def train(
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
     last_round = 0
     if settings.parent is not None:
-        trainer.restore(load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device))
+        parent = load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device)
+        trainer.restore(parent, as_parent=True)
         last_round = trainer.rounds
     resume(trainer, folder, device=device)
     # What a parent learned from is never held out as long as there is anything else.

@@ -117,7 +117,8 @@ class Trainer:
             data: training windows.
             steps: length of the round.
             on_step: called every `log_every` steps and at the end, with metrics of the latest batch.
-            save_to: where to write checkpoints, on the way, at the end, and when interrupted from the keyboard.
+            save_to: where to write checkpoints, on the way, at the end, and when interrupted from the keyboard. A
+                second Ctrl-C does not wait for the step in progress, and leaves the last checkpoint as it is.
 
         Returns:
             The metrics of the last batch.
@@ -127,22 +128,22 @@ class Trainer:
         """
         metrics: Metrics = {}
         self.model.train()
-        with interrupts_held() as let_interrupts_through:  # a step that is half done cannot be gone on from bit for bit
-            try:
-                while self.round_step < steps:
+        with interrupts_held() as let_interrupts_through:
+            while self.round_step < steps:
+                try:
                     let_interrupts_through()
-                    batch, measured = self.step(data, steps, save_to=save_to)
-                    at_end = self.round_step == steps
-                    if at_end or self.round_step % self.config.log_every == 0:
-                        measured |= self._scores(batch)
-                        metrics = {name: float(value) for name, value in measured.items()}
-                        on_step(self.round_step, steps, metrics)
-                    if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
+                except KeyboardInterrupt:  # only here: a step that is half done cannot be gone on from bit for bit
+                    if save_to is not None:
                         self.save(save_to)
-            except KeyboardInterrupt:
-                if save_to is not None:
+                    raise
+                batch, measured = self.step(data, steps, save_to=save_to)
+                at_end = self.round_step == steps
+                if at_end or self.round_step % self.config.log_every == 0:
+                    measured |= self._scores(batch)
+                    metrics = {name: float(value) for name, value in measured.items()}
+                    on_step(self.round_step, steps, metrics)
+                if save_to is not None and not at_end and self.round_step % self.config.checkpoint_every == 0:
                     self.save(save_to)
-                raise
             self.rounds += 1
             self.round_step = 0
             if save_to is not None:
@@ -182,8 +183,12 @@ class Trainer:
             ),
         )
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, as_parent: bool = False) -> None:
         """Continue from a checkpoint of the same shape.
+
+        Args:
+            checkpoint: whose round goes on, if it is in progress.
+            as_parent: begin a new round instead, wherever in its own the checkpoint stopped.
 
         Raises:
             ValueError: the checkpoint was made for other dimensions.
@@ -195,6 +200,8 @@ class Trainer:
         self.descent.load_state_dict(state["optimiser"])
         self.rng.set_state(state["rng"].cpu())
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
+        if as_parent and self.round_step:
+            self.rounds, self.round_step = self.rounds + 1, 0
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
 

@@ -9,13 +9,15 @@ from drift_wm.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkp
 
 def example() -> Checkpoint:
     weights = {"w": torch.arange(6.0).view(2, 3)}
-    return Checkpoint(weights_id(weights), None, "world_model", {"lr": 0.1}, {"model": weights, "steps": 3})
+    state = {"averaged": weights, "steps": 3, "learned_from": ["0123456789abcdef"]}
+    return Checkpoint(weights_id(weights), None, "world_model", {"lr": 0.1}, state)
 
 
 def test_round_trip(tmp_path):
     save_checkpoint(tmp_path / "deep" / "c.pt", example())
     loaded = load_checkpoint(tmp_path / "deep" / "c.pt")
-    assert torch.equal(loaded.state["model"]["w"], example().state["model"]["w"])
+    assert torch.equal(loaded.state["averaged"]["w"], example().state["averaged"]["w"])
+    assert loaded.learned_from == {"0123456789abcdef"}
     assert (loaded.id, loaded.parent, loaded.kind, loaded.config) == (example().id, None, "world_model", {"lr": 0.1})
 
 
@@ -34,8 +36,9 @@ def test_loading_never_runs_code(tmp_path, monkeypatch):
     torch.save({"format": FORMAT, "state": Bomb()}, tmp_path / "evil.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Bomb()))
     for name in ("evil.pt", "raw.pt"):
-        with pytest.raises(ValueError, match=f"{name} is not a readable drift_wm checkpoint"):
+        with pytest.raises(ValueError, match=f"{name} is not a readable drift_wm checkpoint") as refused:
             load_checkpoint(tmp_path / name)
+        assert "weights_only" not in str(refused.value), "torch's advice, to run what is in it"
     assert not (tmp_path / "exploded").exists()
 
 
@@ -63,6 +66,22 @@ def test_unreadable_files_are_named_with_a_remedy(tmp_path):
 def test_foreign_contents_are_refused(tmp_path, content, match):
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(ValueError, match=match):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("content", [b"hello world\n", b"# a README\n", bytes(range(256)), b"\x80\x02"])
+def test_any_other_file_is_refused(tmp_path, content):
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"c\.pt is not a readable drift_wm checkpoint"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_damage_is_found_wherever_it_is(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", example())
+    content = bytearray((tmp_path / "c.pt").read_bytes())
+    content[content.index(torch.arange(6.0).numpy().tobytes()) + 5] ^= 1
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="its weights are not those of model"):
         load_checkpoint(tmp_path / "c.pt")
 
 

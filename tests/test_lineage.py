@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def test_moved_folders_are_followed_from_anywhere(copied, monkeypatch):
 def test_a_child_equal_to_its_parent_has_not_drifted(copied):
     """Also where it has new scales: they change the network's units and not its predictions."""
     checkpoint = load_checkpoint(copied / "first/checkpoints/round_0000.pt")
-    twin = replace(checkpoint, id="twin", parent=checkpoint.id, state={**checkpoint.state, "rounds": 2})
+    twin = replace(checkpoint, parent=checkpoint.id, state={**checkpoint.state, "rounds": 2})
     save_checkpoint(copied / "first/checkpoints/round_0001.pt", twin)
     first, second = measure("first").models
     assert second.drift == Drift(0.0, 0.0)
@@ -180,8 +181,8 @@ class Sampler:
 
     def sample(self, size, rng):
         self.interrupt_at -= 1
-        if self.interrupt_at == -1:
-            raise KeyboardInterrupt
+        if self.interrupt_at == 0:
+            signal.raise_signal(signal.SIGINT)
         return self.windows.sample(size, rng)
 
 
@@ -206,7 +207,7 @@ def test_the_end_of_the_trail_is_said(copied):
 
 def test_a_parent_whose_run_went_on_is_found_by_its_id(copied):
     later = load_checkpoint(copied / "third/checkpoints/round_0002.pt")
-    save_checkpoint(copied / "second/checkpoints/round_0002.pt", replace(later, id="later"))
+    save_checkpoint(copied / "second/checkpoints/round_0002.pt", later)
     assert len(trace(Path("third")).members) == 3
 
 
@@ -222,8 +223,8 @@ def test_a_parent_may_be_named_as_a_file(copied, place):
 
 def test_settings_that_lead_in_a_circle_end_the_trail(copied):
     name_parent("second", "third")
-    checkpoint = load_checkpoint(copied / "third/checkpoints/round_0002.pt")
-    save_checkpoint(copied / "second/checkpoints/round_0001.pt", replace(checkpoint, id=checkpoint.parent, parent="x"))
+    path = copied / "second/checkpoints/round_0001.pt"
+    save_checkpoint(path, replace(load_checkpoint(path), parent="x"))
     name_parent("third", "second")
     ancestry = trace(Path("third"))
     assert len(ancestry.members) == 2

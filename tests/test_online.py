@@ -25,9 +25,9 @@ from drift_wm.online import online
 from drift_wm.online_loop import OnlineRun
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
-from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.objectives import GoalDistance, PredictedReturn
 from drift_wm.run_folder import RunFolder
-from drift_wm.settings import EnvSettings, OnlineSettings
+from drift_wm.settings import EnvSettings, ObjectiveSettings, OnlineSettings
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -166,7 +166,7 @@ def test_interrupted_anywhere_the_run_goes_on_as_if_it_had_not(finished, tmp_pat
 
     def interrupted(self, size, rng):
         if next(calls) == stop_at:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return sample(self, size, rng)
 
     monkeypatch.setattr(Windows, "sample", interrupted)
@@ -274,6 +274,8 @@ def test_collecting_seeks_novelty_as_long_as_nothing_pays(tmp_path, task, reward
         )
     )
     assert isinstance(run._explorer().objective, Novelty) is novelty
+    run.settings = replace(settings, objective=ObjectiveSettings("goal", goal=[0.0] * size.observation_size))
+    assert isinstance(run._explorer().objective, GoalDistance), "whatever the world pays"
     run.settings = replace(settings, seek_novelty=False)
     assert isinstance(run._explorer().objective, PredictedReturn)
     assert isinstance(run._planner().objective, PredictedReturn)

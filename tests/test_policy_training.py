@@ -1,6 +1,7 @@
 """Policies through training, checkpoints and the command line."""
 
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -33,15 +34,15 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 class Interrupt:
-    """Training data that pulls the plug after some batches."""
+    """Training data, and Ctrl-C in the step of the last of some batches."""
 
     def __init__(self, windows: Windows, after: int) -> None:
         self.windows, self.left = windows, after
 
     def sample(self, size: int, rng: torch.Generator) -> Batch:
-        if self.left == 0:
-            raise KeyboardInterrupt
         self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGINT)
         return self.windows.sample(size, rng)
 
 

@@ -1,6 +1,7 @@
 """Training from a file, as a user with logs would."""
 
 import json
+import signal
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.replay import Replay, read_env_args
+from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.run_folder import RunFolder, newest_checkpoint
@@ -77,6 +79,26 @@ def test_whole_episodes_are_held_out(linear_episodes):
     assert split(linear_episodes, 0.0, seed=0)[1] == []
     assert len(split(linear_episodes, 0.01, seed=0)[1]) == 1
     assert split(linear_episodes[:1], 0.5, seed=0)[1] == []
+
+
+def test_going_on_from_a_parent_that_was_stopped_is_a_round_of_its_own(tmp_path, data, monkeypatch):
+    sample = Windows.sample
+
+    def stopped(self, size, rng):
+        signal.raise_signal(signal.SIGINT)
+        return sample(self, size, rng)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Windows, "sample", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(data), RunFolder(tmp_path / "first"), device=CPU)
+    parent = load_checkpoint(newest_checkpoint(tmp_path / "first"))
+    assert (parent.state["round_step"], parent.state["rounds"]) == (1, 0)
+    child = train(settings(data, parent=str(tmp_path / "first"), steps=5), RunFolder(tmp_path / "second"), device=CPU)
+    assert child["steps"] == 1 + 5
+    checkpoint = load_checkpoint(newest_checkpoint(tmp_path / "second"))
+    assert (checkpoint.parent, checkpoint.state["rounds"]) == (parent.id, 2)
+    assert child["model_id"] != parent.id
 
 
 def test_what_a_parent_learned_from_is_not_held_out(tmp_path, data, linear_episodes, caplog):
