@@ -93,7 +93,7 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, box.shape, np.float32)
         self.task_spec = Spec(size, box.shape[0], self._step_seconds() * action_repeat)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 1.0 / self.task_spec.decision_seconds}
-        limit = self._env.spec.max_episode_steps if self._env.spec else None
+        limit = gymnasium.spec(task).max_episode_steps
         self.steps_per_episode = limit or _STEPS_WITHOUT_LIMIT
         """Steps of the environment in an episode that runs to its time limit; 1000 where it has none."""
         self._steps = 0
@@ -162,7 +162,7 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         return inner.state_vector() if isinstance(inner, MujocoEnv) else np.zeros(0)
 
     def set_physics_state(self, state: NDArray[np.float64]) -> None:
-        """Go to a state of this task.
+        """Go to a state of this task, from which a whole time limit is left.
 
         Raises:
             ValueError: the environment's state cannot be set, or has another size.
@@ -174,6 +174,7 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         if np.shape(state) != (nq + nv,):
             raise ValueError(f"the state has shape {np.shape(state)}; expected ({nq + nv},), that of {self.task_name}")
         inner.set_state(np.asarray(state[:nq]), np.asarray(state[nq:]))  # type: ignore[no-untyped-call]
+        self._steps = 0
 
     def _flat(self, obs: Any) -> NDArray[np.float32]:
         flat = gymnasium.spaces.flatten(self._env.observation_space, obs)
@@ -187,12 +188,15 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
 
 def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
-    """The environment, ready to draw where both it and the machine can."""
+    """The environment, ready to draw where both it and the machine can.
+
+    Without gymnasium's own time limit, whose steps go on counting where a state is restored.
+    """
     made_by = gymnasium.spec(task).entry_point
     creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
     draws = "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
     options: dict[str, Any] = {"render_mode": "rgb_array"} if draws and renders else {}
-    return gymnasium.make(task, **options)
+    return gymnasium.make(task, max_episode_steps=-1, **options)
 
 
 def _observation_size(space: gymnasium.Space[Any]) -> int:

@@ -133,6 +133,9 @@ def test_a_state_of_mujoco_is_restored():
     env.step(action)
     env.set_physics_state(kept)
     np.testing.assert_allclose(env.step(action)[0], there, atol=1e-5)
+    for _ in range(env.steps_per_episode // 2 + 1):  # no time limit comes from steps before
+        env.set_physics_state(kept)
+        assert not env.step(action)[3]
     with pytest.raises(ValueError, match=r"shape \(3,\); expected \(12,\)"):
         env.set_physics_state(np.zeros(3))
     env.close()
