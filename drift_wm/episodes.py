@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import torch
 from drift_wm.datasets.episodes import Episode
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.progress import track
+
+logger = logging.getLogger(__name__)
 
 State = TypeVar("State")
 Step = tuple[np.ndarray, float, bool, bool, dict[str, Any]]
@@ -151,6 +154,9 @@ class _Recorder:
 
     def _record(self, action: np.ndarray, outcome: Step) -> None:
         obs, reward, terminated, truncated, info = outcome
+        if not (np.isfinite(obs).all() and np.isfinite(reward)):
+            self._end_before(obs, reward)
+            return
         self.obs.append(obs)
         self.states.append(self.env.physics_state())
         self.actions.append(action)
@@ -158,6 +164,15 @@ class _Recorder:
         self.terminated, self.done = terminated, terminated or truncated
         if "success" in info:
             self.success = bool(self.success or info["success"])
+
+    def _end_before(self, obs: np.ndarray, reward: float) -> None:
+        """A world whose numbers ran away: what came before is sound, and the same seed would lead there again."""
+        given = f"reward {reward}" if np.isfinite(obs).all() else f"observation {obs}"
+        where = f"the environment, reset with seed {self.seed}, gave {given} in step {len(self.actions) + 1}"
+        if not self.actions:
+            raise ValueError(f"{where}; expected finite numbers: repair the environment")
+        logger.warning("%s; the episode ends before it, as a time limit would end it", where)
+        self.done = True
 
     def episode(self) -> Episode:
         return Episode(

@@ -1,5 +1,7 @@
 """The acting loop, on an environment small enough to know by heart."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,36 @@ def test_environments_of_different_length_share_decisions():
     assert [episode.terminated for episode in rollouts.episodes] == [True, False]
     assert rollouts.returns == [3.0, 10.0]
     assert len(rollouts.decision_ms) == 4
+
+
+class Diverging(Countdown):
+    """Gives what is no number in its third step, or at once."""
+
+    def __init__(self, what, at=3) -> None:
+        super().__init__(5)
+        self.what, self.at = what, at
+
+    def step(self, action):
+        obs, reward, *rest = super().step(action)
+        if self.t == self.at:
+            obs, reward = (obs * np.nan, reward) if self.what == "observation" else (obs, -np.inf)
+        return obs, reward, *rest
+
+
+@pytest.mark.parametrize("what", ["observation", "reward"])
+def test_an_episode_ends_before_what_is_no_number(what, caplog):
+    """The same seed would lead there again: an error would stop every attempt at the same place."""
+    envs = [Diverging(what), Countdown(4)]
+    first, second = run_episodes(Echo(), envs, seeds=[7, 8], policy_seed=0, source="echo", title="test").episodes
+    assert first.obs.tolist() == [[7, 0], [7, 1], [7, 2]]
+    assert (first.rewards.tolist(), first.terminated, len(first.states)) == ([1, 2], False, 3)
+    assert len(second) == 4
+    assert re.search(f"seed 7, gave {what} .* in step 3; the episode ends before it", caplog.text)
+
+
+def test_a_world_of_no_numbers_at_all_is_refused():
+    with pytest.raises(ValueError, match="seed 7, gave reward -inf in step 1; expected finite numbers"):
+        run_episodes(Echo(), [Diverging("reward", at=1)], seeds=[7], policy_seed=0, source="echo", title="test")
 
 
 class Told(Countdown):
