@@ -19,6 +19,8 @@ class MPPIConfig(PlannerConfig):
     temperature: float = 0.15
     """Softness of the average: a candidate of median score weighs exp(-1 / temperature) of the best one;
     towards 0 the average is the best candidate, towards infinity the mean of all."""
+    execute: str = "mean"
+    """The weighted average, as published; `best` executes the best sequence seen."""
     adapt_std: bool = True
     """Whether the standard deviation is refitted with the same weights (TD-MPC2) or stays (Williams et al.)."""
 

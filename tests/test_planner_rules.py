@@ -113,6 +113,12 @@ def test_mppi_at_low_temperature_takes_the_best_candidate():
     assert (plan.std == 0.05).all()
 
 
+def test_mppi_executes_the_weighted_average():
+    planner = MPPI(MPPIConfig(horizon=3, candidates=16, iterations=1, temperature=1e6), 2)
+    plan = planner.improve(lambda candidates: candidates.sum(dim=(2, 3)), planner.init(2), rng=generator())
+    torch.testing.assert_close(planner.action(plan), plan.mean)
+
+
 def test_mppi_at_high_temperature_takes_the_mean_of_all():
     plan, candidates = improve_once(1e6)
     torch.testing.assert_close(plan.mean, candidates.mean(1), atol=1e-5, rtol=0)
