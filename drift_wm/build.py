@@ -119,9 +119,12 @@ def make_policy(
             "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
         )
     if isinstance(model, LearnedWorldModel):
-        if settings.particles == 0 and (members := len(model.members)) > 1:
+        if settings.particles < (members := len(model.members)):
             logger.warning(
-                "of %d members the first alone plans; set particles=%d for a future of each", members, members
+                "of %d members the first %d alone plan; set particles=%d for a future of each",
+                members,
+                max(1, settings.particles),
+                members,
             )
         if model.value is not None and objective.discount == 1:
             objective = replace(objective, discount=model.value.discount)

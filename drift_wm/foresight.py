@@ -82,4 +82,6 @@ class ForesightPolicy(BehaviourPolicy):
             particles=self.particles,
             rng=sources[0],
         )
-        return candidates[torch.arange(B), score(candidates).argmax(dim=1)]
+        scores = score(candidates)
+        sound = torch.where(scores.isfinite(), scores, -torch.inf)  # the largest of all would be one that is no number
+        return candidates[torch.arange(B), sound.argmax(dim=1)]

@@ -91,4 +91,6 @@ def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
     assert not caplog.messages
     make_policy(model, asked, device="cpu")
     assert "risk.name=worst" in caplog.messages[0]
-    assert "of 3 members the first alone plans; set particles=3" in caplog.messages[1]
+    assert "of 3 members the first 1 alone plan; set particles=3" in caplog.messages[1]
+    make_policy(model, replace(asked, particles=2), device="cpu")
+    assert "of 3 members the first 2 alone plan; set particles=3" in caplog.messages[2]

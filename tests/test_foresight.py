@@ -72,6 +72,24 @@ def test_the_best_proposal_is_executed():
     torch.testing.assert_close(actions, best[:, :2])
 
 
+class Doomed(Sums):
+    """Has no number for the best proposal."""
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        prediction = super().rollout(history, actions, particles=particles, rng=rng)
+        reward = prediction.reward.clone()
+        reward[torch.arange(len(reward)), reward.sum(dim=(2, 3)).argmax(dim=1)] = torch.nan
+        return Prediction(torch.zeros(0), reward)
+
+
+def test_a_future_that_is_no_number_is_not_chosen():
+    world = Doomed()
+    actions = act(advised(world), steps=2)
+    ((_, candidates),) = world.asked
+    second = candidates.sum(dim=(2, 3)).topk(2, dim=1).indices[:, 1]
+    torch.testing.assert_close(actions, candidates[torch.arange(3), second][:, :2])
+
+
 def test_one_proposal_is_what_the_policy_does_alone():
     torch.testing.assert_close(act(advised(proposals=1), steps=5), act(BehaviourPolicy(make_learned()), steps=5))
 
