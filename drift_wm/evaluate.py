@@ -28,7 +28,7 @@ from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
-from drift_wm.settings import CollectSettings, EvaluateSettings, PlanningSettings
+from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED, CollectSettings, EvaluateSettings, PlanningSettings
 
 logger = logging.getLogger(__name__)
 
@@ -169,8 +169,15 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
 
 
 def training_seed(seed: int, episode: int) -> int:
-    """The reset seed of an episode that is collected; always below the evaluation seeds."""
-    return seed * SEEDS_PER_RUN + episode
+    """The reset seed of an episode that is collected; always below the evaluation seeds.
+
+    Those of different runs never meet among the first thousand episodes, and seldom beyond.
+    """
+    if episode < SEEDS_PER_RUN:
+        return seed * SEEDS_PER_RUN + episode
+    first = (LARGEST_SEED + 1) * SEEDS_PER_RUN
+    drawn = int(np.random.SeedSequence([seed, episode]).generate_state(1, np.uint64)[0])
+    return first + drawn % (EVALUATION_SEED - first)
 
 
 def evaluate_policy(
