@@ -64,8 +64,9 @@ def energy_field(
             the same differences.
 
     Raises:
-        ValueError: fewer than two siblings and no negatives.
+        ValueError: fewer than two siblings and no negatives, or sets of other conditions or sizes.
     """
+    _require_same_conditions(x, positives, negatives)
     B, G, Y = x.shape
     M = positives.shape[1]
     if negatives is not None:
@@ -112,8 +113,9 @@ def kernel_field(
             condition, the variant of DriftWorld (arXiv 2607.15065).
 
     Raises:
-        ValueError: fewer than two siblings and no negatives.
+        ValueError: fewer than two siblings and no negatives, or sets of other conditions or sizes.
     """
+    _require_same_conditions(x, positives, negatives)
     if negatives is None:
         _require_siblings(x)
     repelling = x if negatives is None else negatives
@@ -137,7 +139,7 @@ def kernel_field(
 
 def attraction_field(x: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
     """V_i = mean_m y_m - x_i: plain regression to the mean, the control that repulsion must beat."""
-    del negatives
+    _require_same_conditions(x, positives, negatives)
     return positives.mean(dim=1, keepdim=True) - x
 
 
@@ -185,14 +187,23 @@ def _membership(size: int, blocks: int, dtype: torch.dtype, device: torch.device
     return torch.cat([whole, nn.functional.one_hot(part, blocks).to(dtype)], dim=1)
 
 
-def _require_siblings(x: Tensor) -> int:
+def _require_same_conditions(x: Tensor, positives: Tensor, negatives: Tensor | None) -> None:
+    """Sets of points of the same conditions and size; others would be broadcast without a word."""
+    for name, points in (("positives", positives), ("negatives", negatives)):
+        if points is not None and (points.ndim, points.shape[0], points.shape[-1]) != (3, x.shape[0], x.shape[-1]):
+            raise ValueError(
+                f"{name} has shape {tuple(points.shape)}; expected ({x.shape[0]}, any, {x.shape[-1]}) as x has "
+                f"{tuple(x.shape)}"
+            )
+
+
+def _require_siblings(x: Tensor) -> None:
     siblings = x.shape[1]
     if siblings < 2:
         raise ValueError(
             f"a field needs at least 2 generated siblings per condition to repel each other, got {siblings}; "
             "set model.generator.siblings to 2 or more (4 is the default)"
         )
-    return siblings
 
 
 def _mean_distance(distance: Tensor, own: Tensor, pooled: bool) -> Tensor:

@@ -287,14 +287,14 @@ class LearnedWorldModel(nn.Module):
                 f"horizon {H} is not a multiple of the model's chunk of {self.chunk} steps; "
                 f"set planner.horizon to {-(-H // self.chunk) * self.chunk}"
             )
-        expected = (B, self.history, self.spec.observation_size)
-        if tuple(history.obs.shape) != expected:
-            raise ValueError(f"history.obs has shape {tuple(history.obs.shape)}, this model expects {expected}")
-        if self.spec.action_size != A:
-            raise ValueError(f"actions have size {A}, this model was built for {self.spec.action_size}")
+        K, D, own = self.history, self.spec.observation_size, self.spec.action_size
+        if own != A:
+            raise ValueError(f"actions have size {A}, this model was built for {own}")
+        for name, given, expected in (("obs", history.obs, (B, K, D)), ("actions", history.actions, (B, K - 1, A))):
+            if tuple(given.shape) != expected:
+                raise ValueError(f"history.{name} has shape {tuple(given.shape)}, this model expects {expected}")
 
     def uses_bfloat16(self, *, compiled: bool = False) -> bool:
         """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""
-        return takes_bfloat16(
-            self.config.precision, self.device, worth_it=compiled or self.config.generator.width >= WIDE
-        )
+        worth_it = compiled or self.config.generator.width >= WIDE
+        return takes_bfloat16(self.config.precision, self.device, worth_it=worth_it)

@@ -187,6 +187,15 @@ def test_energy_field_of_blocks_is_that_of_each_part_added(exponent, smoothing, 
     torch.testing.assert_close(energy(x, positives, blocks=1), energy(x, positives))
 
 
+@pytest.mark.parametrize("field", [energy_field, kernel_field, attraction_field])
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 3), (2, 4, 3), (3, 3)])
+def test_sets_of_other_shapes_are_not_broadcast(field, shape):
+    with pytest.raises(ValueError, match=r"positives has shape .*expected \(3, any, 3\)"):
+        field(torch.zeros(3, 4, 3), torch.zeros(shape))
+    with pytest.raises(ValueError, match="negatives has shape"):
+        field(torch.zeros(3, 4, 3), torch.zeros(3, 2, 3), torch.zeros(shape))
+
+
 @pytest.mark.parametrize("field", [energy_field, kernel_field])
 def test_one_sibling_is_refused(field):
     with pytest.raises(ValueError, match=r"at least 2 generated siblings.*got 1.*model\.generator\.siblings"):

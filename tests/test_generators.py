@@ -104,9 +104,31 @@ def test_scores_are_the_proper_score_and_the_moments_of_the_samples():
     between = sum((x[:, i] - x[:, j]).norm(dim=-1) for i in range(G) for j in range(G)) / (2 * G * (G - 1))
     expected = (x - y.unsqueeze(1)).norm(dim=-1).mean(1) - between
     torch.testing.assert_close(measured["energy_score"], expected.mean())
-    torch.testing.assert_close(measured["error"], (x.mean(1) - y).square().mean().sqrt())
+    torch.testing.assert_close(measured["error"], ((x.mean(1) - y).square().mean() - x.var(1).mean() / G).sqrt())
     torch.testing.assert_close(measured["spread"], x.var(dim=1).mean().sqrt())
     assert not any(value.requires_grad for value in measured.values())
+
+
+def test_the_law_itself_errs_no_more_than_its_mean():
+    """Eight samples of a law have a mean of their own, which is no error of the law."""
+
+    class Law:
+        noise_size = 1
+
+        def sample(self, c, z):
+            return c + z
+
+    c = torch.zeros(4000, 1)
+    y = torch.randn(4000, 1, generator=torch.Generator().manual_seed(5))
+    measured = sample_scores(Law(), c, y, rng=torch.Generator().manual_seed(6))
+    assert float(measured["error"]) == pytest.approx(float(y.square().mean().sqrt()), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["drifting", "regression", "gaussian", "diffusion", "flow", "consistency"])
+@pytest.mark.parametrize(("c", "y"), [((8, 1), (8, 2)), ((7, 1), (8, 1)), ((8, 1), (8,)), ((8, 2), (8, 1))])
+def test_positives_of_another_shape_are_not_broadcast(name, c, y):
+    with pytest.raises(ValueError, match=r"conditions have shape .* and positives"):
+        make(name).loss(torch.zeros(c), torch.zeros(y), rng=torch.Generator())
 
 
 def test_energy_score_prefers_the_true_law():

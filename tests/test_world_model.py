@@ -178,6 +178,13 @@ def test_wrong_shapes_are_refused(obs, actions, match):
         make().rollout(History(torch.zeros(obs), torch.zeros(2, 0, 2)), torch.zeros(actions), particles=1, rng=rng())
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 2), (1, 2, 1), (1, 1, 1), (2, 2, 2)])
+def test_past_actions_of_another_shape_are_not_broadcast(shape):
+    past = History(torch.zeros(1, 3, 3), torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"history\.actions has shape .*expects \(1, 2, 2\)"):
+        make(history=3).rollout(past, torch.zeros(1, 5, 2, 2), particles=1, rng=rng())
+
+
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [

@@ -64,9 +64,23 @@ class ConditionalGenerator(nn.Module, ABC):
         """The members of an ensemble; of a generator alone, itself."""
         return [self]
 
-    @abstractmethod
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+        """Conditions (B, C) with one positive each (B, Y) -> scalar.
+
+        Raises:
+            ValueError: one of them has another shape.
+        """
+        shapes = (c.shape[0], self.backbone.from_condition.in_features), (c.shape[0], self.output_size)
+        if (tuple(c.shape), tuple(y.shape)) != shapes:
+            raise ValueError(
+                f"conditions have shape {tuple(c.shape)} and positives {tuple(y.shape)}; expected {shapes[0]} and "
+                f"{shapes[1]}, one row each"
+            )
+        return self._loss(c, y, rng=rng)
+
+    @abstractmethod
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Of shapes that fit."""
 
     @abstractmethod
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
@@ -144,15 +158,18 @@ def sample_scores(
     """What to watch in training, for every generator alike: conditions (B, C) and data (B, Y) -> scalars.
 
     Losses cannot be compared between methods, and the drifting loss is flat by design. `energy_score` is proper:
-    E|x - y| - E|x - x'|/2, lowest for the true law. `error` is the root mean square distance of the samples' mean
-    to the data. `spread` is the root mean square standard deviation of the samples.
+    E|x - y| - E|x - x'|/2, lowest for the true law. `error` is the root mean square distance to the data of the
+    mean that the samples estimate. `spread` is the root mean square standard deviation of the samples.
     """
     z = torch.randn(c.shape[0], samples, generator.noise_size, generator=rng, device=c.device)
     x = generator.sample(c.unsqueeze(1), z)
     to_data = (x - y.unsqueeze(1)).norm(dim=-1).mean()
     between = torch.cdist(x, x).sum(dim=(1, 2)).mean() / (samples * (samples - 1))
+    variance = x.var(dim=1).mean()
+    # The samples' mean misses the law's own by a part of their variance, which is no error of the law.
+    squared_error = (x.mean(dim=1) - y).square().mean() - variance / samples
     return {
         "energy_score": to_data - between / 2,
-        "error": (x.mean(dim=1) - y).square().mean().sqrt(),
-        "spread": x.var(dim=1).mean().sqrt(),
+        "error": squared_error.clamp_min(0).sqrt(),
+        "spread": variance.sqrt(),
     }

@@ -35,8 +35,7 @@ class ConsistencyGenerator(DenoisingGenerator):
         self.levels = _FEWEST * 2 ** int(doublings * done / steps)
         return super().begin_step(done, steps)
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         shape = (y.shape[0], self.draws)
         sigmas = noise_levels(self.levels + 1, device=y.device)
         lower = torch.multinomial(_level_weights(sigmas), shape[0] * shape[1], replacement=True, generator=rng)

@@ -28,8 +28,7 @@ class DiffusionGenerator(MultiStepGenerator):
         super().__init__(condition_size, output_size, config=config, rng=rng)
         self.predicts_noise = config.prediction == "eps"
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         shape = (y.shape[0], self.draws)
         t = torch.rand(*shape, 1, generator=rng, device=y.device) * LAST_TIME
         noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)

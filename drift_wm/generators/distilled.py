@@ -49,10 +49,9 @@ class DistilledGenerator(DiffusionGenerator):
             self._begin(phase)
         return progress
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         if int(self.phase) == 0:
-            return super().loss(c, y, rng=rng)
+            return super()._loss(c, y, rng=rng)
         shape = (y.shape[0], self.draws)
         number = torch.randint(1, self.nfe + 1, (*shape, 1), generator=rng, device=y.device)
         noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)

@@ -59,11 +59,8 @@ class DriftingGenerator(ConditionalGenerator):
                 self.mean_output.weight.uniform_(-bound, bound, generator=rng)
                 self.mean_output.bias.zero_()
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar.
-
-        The loss is flat by design: its value is |V|^2, and the energy field has nearly constant length.
-        """
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        # Flat by design: its value is |V|^2, and the energy field has nearly constant length.
         z = torch.randn(c.shape[0], self.siblings, self.noise_size, generator=rng, device=c.device)
         features = self.backbone.features(self.backbone.from_condition(c.unsqueeze(1)), z)
         loss = self.loss_of(self.backbone.read_out(features, z), y, blocks=self.blocks)

@@ -15,8 +15,7 @@ class FlowGenerator(MultiStepGenerator):
     The network predicts y - e from the condition, x_t and features of t; a sample takes Euler steps.
     """
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         shape = (y.shape[0], self.draws)
         t = torch.rand(*shape, 1, generator=rng, device=y.device)
         noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)

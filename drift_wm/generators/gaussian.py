@@ -27,8 +27,7 @@ class GaussianGenerator(ConditionalGenerator):
         self.largest = nn.Parameter(torch.full((output_size,), math.log(2.0)))
         self.smallest = nn.Parameter(torch.full((output_size,), -10.0))
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         mean, log_variance = self._moments(self.backbone(c))
         likelihood = (mean - y).square() * (-log_variance).exp() + log_variance
         return likelihood.sum(dim=-1).mean() + _BOUND_WEIGHT * (self.largest - self.smallest).sum()

@@ -18,8 +18,7 @@ class RegressionGenerator(ConditionalGenerator):
     stochastic = False
     siblings = 1
 
-    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
-        """Conditions (B, C) with one positive each (B, Y) -> scalar."""
+    def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         return self.loss_of(self.backbone(c).unsqueeze(1), y)
 
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int = 1) -> Tensor:
