@@ -1,7 +1,7 @@
 """How close predicted distributions are to the truth: pure functions of samples.
 
 An error of the mean rewards a model that predicts the average of two outcomes, which never happens.
-These measures do not: proper scores, distances between distributions, calibration, and modes.
+These measures do not: proper scores, distances between distributions, and calibration.
 
     samples    (B, P, D)  predicted samples of B states
     truth      (B, D)     one true outcome of each state, or (B, M, D) M independent ones
@@ -34,8 +34,8 @@ def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
     Raises:
         ValueError: shapes disagree, or a value is not finite.
     """
-    x, y = _sets(samples, truth)
-    return _distances(x, y).mean(dim=(1, 2)) - _distance_within(x) / 2
+    x, y = checked_sets(samples, truth)
+    return distances(x, y).mean(dim=(1, 2)) - _distance_within(x) / 2
 
 
 def crps(samples: Tensor, truth: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def crps(samples: Tensor, truth: Tensor) -> Tensor:
     Raises:
         ValueError: shapes disagree, or a value is not finite.
     """
-    x, y = _sets(samples, truth)
+    x, y = checked_sets(samples, truth)
     error = torch.zeros_like(y[:, 0])
     for outcome in y.unbind(dim=1):  # one at a time: all of them at once would be (B, P, M, D)
         error += (x - outcome[:, None]).abs().mean(dim=1)
@@ -75,8 +75,8 @@ def energy_distance(samples: Tensor, true_samples: Tensor) -> Tensor:
     Raises:
         ValueError: shapes disagree, or a value is not finite.
     """
-    x, y = _sets(samples, _require_set("true_samples", true_samples))
-    return 2 * _distances(x, y).mean(dim=(1, 2)) - _distance_within(x) - _distance_within(y)
+    x, y = checked_sets(samples, require_set("true_samples", true_samples))
+    return 2 * distances(x, y).mean(dim=(1, 2)) - _distance_within(x) - _distance_within(y)
 
 
 def spread_skill(samples: Tensor, truth: Tensor) -> Tensor:
@@ -95,15 +95,15 @@ def spread_skill(samples: Tensor, truth: Tensor) -> Tensor:
     Raises:
         ValueError: shapes disagree, or a value is not finite.
     """
-    x, y = _sets(samples, truth)
+    x, y = checked_sets(samples, truth)
     P = x.shape[1]
-    # Relative to one of the samples, equal samples have a variance of exactly zero.
-    variance = (x - x[:, :1]).var(dim=1).mean(dim=0) if P > 1 else x.new_zeros(x.shape[-1])
-    return ((P + 1) / P * variance).sqrt() / _rmse_of_mean(x, y)
+    return ((P + 1) / P * _mean_variance(x)).sqrt() / _rmse_of_mean(x, y)
 
 
 def normalised_rmse(samples: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
-    """Root mean square error of the mean of the samples, in units of `scale`.
+    """Root mean square error of the mean that the samples estimate, in units of `scale`.
+
+    The mean of P samples misses the law's own by a P-th of their variance, which is taken off the squared error.
 
     Args:
         samples: (B, P, D) predictions.
@@ -116,13 +116,14 @@ def normalised_rmse(samples: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
     Raises:
         ValueError: shapes disagree, a value is not finite, or a scale is not positive.
     """
-    x, y = _sets(samples, truth)
+    x, y = checked_sets(samples, truth)
     if scale.shape != x.shape[-1:] or not bool((scale > 0).all() and scale.isfinite().all()):
         raise ValueError(
             f"scale has shape {tuple(scale.shape)} and values {scale.tolist()}; expected {x.shape[-1]} positive "
             "numbers, one for every entry. Leave out entries that never change."
         )
-    return _rmse_of_mean(x, y) / scale
+    squared = _rmse_of_mean(x, y).square() - _mean_variance(x) / x.shape[1]
+    return squared.clamp_min(0).sqrt() / scale
 
 
 def rank_histogram(samples: Tensor, truth: Tensor, bins: int, *, rng: torch.Generator) -> Tensor:
@@ -143,7 +144,7 @@ def rank_histogram(samples: Tensor, truth: Tensor, bins: int, *, rng: torch.Gene
     Raises:
         ValueError: shapes disagree, a value is not finite, or P samples cannot fill so many bins.
     """
-    x, y = _sets(samples, truth)
+    x, y = checked_sets(samples, truth)
     ranks = x.shape[1] + 1
     if not 1 <= bins <= ranks:
         raise ValueError(f"bins is {bins}; expected 1 to {ranks}, as {ranks - 1} samples tell {ranks} ranks apart")
@@ -177,7 +178,7 @@ def coverage(samples: Tensor, truth: Tensor, level: float) -> Tensor:
         ValueError: shapes disagree, a value is not finite, or P samples cannot bound such an interval:
             outcomes outside all samples would count as partly covered.
     """
-    x, y = _sets(samples, truth)
+    x, y = checked_sets(samples, truth)
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a probability between 0 and 1, such as 0.9")
     P = x.shape[1]
@@ -190,55 +191,9 @@ def coverage(samples: Tensor, truth: Tensor, level: float) -> Tensor:
     return (inside.clamp(min=0) / (high - low)).mean(dim=(0, 2))
 
 
-def mode_mass(samples: Tensor, anchors: Tensor) -> Tensor:
-    """Share of the samples that are nearest to each of M anchors, such as the outcomes of M discrete events.
-
-    Compare with the events' true probabilities: a model that has lost a mode gives it no mass.
-
-    Args:
-        samples: (B, P, D) predictions.
-        anchors: (B, M, D), the typical outcome of every mode.
-
-    Returns:
-        (B, M), rows sum to 1. A sample at equal distance from several anchors counts for each in equal parts.
-
-    Raises:
-        ValueError: shapes disagree, or a value is not finite.
-    """
-    x, y = _sets(samples, _require_set("anchors", anchors), "anchors")
-    distance = _distances(x, y)
-    nearest = (distance == distance.amin(dim=2, keepdim=True)).double()
-    return (nearest / nearest.sum(dim=2, keepdim=True)).mean(dim=1)
-
-
-def between_modes(samples: Tensor, anchors: Tensor) -> Tensor:
-    """Share of the samples in the middle half between two anchors, where a model that averages puts them.
-
-    Only the position along the segment counts, from 1/4 to 3/4 of the way; distance from it does not.
-
-    Args:
-        samples: (B, P, D) predictions.
-        anchors: (B, 2, D), the typical outcomes of two modes.
-
-    Returns:
-        (B,) shares; nan where both anchors coincide.
-
-    Raises:
-        ValueError: shapes disagree, there are not two anchors, or a value is not finite.
-    """
-    x, y = _sets(samples, _require_set("anchors", anchors), "anchors")
-    if y.shape[1] != 2:
-        raise ValueError(f"got {y.shape[1]} anchors per state; expected 2. Measure pairs of modes one by one.")
-    start, segment = y[:, :1], y[:, 1:] - y[:, :1]
-    squared_length = segment.square().sum(dim=(1, 2))
-    position = ((x - start) * segment).sum(dim=2) / squared_length[:, None]
-    share = ((position >= 0.25) & (position <= 0.75)).double().mean(dim=1)
-    return torch.where(squared_length > 0, share, torch.nan)
-
-
-def _sets(samples: Tensor, truth: Tensor, name: str = "truth") -> tuple[Tensor, Tensor]:
+def checked_sets(samples: Tensor, truth: Tensor, name: str = "truth") -> tuple[Tensor, Tensor]:
     """Checked (B, P, D) and (B, M, D) in float64; a single outcome (B, D) becomes a set of one."""
-    _require_set("samples", samples)
+    require_set("samples", samples)
     outcomes = truth.unsqueeze(1) if truth.ndim == 2 else truth
     B, _, D = samples.shape
     if outcomes.ndim != 3 or outcomes.shape[0] != B or outcomes.shape[2] != D or outcomes.shape[1] == 0:
@@ -256,7 +211,8 @@ def _sets(samples: Tensor, truth: Tensor, name: str = "truth") -> tuple[Tensor, 
     return samples.double(), outcomes.double()
 
 
-def _require_set(name: str, values: Tensor) -> Tensor:
+def require_set(name: str, values: Tensor) -> Tensor:
+    """The same values, which must be (B, P, D) and not empty."""
     if values.ndim != 3 or values.numel() == 0:
         raise ValueError(
             f"{name} has shape {tuple(values.shape)}; expected (B, P, D): a set of points for each of B states, "
@@ -265,7 +221,7 @@ def _require_set(name: str, values: Tensor) -> Tensor:
     return values
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
+def distances(x: Tensor, y: Tensor) -> Tensor:
     """(B, P, D), (B, M, D) -> (B, P, M)."""
     # The default expands |x - y|^2 for large sets, which is inexact for near points: x to itself is not 0.
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
@@ -274,7 +230,7 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 def _distance_within(x: Tensor) -> Tensor:
     """(B, P, D) -> (B,): mean distance of two different samples; 0 for a single one."""
     P = x.shape[1]
-    return _distances(x, x).sum(dim=(1, 2)) / max(P * (P - 1), 1)
+    return distances(x, x).sum(dim=(1, 2)) / max(P * (P - 1), 1)
 
 
 def _gap_within(x: Tensor) -> Tensor:
@@ -291,6 +247,11 @@ def _rmse_of_mean(x: Tensor, y: Tensor) -> Tensor:
     first = x[:, :1]  # as the origin, so that equal samples that hit the truth have an error of exactly zero
     error = (x - first).mean(dim=1, keepdim=True) + (first - y)
     return error.square().mean(dim=(0, 1)).sqrt()
+
+
+def _mean_variance(x: Tensor) -> Tensor:
+    """(B, P, D) -> (D,). Relative to one of the samples, so that of equal ones, or of a single one, is exactly zero."""
+    return (x - x[:, :1]).var(dim=1, correction=min(1, x.shape[1] - 1)).mean(dim=0)
 
 
 def _ranks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

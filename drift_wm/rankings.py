@@ -148,7 +148,7 @@ def disagreement(samples_by_member: Tensor) -> Tensor:
 
     Args:
         samples_by_member: (E, B, D), the prediction of each of E >= 2 members in standardised units. Of a
-            member that draws samples it is their mean; a single draw would add the noise of the world.
+            member that draws samples it is their mean, to which chance adds: see `member_disagreement`.
 
     Returns:
         (B,) float64, not negative; inf where a prediction is not finite.

@@ -56,7 +56,7 @@ def test_spread_skill_without_spread_or_error():
 def test_normalised_rmse_is_the_error_of_the_mean_in_units_of_the_scale():
     samples = torch.tensor([[[0.0, 1.0], [2.0, 1.0]], [[4.0, 1.0], [6.0, 1.0]]])  # means (1, 1) and (5, 1)
     truth = torch.tensor([[4.0, 1.0], [1.0, 1.0]])
-    expected = [math.sqrt((9 + 16) / 2) / 2, 0]
+    expected = [math.sqrt((9 + 16) / 2 - 2 / 2) / 2, 0]  # two samples of variance 2 have a mean of variance 1
     assert normalised_rmse(samples, truth, torch.tensor([2.0, 1.0])).tolist() == pytest.approx(expected)
 
 

@@ -25,6 +25,7 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import Prediction, Spec
 from drift_wm.plots_diagnose import example_figure, returns_figure
+from drift_wm.rankings import auroc
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -175,7 +176,7 @@ def test_a_model_that_ignores_actions_is_found_out():
     deaf = diagnose(acting=torch.zeros_like)
     assert deaf.actions.ratio == pytest.approx(1, abs=1e-6)
     assert deaf.value.model.regret > 0.2
-    assert np.isnan(deaf.value.model.rank_correlation), "all its predictions of one state are equal"
+    assert deaf.value.model.rank_correlation == 0, "all its predictions of one state are equal"
 
 
 def test_a_model_that_wants_the_opposite_is_found_out(perfect):
@@ -206,6 +207,20 @@ def test_situations_of_which_the_prediction_diverges_are_left_out_and_counted():
 def test_nothing_finite_is_refused():
     with pytest.raises(ValueError, match="64 of 64 predictions are not finite"):
         diagnose(predicting=lambda p: Prediction(p.obs * torch.nan, p.reward))
+
+
+def test_plans_whose_judgement_is_no_number_are_counted():
+    def doomed(prediction):
+        if prediction.reward.shape[1] > 1:
+            return prediction
+        reward = prediction.reward.clone()  # of the chosen plans alone
+        reward[0] = torch.nan
+        return Prediction(prediction.obs, reward)
+
+    answers = diagnose(predicting=doomed)
+    assert answers.exploitation.diverged == 1
+    assert len(answers.exploitation.predicted) == answers.exploitation.states == answers.value.states - 1
+    assert any("without 1 state where a return was no number" in table.note for table in tables(answers))
 
 
 def test_returns_that_are_never_finite_say_so():
@@ -266,6 +281,35 @@ def test_disagreement_that_grows_with_strangeness_tells_it(toy_material):
     assert "standard deviations" in verdict(answers)
     assert returns_figure(answers), "also with nothing to show"
     assert len(example_figure(answers.example, ["a", "b", "c"]).axes) == 3
+
+
+def test_a_constant_prediction_counts_as_random_choice_in_every_state():
+    """Exact in one state of ten and constant in the others: not the rank correlation of that state."""
+    true = torch.randn(10, 64, generator=rng())
+    predicted = torch.zeros(10, 64)
+    predicted[0] = true[0]
+    found = measure_value(Returns(predicted, true, true), horizon=1)
+    assert found.model.rank_correlation == pytest.approx(0.1)
+    assert found.attainable.rank_correlation == pytest.approx(1)
+
+
+def test_members_that_know_the_same_law_do_not_warn_of_its_width():
+    """Five members of one law, wider in some states than in others: nobody disagrees, though errors differ."""
+    W, P = 2000, 60
+    width = torch.rand(W, generator=rng(1)) + 0.05
+    samples = width.view(W, 1, 1, 1) * torch.randn(W, P, 1, 1, generator=rng(2))
+    found = member_disagreement(samples, 5, torch.ones(1))
+    outcome = (width * torch.randn(W, generator=rng(3))).abs()
+    assert auroc(found, outcome > outcome.quantile(0.75)) == pytest.approx(0.5, abs=0.05)
+    apart = samples + torch.linspace(-1, 1, 5).repeat_interleave(P // 5).view(1, P, 1, 1)
+    assert float(member_disagreement(apart, 5, torch.ones(1)).mean()) == pytest.approx(0.625, abs=0.02)
+
+
+def test_members_of_a_single_sample_are_not_asked(toy_material):
+    settings = DiagnoseSettings(**{**SETTINGS, "windows": 4, "particles": 20, "horizon": 2})
+    answers = ask(Toy(), toy_material, single_entries(3), None, settings, members=11, device=CPU)
+    assert answers.uncertainty is None
+    assert "set particles=22" in " ".join(missing.reason for missing in answers.unmeasured)
 
 
 def test_equal_members_do_not_disagree():

@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drift_wm.measures import (
-    between_modes,
     coverage,
     crps,
     energy_distance,
     energy_score,
-    mode_mass,
     normalised_rmse,
     rank_histogram,
     spread_skill,
 )
+from drift_wm.modes import between_modes, mode_mass, weaker_mass
 
 STATES = 4000
 seeds = st.integers(0, 2**31)
@@ -183,6 +182,13 @@ def test_mode_mass_counts_the_nearest_anchors():
     assert mode_mass(samples, ANCHORS).tolist() == [[0.625, 0.375]]
     third = torch.cat([ANCHORS, torch.tensor([[[0.0, 5.0]]])], dim=1)
     assert mode_mass(samples, third).tolist() == [[0.25, 0.25, 0.5]]
+
+
+def test_the_weaker_mode_is_that_of_each_state_where_there_are_two():
+    anchors = torch.tensor([[[0.0], [1.0]], [[0.0], [1.0]], [[5.0], [5.0]]])
+    samples = torch.tensor([[[0.1], [0.2], [0.1], [0.9]], [[1.0], [1.1], [0.0], [0.1]], [[5.0], [5.0], [5.0], [5.0]]])
+    assert weaker_mass(samples, anchors) == pytest.approx((0.25 + 0.5) / 2)
+    assert math.isnan(weaker_mass(samples[2:], anchors[2:]))
 
 
 def test_between_modes_is_the_middle_half_of_the_segment():

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from drift_wm.measures import (
-    between_modes,
     coverage,
     crps,
     energy_distance,
     energy_score,
-    mode_mass,
     rank_histogram,
     spread_skill,
 )
+from drift_wm.modes import between_modes, weaker_mass
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Nominal probabilities of the central intervals whose coverage is measured."""
@@ -32,7 +31,7 @@ class TwoModes:
     """What a model makes of a world that goes one of two ways."""
 
     weaker_mass: float
-    """Mean over states of the share of samples at the mode that gets less; 0: the model knows one way only."""
+    """See `weaker_mass`; 0: the model knows one way only."""
     weaker_mass_of_truth: float
     """The same of as many true samples."""
     between: float
@@ -122,10 +121,10 @@ def _against_truth(
     persistence = None if before is None else float(energy_distance((before / scale)[:, None], truth).mean())
     modes = None
     if anchors is not None:
-        places = anchors / scale
+        places, count = anchors / scale, min(x.shape[1], truth.shape[1])
         modes = TwoModes(
-            weaker_mass=_weaker(x, places),
-            weaker_mass_of_truth=_weaker(truth[:, : x.shape[1]], places),
+            weaker_mass=weaker_mass(x[:, :count], places),
+            weaker_mass_of_truth=weaker_mass(truth[:, :count], places),
             between=float(between_modes(x, places).nanmean()),
         )
     return replace(
@@ -135,10 +134,6 @@ def _against_truth(
         energy_distance_of_persistence=persistence,
         two_modes=modes,
     )
-
-
-def _weaker(samples: Tensor, anchors: Tensor) -> float:
-    return float(mode_mass(samples, anchors).amin(dim=1).mean())
 
 
 def _floats(values: Tensor | Sequence[float]) -> tuple[float, ...]:

@@ -42,7 +42,7 @@ class OpenLoop:
 
 @dataclass(frozen=True, slots=True)
 class ActionSensitivity:
-    """Errors under the actions that were taken, and under those of other situations."""
+    """Errors under the actions that were taken, and under those of other situations, over the same situations."""
 
     steps: int
     error: float
@@ -145,11 +145,16 @@ def measure_action_sensitivity(
     exchanged = Situations(situations.history, actions, situations.future)
     shuffled = sample_model(model, exchanged, steps, particles=P, rng=rng)[:, :, -1]
     finite = shuffled.isfinite().all(dim=(1, 2))  # unseen pairs of state and action may be predicted absurdly
+    compared = finite if finite.any() else torch.ones_like(finite)
     truth = situations.future[:, steps - 1]
+
+    def error(predicted: Tensor) -> float:
+        return _rms(normalised_rmse(predicted[compared], truth[compared], scale))
+
     return ActionSensitivity(
         steps=steps,
-        error=_rms(normalised_rmse(samples[:, :, steps - 1], truth, scale)),
-        error_shuffled=_rms(normalised_rmse(shuffled[finite], truth[finite], scale)) if finite.any() else float("inf"),
+        error=error(samples[:, :, steps - 1]),
+        error_shuffled=error(shuffled) if finite.any() else float("inf"),
     )
 
 

@@ -204,6 +204,9 @@ def _example(evidence: Evidence, truth: Truth | None, settings: DiagnoseSettings
 def _with_uncertainty(answers: Answers, evidence: Evidence, material: Material, members: int, seed: int) -> Answers:
     if members < 2:
         return _without(answers, "the model has a single member, which cannot disagree", "uncertainty")
+    if evidence.samples.shape[1] < 2 * members:
+        reason = f"each of {members} members needs two samples; set particles={2 * members}"
+        return _without(answers, reason, "uncertainty")
     measured = measure_uncertainty(
         evidence.model,
         members,

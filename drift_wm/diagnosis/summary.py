@@ -159,9 +159,18 @@ def _use_note(answers: Answers) -> str:
             "by random choice. Right is what the simulator's own samples score."
         )
     if answers.exploitation is not None:
-        text.append("A planner that exploits the model's errors predicts more than it realises.")
+        found = answers.exploitation
+        without = f", without {count(found.diverged, 'state')} where a return was no number" if found.diverged else ""
+        text.append(
+            f"A planner that exploits the model's errors predicts more than it realises; plans of "
+            f"{count(found.states, 'state')}{without}."
+        )
     if answers.uncertainty is not None:
-        text.append("Strange: one entry of the observation moved by the whole range of the data.")
+        text.append(
+            "Disagreement is that of the members' means, less what chance in a mean of few samples adds. Errors hold "
+            "the world's chance, of which no member can warn. Strange: one entry of the observation moved by the whole "
+            "range of the data."
+        )
     return " ".join(text)
 
 

@@ -42,7 +42,7 @@ def measure_uncertainty(
     Args:
         model: an ensemble that shares its particles out among its members in contiguous groups.
         members: E >= 2.
-        samples: (W, P, H, D), P >= E, of this model in these situations, all finite.
+        samples: (W, P, H, D), P >= 2 E, of this model in these situations, all finite.
         situations: W.
         scale: (D,) standard deviations over the data.
         data_range: (D,) largest less smallest value over the data.
@@ -65,9 +65,26 @@ def measure_uncertainty(
 
 
 def member_disagreement(samples: Tensor, members: int, scale: Tensor) -> Tensor:
-    """(W, P, k, D) samples, P in contiguous groups of each member -> (W,) disagreement of the members' means."""
+    """The variance between the members' means, less what chance in these means adds to it.
+
+    Members that agree on a law differ in the means of their few samples, the more the wider the law is.
+
+    Args:
+        samples: (W, P, k, D), at least two of each member, in contiguous groups.
+        members: E >= 2.
+        scale: (D,) unit of each entry.
+
+    Returns:
+        (W,) mean over entries; about zero, and negative half of the time, where members agree. inf where a prediction
+        is not finite.
+    """
     groups = (samples / scale).tensor_split(members, dim=1)
-    return disagreement(torch.stack([group.mean(dim=1).flatten(1) for group in groups]))
+    means = torch.stack([group.mean(dim=1).flatten(1) for group in groups])
+    by_chance = torch.stack(
+        [(group - group[:, :1]).var(dim=1).flatten(1).mean(dim=1) / group.shape[1] for group in groups]
+    )
+    found = disagreement(means).square() - by_chance.mean(dim=0)
+    return torch.where(found.isfinite(), found, torch.inf)
 
 
 def beyond_range(situations: Situations, data_range: Tensor, *, rng: torch.Generator) -> Situations:

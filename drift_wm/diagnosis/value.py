@@ -69,6 +69,8 @@ class Exploitation:
     """What plans were promised to return, and returned, in B states."""
 
     states: int
+    diverged: int
+    """States left out because a return was no number: the worst of what a planner may fall for."""
     horizon: int
     predicted: tuple[float, ...]
     """By the model, with other noise than it planned with."""
@@ -138,7 +140,8 @@ def _judge(predicted: Tensor, true: Tensor) -> Ranking:
         return Ranking(math.nan, math.nan, math.nan)
     predicted, true = predicted[differ], true[differ]
     return Ranking(
-        rank_correlation=float(rank_correlation(predicted, true).nanmean()),  # undefined where a model says one thing
+        # Undefined where a model says the same of all candidates, which is to order them at random.
+        rank_correlation=float(rank_correlation(predicted, true).nan_to_num(0.0).mean()),
         elite_overlap=float(elite_overlap(predicted, true, elites).mean()),
         regret=float(regret(predicted, true).mean()),
     )
@@ -182,6 +185,7 @@ def measure_exploitation(
     count = len(predicted)
     return Exploitation(
         states=count,
+        diverged=int((~sound).sum()),
         horizon=planner.horizon,
         predicted=tuple(predicted.tolist()),
         realised=tuple(realised.tolist()),

@@ -22,7 +22,8 @@ from drift_wm.env_settings import EnvSettings, env_args
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import History, WorldModel
-from drift_wm.measures import between_modes, coverage, energy_distance, mode_mass, spread_skill
+from drift_wm.measures import coverage, energy_distance, spread_skill
+from drift_wm.modes import between_modes, weaker_mass
 from drift_wm.policies import PinkNoisePolicy
 from drift_wm.prepared import PreparedModel
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
@@ -135,8 +136,9 @@ def _errors(
     with itself.
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
-    metrics = {"diverged": float((~samples.isfinite()).any(dim=-1).double().mean())}
-    samples = _bounded(samples, statistics)
+    held = _bounded(samples, statistics)
+    metrics = {"diverged": _share_of_others(samples, held)}
+    samples = held
     central = sample_model(planned_on, situations, FAR, particles=1, rng=rng)
     central = _bounded(central, statistics)[:, 0]
     for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
@@ -178,8 +180,11 @@ def _distribution(
     Calibration is that of all entries together: each entry of each situation counts as one forecast.
     """
     rng = torch.Generator().manual_seed(_HELD_OUT_SEED + 1)
-    samples = _bounded(sample_model(model, situations, NEAR, particles=truth.shape[1], rng=rng), statistics)
-    return _compared(samples, truth, situations, statistics, ways, calibrated=model.generator.stochastic)
+    samples = sample_model(model, situations, NEAR, particles=truth.shape[1], rng=rng)
+    held = _bounded(samples, statistics)
+    metrics = _compared(held, truth, situations, statistics, calibrated=model.generator.stochastic)
+    metrics |= _ways_taken(held, situations, statistics, ways)
+    return metrics | {"diverged_10": _share_of_others(samples, held)}
 
 
 def _ceiling(case: Case, folder: Path, settings: TruthSettings) -> dict[str, float]:
@@ -188,7 +193,9 @@ def _ceiling(case: Case, folder: Path, settings: TruthSettings) -> dict[str, flo
     truth = torch.load(_truth_file(case, folder), weights_only=True)
     samples, others = truth["samples"].chunk(2, dim=1)
     situations = _situations(case, folder, settings)
-    return _compared(samples, others, situations, statistics, truth["ways"], calibrated=True)
+    metrics = _compared(samples, others, situations, statistics, calibrated=True)
+    # Against all samples: the share of a mode depends on their number, and a model is asked for as many.
+    return metrics | _ways_taken(truth["samples"], situations, statistics, truth["ways"])
 
 
 def _compared(
@@ -196,7 +203,6 @@ def _compared(
     truth: Tensor,
     situations: Situations,
     statistics: Statistics,
-    ways: Tensor | None,
     *,
     calibrated: bool,
 ) -> dict[str, float]:
@@ -210,19 +216,29 @@ def _compared(
             entries, outcomes = _entries(predicted), _entries(true)
             metrics[f"spread_skill{suffix}"] = float(spread_skill(entries, outcomes)[0])
             metrics[f"coverage_90{suffix}"] = float(coverage(entries, outcomes, 0.9)[0])
-    if ways is not None:
-        places = (ways - now) / change
-        metrics |= {
-            "weaker_mode": float(mode_mass(x, places).amin(dim=1).mean()),
-            "between": float(between_modes(x, places).nanmean()),
-        }
     return metrics
 
 
+def _ways_taken(
+    samples: Tensor, situations: Situations, statistics: Statistics, ways: Tensor | None
+) -> dict[str, float]:
+    """Of samples (W, M, NEAR, D) after one step, in a world that goes one of two ways (W, 2, D); else nothing."""
+    if ways is None:
+        return {}
+    now, change = situations.history.obs[:, -1:], statistics.changes.std[0]
+    x, places = (samples[:, :, 0] - now) / change, (ways - now) / change
+    return {"weaker_mode": weaker_mass(x, places), "between": float(between_modes(x, places).nanmean())}
+
+
 def _bounded(samples: Tensor, statistics: Statistics) -> Tensor:
-    """Samples that ran away, some beyond all numbers, are held at 100 standard deviations: wrong, and countable."""
+    """Samples that ran away, some beyond all numbers, are held at 100 standard deviations: wrong, and counted."""
     low, high = (statistics.obs.mean + side * _FARTHEST * statistics.obs.std for side in (-1, 1))
     return samples.nan_to_num(torch.inf).clamp(low, high)
+
+
+def _share_of_others(samples: Tensor, held: Tensor) -> float:
+    """Share of predicted observations (..., D) that are not what they were."""
+    return float((samples != held).any(dim=-1).double().mean())
 
 
 def _entries(samples: Tensor) -> Tensor:
