@@ -23,7 +23,7 @@ _RESAMPLES = 5_000
 _LEVEL = 0.95
 
 Interval = tuple[float, float] | None
-"""Of 95 %; None where a task has a single run, which tells nothing of how runs differ."""
+"""Of 95 %; None where a task has a single run, or its yardstick a single episode: one tells nothing of a spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +77,23 @@ def sentences(results: GridResults, *, suite: str) -> list[str]:
 
 def aggregates(results: GridResults, *, suite: str) -> list[Aggregate]:
     """Every model and planner, divided by the suite's published returns, and by the same planner in the simulator."""
-    published = {cell.task: task.published[0] for cell in results.cells if (task := suite_task(suite, cell.task))}
-    simulated = {
-        (each.task, each.planner): float(np.mean(each.returns)) for each in results.references if each.name == SIMULATOR
-    }
+    published = {cell.task: [task.published[0]] for cell in results.cells if (task := suite_task(suite, cell.task))}
     found = []
     for (model, planner), runs in _runs(results).items():
-        of_planner = {task: value for (task, name), value in simulated.items() if name == planner}
-        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", of_planner)):
+        simulated = {
+            each.task: each.returns for each in results.references if (each.name, each.planner) == (SIMULATOR, planner)
+        }
+        for yardstick, values in ((ANCHOR, published), ("the planner in the true simulator", simulated)):
+            shared = [task for task in runs if np.mean(values.get(task, 0.0)) > 0]
+            if not shared:
+                continue
+            returns, yards = [runs[task] for task in shared], [values[task] for task in shared]
             scores = [
-                [value / values[task] for value in returns]
-                for task, returns in runs.items()
-                if values.get(task, 0.0) > 0
+                [value / float(np.mean(yard)) for value in task] for task, yard in zip(returns, yards, strict=True)
             ]
-            if scores:
-                iqm, interval = interquartile_mean(scores), stratified_interval(scores)
-                found.append(Aggregate(model, planner, yardstick, iqm, interval, tasks=len(scores)))
+            is_sure = yardstick == ANCHOR or min(map(len, yards)) > 1
+            interval = stratified_interval(returns, yards) if is_sure else None
+            found.append(Aggregate(model, planner, yardstick, interquartile_mean(scores), interval, tasks=len(shared)))
     return found
 
 
@@ -115,18 +116,24 @@ def interquartile_mean(scores: Collection[Sequence[float]] | NDArray[np.float64]
     return float(stats.trim_mean(np.concatenate([np.asarray(task, dtype=float) for task in scores]), 0.25))
 
 
-def stratified_interval(scores: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the interquartile mean: runs are drawn again within each task.
+def stratified_interval(
+    runs: Sequence[Sequence[float]], yardsticks: Sequence[Sequence[float]], *, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap of the interquartile mean of runs over yardsticks: both are drawn again within each task.
 
     Args:
-        scores: runs of each task.
+        runs: of each task.
+        yardsticks: of each task, episodes whose mean its runs are divided by, or a single number that is known.
         seed: of the draws.
     """
-    if min(map(len, scores)) < 2:
+    if min(map(len, runs)) < 2:
         return None
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate([_drawn_again(rng, task) for task in scores], axis=1)
-    return _percentiles(stats.trim_mean(drawn, 0.25, axis=1))
+    drawn = [
+        _drawn_again(rng, task) / (_drawn_again(rng, yard).mean(axis=1, keepdims=True) if len(yard) > 1 else yard[0])
+        for task, yard in zip(runs, yardsticks, strict=True)
+    ]
+    return _percentiles(stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1))
 
 
 def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
@@ -175,7 +182,7 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _said(interval: Interval) -> str:
     if interval is None:
-        return "no interval, as a task has a single run"
+        return "no interval, as a task has a single run or its yardstick a single episode"
     return "{:.0f} % interval {:.2f} to {:.2f}".format(100 * _LEVEL, *interval)
 
 

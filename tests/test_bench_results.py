@@ -53,15 +53,15 @@ def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
 
 def test_the_interval_resamples_runs_within_tasks():
     assert (
-        stratified_interval([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]])
+        stratified_interval([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]], [[1.0]] * 3)
         == (interquartile_mean([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]]),) * 2
     ), "without spread within tasks there is none"
-    assert stratified_interval([[1.0, 2.0], [5.0]]) is None, "one run tells nothing of spread"
+    assert stratified_interval([[1.0, 2.0], [5.0]], [[1.0]] * 2) is None, "one run tells nothing of spread"
     rng = np.random.default_rng(0)
     runs = rng.normal(size=(4, 50))
-    low, high = stratified_interval(runs.tolist())
+    low, high = stratified_interval(runs.tolist(), [[1.0]] * 4)
     assert low < interquartile_mean(runs) < high
-    wide = stratified_interval(runs[:, :5].tolist())
+    wide = stratified_interval(runs[:, :5].tolist(), [[1.0]] * 4)
     assert wide[1] - wide[0] > 2 * (high - low)
 
 
@@ -71,7 +71,11 @@ def test_aggregates_divide_by_published_returns_and_by_the_simulator():
     results = GridResults(cells, (simulated(2 * anchor), Reference("cartpole-swingup", "random", "-", (1.0,))))
     published, ceiling = aggregates(results, suite="dmc")
     assert (published.yardstick, published.iqm, published.interval) == (ANCHOR, 1.0, (1.0, 1.0))
-    assert (ceiling.iqm, ceiling.tasks) == (0.5, 1)
+    assert (ceiling.iqm, ceiling.tasks, ceiling.interval) == (0.5, 1, None), "of a single episode of the simulator"
+    several = Reference("cartpole-swingup", "true simulator", "icem", (1.6 * anchor, 2.4 * anchor))
+    _, ceiling = aggregates(GridResults(cells, (several,)), suite="dmc")
+    assert ceiling.iqm == pytest.approx(0.5)
+    assert ceiling.interval == pytest.approx((1 / 2.4, 1 / 1.6)), "its episodes are drawn again as runs are"
     assert published.sentence.startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
     assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
     assert aggregates(GridResults((cell(),)), suite="") == []

@@ -245,6 +245,7 @@ def _risk(table: Table) -> list[Verdict]:
 
 
 def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float]:
+    """Of the mean over all episodes of the models at hand; it does not tell how other training seeds would do."""
     rows = table.rows["risk", case, label]
     return bootstrap_interval(
         [value for row in rows for name, value in row.metrics.items() if name.startswith("return_")]
