@@ -18,7 +18,8 @@ class GaussianGenerator(ConditionalGenerator):
     """p(y | c) = N(mean(c), diag std(c)^2), heteroscedastic (Chua et al. 2018, PETS, section 4 and appendix A.1).
 
     The log variances are kept between learned bounds by soft limits, which keeps them sane far from the data.
-    An ensemble of these with trajectory sampling (`members` of 5, the default of `model=gaussian`) is PETS' model.
+    An ensemble of these with trajectory sampling (`members` of 5, the default of `model=gaussian`) is PETS' model, but
+    that its members differ in their initial weights alone, where those of PETS draw their batches separately, too.
     """
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
