@@ -61,10 +61,11 @@ class ActorCritic(nn.Module):
     """V(o) = E[r_1 + g r_2 + g^2 r_3 + ...] under a policy that improves on whoever collected the data.
 
     A planner that looks H decisions ahead is blind to what its plan leads to after them; V judges the observation in
-    which the plan leaves the robot, as the critics' value of the actor's action there. Learned off-policy from
-    replay after Fujimoto et al. 2018 (TD3): two critics of which the lower one counts, targets of slow copies smoothed
-    over actions, a deterministic actor, which here learns at every step, not at every other. Hidden layers are normalised, which keeps critics from running away where the
-    data are few (Ball et al. 2023, section 4.2), and targets take several steps of recorded rewards.
+    which the plan leaves the robot, as the critics' value of the actor's action there. Learned off-policy from replay
+    after Fujimoto et al. 2018 (TD3): two critics of which the lower one counts, targets of slow copies smoothed over
+    actions, a deterministic actor, which here learns at every step, not at every other. Hidden layers are normalised,
+    which keeps critics from running away where the data are few (Ball et al. 2023, section 4.2), and targets take
+    several steps of recorded rewards.
 
     Args:
         observation_size: D.
