@@ -1,10 +1,12 @@
 """`drift-wm diagnose` as a person meets it: the run folder, what cannot be measured, and mistakes."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
-from drift_wm.diagnosis.material import choose_material
+from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.world import World, world_of
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
@@ -165,6 +167,14 @@ def test_the_training_file_is_known_from_everywhere(files, tmp_path, linear_epis
         monkeypatch.chdir(place)
         material = choose(tmp_path, "runs/mine")
         assert len(material.fitted) + len(material.measured) == 2, "of the run's own mask"
+
+
+def test_the_range_of_what_varies_by_rounding_alone_is_zero(linear_episodes):
+    first = linear_episodes[0]
+    obs = np.column_stack([first.obs[:, 0], 100 + 1e-5 * np.sign(first.obs[:, 1]), np.full(len(first.obs), 3.0)])
+    episode = dataclasses.replace(first, obs=obs.astype(np.float32))
+    found = Material(Path("x.hdf5"), None, (episode,), (episode,), "").data_range
+    assert found.tolist() == [np.ptp(episode.obs[:, 0]), 0, 0]
 
 
 def test_an_only_episode_is_halved(tmp_path, linear_episodes):

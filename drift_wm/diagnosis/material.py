@@ -38,9 +38,10 @@ class Material:
 
     @property
     def data_range(self) -> Tensor:
-        """(D,) largest less smallest value of every entry over both parts."""
+        """(D,) largest less smallest value of every entry over both parts; 0 where they differ by rounding alone."""
         obs = np.concatenate([episode.obs for episode in (*self.fitted, *self.measured)])
-        return torch.from_numpy(np.ptp(obs, axis=0))
+        spread, rounding = np.ptp(obs, axis=0), 8 * np.finfo(np.float32).eps * np.abs(obs).max(axis=0)
+        return torch.from_numpy(np.where(spread > rounding, spread, np.float32(0)))
 
 
 def choose_material(
