@@ -219,6 +219,18 @@ def test_a_ratio_that_fell_is_marked():
     assert "gone" not in table
 
 
+@pytest.mark.parametrize("way", [COMPILED, "drifting, k = 1"])
+@pytest.mark.parametrize(("before", "now", "mark"), [(0.5, 0.35, ""), (0.5, 1.0, "SLOWER"), (0.5, 0.6, "")])
+def test_a_way_of_ours_that_takes_longer_beside_the_first_is_marked(way, before, now, mark):
+    name = f"decisions: cartpole-swingup, 256 x 50 x 4: {way} / {OURS}"
+    assert f"| {name} | {before:.2f} | {now:.2f} | {mark} |" in compared({name: now}, {name: before})
+
+
+def test_a_rival_with_our_network_is_no_way_of_ours():
+    name = f"mppi: cartpole-swingup, 256 x 50 x 1: {outside.PYTORCH_MPPI} / {OURS}"
+    assert f"| {name} | 4.57 | 3.00 | SLOWER |" in compared({name: 3.0}, {name: 4.57})
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", '{"a": "fast"}', '{"a": 0}'])
 def test_ratios_that_are_none_are_refused(tmp_path, content):
     file = tmp_path / "ratios.json"

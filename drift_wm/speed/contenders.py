@@ -29,6 +29,11 @@ class Contender:
     compile: bool = False
     """Predict by compiled code."""
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this is the method itself in one of its ways, and no rival of it."""
+        return self.generator.name == "drifting"
+
 
 OURS, COMPILED = "drifting, k = 5", "drifting, k = 5, compiled"
 CONTENDERS: dict[str, Contender] = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from drift_wm.markdown import table_head, table_line
-from drift_wm.speed.contenders import OURS
+from drift_wm.speed.contenders import CONTENDERS, OURS
 from drift_wm.speed.timing import SpeedRow
 
 RATIOS = "ratios.json"
@@ -54,11 +54,14 @@ def compared(now: Mapping[str, float], before: Mapping[str, float]) -> str:
     lines = ["### Beside the earlier run", "", *table_head(["times as long as ours", "earlier", "now", ""])]
     for name in now:
         if name in before:
-            mark = "SLOWER" if lost(now[name], before[name]) else ""
+            mark = "SLOWER" if lost(name, now[name], before[name]) else ""
             lines.append(table_line([name, f"{before[name]:.2f}", f"{now[name]:.2f}", mark]))
     return "\n".join(lines) + "\n"
 
 
-def lost(now: float, before: float) -> bool:
-    """Whether ours has become slower beside a contender by more than noise explains."""
+def lost(name: str, now: float, before: float) -> bool:
+    """Whether ours has become slower by more than noise explains: beside a rival, or one way of it beside the first."""
+    contender = CONTENDERS.get(name.rpartition(" / ")[0].rpartition(": ")[2])
+    if contender is not None and contender.is_ours:
+        return now > before * _LOST  # what is divided is ours, too
     return now * _LOST < before
