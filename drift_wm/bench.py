@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +18,7 @@ from drift_wm.online import online
 from drift_wm.online_loop import STATUS
 from drift_wm.pool import run_in_processes
 from drift_wm.progress import Task, track
-from drift_wm.run_folder import RunFolder, describe_environment
+from drift_wm.run_folder import RunFolder, describe_environment, read_json
 from drift_wm.settings import EvaluateSettings, OnlineSettings
 from drift_wm.suites import suite_task
 
@@ -206,7 +205,7 @@ def _show(bar: Task, parts: Mapping[Part, Asked], folders: Mapping[Part, RunFold
             done += _planned(asked)
         elif isinstance(part, Cell):
             file = folders[part].path / STATUS
-            collected = json.loads(file.read_text())["episodes"] if file.exists() else 0
+            collected = read_json(file, dict).get("episodes", 0) if file.exists() else 0
             done += _planned(asked, collected)
             if collected:
                 at_work.append(f"{part.task} {part.model} {part.seed}: {collected}/{asked.episodes}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import Evaluation, summarise
-from drift_wm.run_folder import RunFolder, newest_checkpoint, write_json
+from drift_wm.run_folder import RunFolder, newest_checkpoint, read_json, write_json
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
 from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED, CollectSettings, EvaluateSettings, PlanningSettings
 
@@ -198,7 +197,7 @@ def evaluate_policy(
     kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
     described.close()
     times_file = file.with_suffix(".decision_ms.json")
-    times: list[float] = json.loads(times_file.read_text()) if times_file.exists() else []
+    times: list[float] = read_json(times_file, list) if times_file.exists() else []
     missing = min(at_once, len(seeds) - len(kept))
     with open_worlds(actor.task, actor.env, count=max(missing, 0), workers=workers) as worlds:
         while (start := len(kept)) < len(seeds):

@@ -7,7 +7,6 @@ does what it would have done, and loses at most the episode or the stretch of tr
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ from drift_wm.metrics import MetricsLog
 from drift_wm.planners.novelty import Novelty
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import CurvePoint, Evaluation
-from drift_wm.run_folder import RunFolder, write_json
+from drift_wm.run_folder import RunFolder, read_json, write_json
 from drift_wm.settings import OnlineSettings
 from drift_wm.train import fit_round, resume
 from drift_wm.training import Trainer
@@ -136,8 +135,7 @@ class OnlineRun:
     def progress(self) -> list[dict[str, Any]]:
         """Evaluations on the way: `frames` of training before each, and `returns` of its episodes."""
         file = self.folder.path / PROGRESS
-        found: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
-        return found
+        return read_json(file, list) if file.exists() else []
 
     @property
     def seconds(self) -> dict[str, float] | None:
@@ -146,8 +144,7 @@ class OnlineRun:
         Neither the time between stops counts, nor what a kill (not Ctrl-C) cut off.
         """
         file = self.folder.path / SECONDS
-        found: dict[str, float] | None = json.loads(file.read_text()) if file.exists() else None
-        return found
+        return read_json(file, dict) if file.exists() else None
 
     @contextmanager
     def _spent_on(self, work: str) -> Iterator[None]:

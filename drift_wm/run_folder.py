@@ -15,11 +15,16 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drift_wm.writing import beside, write_text
 
+Content = TypeVar("Content", dict[str, Any], list[Any])
+
 PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "h5py", "hydra-core")
+COPY_AGAIN = "copy the run folder again, or set run_dir=... to another one"
+DONE_AGAIN = "remove the file, and what it tells is found again"
+"""What to do about a damaged file: one that tells what was asked or done, and one that follows from the rest."""
 
 
 class RunFolder:
@@ -56,13 +61,13 @@ class RunFolder:
             may_change: names of settings that may be others from time to time; the newest are kept.
 
         Raises:
-            ValueError: the folder belongs to a run with another command or other settings.
+            ValueError: the folder belongs to a run with another command or other settings, or is damaged.
         """
         asked = {"command": command, **_plain(asdict(config))}
         path = self.path / "config.json"
         is_new = not path.exists()
         if not is_new:
-            _require_same_run(path, json.loads(path.read_text()), asked, may_change)
+            _require_same_run(path, read_json(path, dict), asked, may_change)
         if is_new or may_change:
             write_json(path, asked)
         write_json(self.path / "environment.json", describe_environment())
@@ -83,7 +88,7 @@ class RunFolder:
         if model_id is None:
             return
         path = self.path / "model.json"
-        if path.exists() and (kept := json.loads(path.read_text())["id"]) != model_id:
+        if path.exists() and (kept := read_json(path, dict).get("id")) != model_id:
             raise ValueError(
                 f"{self.path} holds episodes of model {kept}, and the checkpoint that is asked for now is model "
                 f"{model_id}; set run_dir=... to another folder, or checkpoint=... to the file of that model"
@@ -95,12 +100,13 @@ class RunFolder:
         write_json(self.path / "results.json", results)
 
     def read_results(self) -> dict[str, Any] | None:
-        """The results of a finished run, or None."""
+        """The results of a finished run, or None.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         path = self.path / "results.json"
-        if not path.exists():
-            return None
-        results: dict[str, Any] = json.loads(path.read_text())
-        return results
+        return read_json(path, dict, remedy=DONE_AGAIN) if path.exists() else None
 
     @property
     def checkpoints(self) -> Path:
@@ -151,15 +157,28 @@ def settings_of(run: Path) -> dict[str, Any]:
         ValueError: the file is damaged.
     """
     path = run / "config.json"
-    if not path.exists():
-        return {}
+    return read_json(path, dict) if path.exists() else {}
+
+
+def read_json(path: Path, kind: type[Content], *, remedy: str = COPY_AGAIN) -> Content:
+    """What a file holds that `write_json` wrote.
+
+    Args:
+        path: of the file, which is there.
+        kind: dict or list, whichever was written.
+        remedy: what to do where the file is damaged.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
-        settings = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); copy the run folder again") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: {settings!r:.200}, expected a JSON object; copy the run folder again")
-    return settings
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f"{path}: not JSON ({error}); {remedy}") from error
+    if not isinstance(content, kind):
+        expected = "object" if kind is dict else "list"
+        raise ValueError(f"{path}: {content!r:.200}, expected a JSON {expected}; {remedy}")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
-from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.run_folder import DONE_AGAIN, RunFolder, describe_environment, read_json, write_json
 from drift_wm.writing import write_text
 
 TABLES = "tables.md"
@@ -91,8 +90,13 @@ def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
 
 
 def read_units(folder: Path) -> list[dict[str, Any]]:
-    """All rows that a folder holds, in the order of their files' names."""
-    return [row for file in sorted((folder / _FOLDER).glob("*.json")) for row in json.loads(file.read_text())]
+    """All rows that a folder holds, in the order of their files' names.
+
+    Raises:
+        ValueError: one of them is damaged.
+    """
+    files = sorted((folder / _FOLDER).glob("*.json"))
+    return [row for file in files for row in read_json(file, list, remedy=DONE_AGAIN)]
 
 
 def write_comparison(

@@ -97,6 +97,18 @@ def test_a_killed_grid_goes_on_where_it_was(tmp_path, monkeypatch, inline_pool):
     assert third.done == third.compared == []
 
 
+def test_a_damaged_cell_is_refused_by_name_and_nothing_of_the_grid_is_lost(tmp_path, runs):
+    small = BenchSettings(seeds=[1])
+    cell, *_ = bench(small, RunFolder(tmp_path), compose=compose).cells
+    file = tmp_path / Cell.of(cell).folder / "results.json"
+    for content in ('{"frames": ', "[]"):
+        file.write_text(content)
+        with pytest.raises(ValueError, match=rf"{re.escape(str(file))}: .*remove the file"):
+            bench(small, RunFolder(tmp_path), compose=compose)
+    file.unlink()
+    assert cell in bench(small, RunFolder(tmp_path), compose=compose).cells
+
+
 def test_progress_counts_episodes_that_plan(tmp_path, runs, monkeypatch):
     seen = []
 

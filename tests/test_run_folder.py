@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drift_wm.run_folder import RunFolder, default_path, describe_environment, newest_checkpoint, write_json
+from drift_wm.run_folder import (
+    RunFolder,
+    default_path,
+    describe_environment,
+    newest_checkpoint,
+    read_json,
+    settings_of,
+    write_json,
+)
 from drift_wm.settings import TrainSettings
 
 
@@ -112,6 +120,35 @@ def test_json_is_never_half_written(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "message"),
+    [
+        (b'{"a": ', dict, r"x\.json: not JSON \(.*\); copy the run folder again, or set run_dir="),
+        (b"\xff\xfe{", dict, r"x\.json: not JSON"),
+        (b"[1]", dict, r"x\.json: \[1\], expected a JSON object; "),
+        (b'{"a": 1}', list, r"x\.json: \{'a': 1\}, expected a JSON list; "),
+    ],
+)
+def test_damaged_json_is_refused_by_name(tmp_path, content, kind, message):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(path, kind)
+
+
+def test_damaged_files_of_a_run_folder_are_refused_by_name(tmp_path):
+    folder = RunFolder(tmp_path)
+    for name, ask in (
+        ("config.json", lambda: folder.write_config("online", Asked())),
+        ("config.json", lambda: settings_of(tmp_path)),
+        ("model.json", lambda: folder.require_model("a")),
+        ("results.json", folder.read_results),
+    ):
+        (tmp_path / name).write_text('{"half": ')
+        with pytest.raises(ValueError, match=rf"{name}: not JSON"):
+            ask()
 
 
 def test_environment_names_versions_and_machine():
