@@ -169,11 +169,12 @@ class _Job:
 
 
 def _run_part(job: _Job) -> None:
-    device = prepare_machine(job.asked)
-    if isinstance(job.asked, OnlineSettings):
-        online(job.asked, RunFolder(job.path), device=device)
-    else:
-        evaluate(job.asked, RunFolder(job.path), device=device)
+    device, folder = prepare_machine(job.asked), RunFolder(job.path)
+    with folder.locked():
+        if isinstance(job.asked, OnlineSettings):
+            online(job.asked, folder, device=device)
+        else:
+            evaluate(job.asked, folder, device=device)
 
 
 def _finished(parts: Mapping[Part, Asked], folders: Mapping[Part, RunFolder]) -> dict[Part, Result]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,20 @@ def _run(command: str, settings: Any) -> int:
     """Do the work in its run folder, and print the folder last."""
     path = Path(settings.run_dir) if settings.run_dir else default_path(command, settings)
     folder = RunFolder(path)
+    with folder.locked() if _is_alone_there(command) else nullcontext():
+        return _run_in(folder, command, settings)
+
+
+def _is_alone_there(command: str) -> bool:
+    """Whether no other process has business in the folder.
+
+    Shares of a grid meet in its folder, and lock that of each part; of torchrun's processes the first one writes.
+    """
+    return command != "bench" and os.environ.get("RANK", "0") == "0"
+
+
+def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
+    path = folder.path
     is_new = folder.write_config(command, settings, may_change=MAY_GROW if command == "bench" else ())
     try:
         # Imported this late because it takes seconds, which help and mistakes need not wait for, and because it may

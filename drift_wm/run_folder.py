@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drift_wm.run_lock import LOCK, locked
 from drift_wm.writing import beside, write_text
 
 Content = TypeVar("Content", dict[str, Any], list[Any])
@@ -52,6 +54,10 @@ class RunFolder:
                 str(path),
             ) from error
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Be the only process that works here, see `run_lock.locked`."""
+        return locked(self.path)
+
     def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
         """Keep what was asked. Returns whether nothing was asked before.
 
@@ -76,7 +82,8 @@ class RunFolder:
     def forget_config(self) -> None:
         """Undo `write_config` and remove the folder, unless a file besides is in it or in a folder of it."""
         written = {self.path / name for name in ("config.json", "environment.json")}
-        if not any(path.is_file() and path not in written for path in self.path.rglob("*")):
+        found = (path for path in self.path.rglob("*") if path.is_file() and path.name != LOCK)
+        if written.issuperset(found):
             shutil.rmtree(self.path)
 
     def require_model(self, model_id: str | None) -> None:
