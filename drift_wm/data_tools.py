@@ -45,6 +45,9 @@ class Inspection:
 
     path: Path
     description: Description
+    """Of the whole file."""
+    mask: str | None
+    """The subset that all below is of; None: all of it."""
     lengths: tuple[int, ...]
     """Transitions of each demonstration that can be learned from."""
     ranges: tuple[Range, ...]
@@ -62,6 +65,7 @@ class Inspection:
             "command": "data-inspect",
             "data": str(self.path),
             **asdict(self.description),
+            "mask": self.mask,
             "lengths": list(self.lengths),
             "terminated": self.terminated,
             "ranges": [asdict(each) for each in self.ranges],
@@ -81,7 +85,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     lengths: list[int] = []
     plotted: list[Episode] = []
     terminated = 0
-    every = max(1, description.episodes // settings.plotted)
+    every = max(1, _count(settings, description) // settings.plotted)
     for number, episode in enumerate(_episodes(demonstrations, settings, description)):
         lengths.append(len(episode))
         terminated += episode.terminated
@@ -100,6 +104,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     found = Inspection(
         path=demonstrations.path,
         description=description,
+        mask=settings.mask,
         lengths=tuple(lengths),
         ranges=ranges,
         terminated=terminated,
@@ -139,12 +144,16 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
 def show(found: Inspection, console: Console) -> None:
     """For a terminal."""
     what, lengths = found.description, np.asarray(found.lengths)
+    whole = f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
+    subset = f"; of these in subset {found.mask}: {len(lengths)} demonstrations, {lengths.sum():,} transitions"
     console.print(
-        f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
+        whole
         + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
+        + (subset if found.mask is not None else "")
         + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
         f"{found.terminated} of {len(lengths)} ended by themselves",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     keys = Table(title="Observation keys", title_justify="left")
@@ -183,11 +192,15 @@ def _episodes(demonstrations: Demonstrations, settings: DataSettings, descriptio
     if description.episodes == 0:
         raise ValueError(f"{demonstrations.path}: holds no demonstration; {'; '.join(description.warnings)}")
     found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
-    count = description.masks.get(settings.mask or "", description.episodes)
-    with track("read", count) as task:
+    with track("read", _count(settings, description)) as task:
         for number, episode in enumerate(found):
             task.update(number + 1)
             yield episode
+
+
+def _count(settings: DataSettings, description: Description) -> int:
+    """Demonstrations of the subset that is asked for, or of all."""
+    return description.masks.get(settings.mask or "", description.episodes)
 
 
 def _remarks(ranges: Sequence[Range]) -> list[str]:

@@ -5,10 +5,14 @@ import json
 import h5py
 import numpy as np
 import pytest
+from rich.console import Console
 
 from drift_wm.cli import main
+from drift_wm.data_settings import InspectSettings
+from drift_wm.data_tools import inspect, show
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -50,6 +54,25 @@ def test_inspect_tells_what_is_there_and_what_is_not(demos, tmp_path, capsys):
     np.testing.assert_allclose(ranges["observations"]["std"], obs.std(axis=0), atol=1e-6)
     np.testing.assert_allclose(ranges["observations"]["mean"], obs.mean(axis=0), atol=1e-6)
     assert (tmp_path / "run" / "trajectories.png").stat().st_size > 1000
+
+
+def test_inspecting_a_subset_tells_of_it_and_plots_all_of_it(tmp_path, capsys):
+    path = tmp_path / "demos.hdf5"
+    with h5py.File(path, "w") as file:
+        for i in range(9):
+            demo = file.create_group(f"data/demo_{i}")
+            demo["obs/state"] = np.arange(4.0 + i)[:, None]
+            demo["actions"] = np.zeros((4 + i, 1))
+            demo["rewards"] = np.zeros(4 + i)
+        file["mask/few"] = np.array(["demo_1", "demo_2", "demo_4"], dtype="S")
+    settings = InspectSettings(data=str(path), mask="few", plotted=3)
+    found = inspect(settings, RunFolder(tmp_path / "run"))
+    assert [len(episode) for episode in found.plotted] == [4, 5, 7] == list(found.lengths)
+    show(found, Console(soft_wrap=True, width=200))
+    assert "9 demonstrations, 72 steps; of these in subset few: 3 demonstrations, 16 transitions; lengths 4 to 7" in (
+        capsys.readouterr().out
+    )
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["mask"] == "few"
 
 
 def test_convert_writes_what_was_read(demos, tmp_path, capsys):
