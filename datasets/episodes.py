@@ -37,7 +37,7 @@ class Episode:
     seed: int | None = None
     """The seed that the environment was reset with, where it is known."""
     source: str = ""
-    """Who acted, in free text: "random", "planner", the name of a file of demonstrations."""
+    """Who acted, in free text: "random", "noise", "planner", the name of a file of demonstrations."""
     success: bool | None = None
     """Whether the task was solved at any moment, where the world tells of it."""
 

@@ -24,6 +24,7 @@ from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import env_args, env_record
 from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import (
+    NOISE,
     POLICY_SEED,
     RANDOM,
     SIMULATOR,
@@ -44,7 +45,7 @@ from drift_wm.train import fit_round, resume
 from drift_wm.training import Trainer
 
 EVALUATION_BATCH = 8
-PLANNER = "planner"  # source of the episodes that are not random
+PLANNER = "planner"  # source of the episodes that are not noise
 STATUS, PROGRESS, SECONDS = "status.json", "progress.json", "seconds.json"
 """Files of a run folder: episodes collected so far, evaluations on the way, and the time that all of it took."""
 
@@ -215,7 +216,7 @@ class OnlineRun:
             if at_random
             else self._explorer()
         )
-        source = RANDOM if at_random else PLANNER
+        source = NOISE if at_random else PLANNER
         seed = training_seed(settings.seed, number)
         rollouts = run_episodes(
             policy,

@@ -24,6 +24,9 @@ SUITE_RANGE = (0.0, 1000.0)
 
 DPI = 160
 
+_EXPLORING = ("noise", "random")
+"""Sources of episodes that nothing planned: earlier versions called pink noise random, too."""
+
 
 class _Label(NamedTuple):
     text: str
@@ -82,9 +85,9 @@ def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> N
     if not points:
         raise ValueError("the learning curve has no points, expected at least one finished episode: train longer")
     for point in points:
-        if point.source not in ("random", "planner"):
+        if point.source not in (*_EXPLORING, "planner"):
             raise ValueError(
-                f'source is {point.source!r} at frame {point.frames}, expected "random" or "planner": say who acted'
+                f'source is {point.source!r} at frame {point.frames}, expected "noise" or "planner": say who acted'
             )
         if not math.isfinite(point.value):
             raise ValueError(
@@ -101,17 +104,17 @@ def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> N
 
 def _draw_episodes(axes: Axes, points: Sequence[CurvePoint]) -> None:
     ordered = sorted(points, key=lambda point: point.frames)
-    random = [(point.frames, point.value) for point in ordered if point.source == "random"]
+    exploring = [(point.frames, point.value) for point in ordered if point.source in _EXPLORING]
     planner = [(point.frames, point.value) for point in ordered if point.source == "planner"]
-    if random:
+    if exploring:
         axes.plot(
-            *zip(*random, strict=True),
+            *zip(*exploring, strict=True),
             "o",
             mfc="white",
             mec=GREY,
             mew=1.3,
             ms=6,
-            label="random episode",
+            label="exploring episode (pink noise)",
             zorder=3,
         )
     if planner:

@@ -83,7 +83,7 @@ class CurvePoint:
     value: float
     """Its return, exploration included; scaled to a full episode where it was cut short."""
     source: str
-    """Who acted: "random" or "planner"."""
+    """Who acted: "noise" or "planner"; "random" stands for noise in runs of earlier versions."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

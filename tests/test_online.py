@@ -98,7 +98,7 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     assert [row["n"] for row in rows.values()] == [2, 2, 1]
     assert rows["random"]["seeds"] == rows["drifting world model"]["seeds"] == [4_000_000_000, 4_000_000_001]
     assert results["decision_ms"]["p50"] > 0
-    assert [point["source"] for point in results["curve"]] == ["random", "planner", "planner", "planner"]
+    assert [point["source"] for point in results["curve"]] == ["noise", "planner", "planner", "planner"]
     ids, _ = what_was_learned(finished)
     checkpoints = [load_checkpoint(file) for file in sorted(finished.glob("checkpoints/round_*.pt"))]
     assert [checkpoint.parent for checkpoint in checkpoints] == [None, *ids[:-1]]

@@ -13,7 +13,7 @@ from drift_wm.plots import _apart, learning_curve, save
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.writing import beside
 
-POINTS = [CurvePoint(1000, 40.0, "random"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
+POINTS = [CurvePoint(1000, 40.0, "noise"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
 FINAL = Evaluation("drifting world model", (850.0, 860.0), (1, 2), 1.0, 1.0, 1)
 REFERENCES = [Evaluation("random", (30.0,), (1,), 1.0, 1.0, 1), Evaluation("true simulator", (860.0,), (1,), 1, 1, 1)]
 
@@ -30,7 +30,7 @@ def texts(figure: Figure) -> list[str]:
 def test_draws_every_episode_in_order_and_every_reference():
     (axes,) = draw().axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-    assert drawn["random episode"] == [[1000, 40]]
+    assert drawn["exploring episode (pink noise)"] == [[1000, 40]]
     assert drawn["planner episode"] == [[2000, 300], [3000, 700]]
     heights = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert heights == [30, 860]
@@ -92,7 +92,7 @@ def test_many_episodes_and_single_evaluations():
     ("points", "references", "match"),
     [
         ([], [], "no points"),
-        ([CurvePoint(1, math.nan, "random")], [], "return is nan at frame 1"),
+        ([CurvePoint(1, math.nan, "noise")], [], "return is nan at frame 1"),
         ([CurvePoint(1, 1.0, "ghost")], [], "source is 'ghost'"),
         (POINTS, [Evaluation("x", (math.inf,), (1,), 1, 1, 1)], "mean return of 'x' is inf"),
     ],
@@ -139,9 +139,10 @@ def test_a_full_disk_leaves_the_old_picture_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_run_stopped_before_it_planned_can_be_drawn():
-    (axes,) = draw([CurvePoint(1000, 40.0, "random")], [], None).axes
-    assert [line.get_label() for line in axes.lines] == ["random episode"]
+@pytest.mark.parametrize("source", ["noise", "random"])
+def test_a_run_stopped_before_it_planned_can_be_drawn_whatever_its_version_called_noise(source):
+    (axes,) = draw([CurvePoint(1000, 40.0, source)], [], None).axes
+    assert [line.get_label() for line in axes.lines] == ["exploring episode (pink noise)"]
 
 
 def test_two_processes_do_not_take_each_others_half_written_picture(tmp_path, monkeypatch):
