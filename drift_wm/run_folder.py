@@ -196,7 +196,7 @@ def write_json(path: Path, content: Any) -> None:
 def describe_environment() -> dict[str, Any]:
     """Versions, machine and source revision, for the record."""
     return {
-        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command_line": _command_line(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -247,6 +247,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _command_line() -> str:
+    """What to type to have the same again."""
+    program = Path(sys.argv[0])
+    start = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*start, *sys.argv[1:]])
 
 
 def _processor() -> str:

@@ -158,6 +158,15 @@ def test_environment_names_versions_and_machine():
     assert found["processor"]
 
 
+@pytest.mark.parametrize(
+    ("program", "typed"),
+    [("bin/drift-wm", "drift-wm"), ("lib/drift_wm/__main__.py", "python -m drift_wm"), ("mine.py", "mine.py")],
+)
+def test_environment_tells_what_to_type_again(monkeypatch, program, typed):
+    monkeypatch.setattr("sys.argv", [program, "bench", "seeds=[1, 2]"])
+    assert describe_environment()["command_line"] == f"{typed} bench 'seeds=[1, 2]'"
+
+
 def test_default_path_tells_command_task_and_seed():
     path = default_path("online", Asked(seed=7))
     assert path.parts[:2] == ("runs", "online")
