@@ -80,8 +80,7 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
                 f"(95th percentile).",
                 *_time_notes(results["seconds"]),
                 "Evaluation episodes start from reset seeds that training never used.",
-                f"Episodes of training are cut off after {run.decisions_per_episode} of "
-                f"{run.env.decisions_per_episode} decisions; the plot scales their returns to full length.",
+                *_cut_notes(run),
             ),
         ),
     )
@@ -93,6 +92,16 @@ def _time_notes(seconds: dict[str, float] | None) -> list[str]:
         return []
     parts = ", ".join(f"{spent / 60:.1f} of it {work}" for work, spent in seconds.items())
     return [f"Learning took {sum(seconds.values()) / 60:.1f} minutes, {parts}."]
+
+
+def _cut_notes(run: OnlineRun) -> list[str]:
+    """What the plot does to episodes that were cut short, where any was."""
+    if not any(point.cut for point in run.curve):
+        return []
+    return [
+        f"Episodes of training are cut off after {run.decisions_per_episode} of {run.env.decisions_per_episode} "
+        "decisions; the plot scales their returns to full length."
+    ]
 
 
 def _planner_name(settings: OnlineSettings) -> str:

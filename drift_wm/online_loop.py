@@ -125,11 +125,12 @@ class OnlineRun:
     def curve(self) -> list[CurvePoint]:
         """Return of each training episode against environment frames, scaled up where collection cut it short."""
         frames, points = 0, []
+        limit, longest = self.decisions_per_episode, self.env.decisions_per_episode
         for episode in self.replay.episodes[: self.settings.episodes]:
             frames += len(episode) * self.settings.env.action_repeat
-            cut = len(episode) == self.decisions_per_episode and not episode.terminated
-            scale = self.env.decisions_per_episode / self.decisions_per_episode if cut else 1.0
-            points.append(CurvePoint(frames, scale * float(episode.rewards.sum()), episode.source))
+            cut = limit < longest and len(episode) == limit and not episode.terminated
+            scale = longest / limit if cut else 1.0
+            points.append(CurvePoint(frames, scale * float(episode.rewards.sum()), episode.source, cut))
         return points
 
     @property

@@ -61,7 +61,8 @@ def learning_curve(
         labels.append(_draw_final(axes, final, last_frame=max(point.frames for point in points)))
     _set_range(axes, points, labels)
     _label_right(axes, labels)
-    _decorate(axes, task)
+    cut = any(point.cut for point in points)
+    _decorate(axes, task, value="return, cut episodes scaled to full length" if cut else "episode return")
     return figure
 
 
@@ -224,10 +225,10 @@ def _apart(values: Sequence[float], *, gap: float, top: float) -> list[float]:
     return heights
 
 
-def _decorate(axes: Axes, task: str) -> None:
+def _decorate(axes: Axes, task: str, *, value: str) -> None:
     axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=26)
     axes.set_xlabel("environment frames", color=INK)
-    axes.set_ylabel("episode return", color=INK)
+    axes.set_ylabel(value, color=INK)
     style(axes)
 
 

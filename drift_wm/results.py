@@ -84,6 +84,8 @@ class CurvePoint:
     """Its return, exploration included; scaled to a full episode where it was cut short."""
     source: str
     """Who acted: "noise" or "planner"; "random" stands for noise in runs of earlier versions."""
+    cut: bool = False
+    """Whether it was cut short, and its return scaled."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

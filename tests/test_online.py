@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from drift_wm import evaluate as evaluate_module
+from drift_wm import online as online_module
 from drift_wm import online_loop
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
@@ -111,6 +112,17 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     for name in ("learning_curve.png", "report.html", "best_episode.mp4", "replay.hdf5", "evaluation.hdf5"):
         assert (finished / name).stat().st_size > 0, name
     assert list(finished.glob("tensorboard/events*"))
+
+
+def test_only_episodes_that_were_cut_are_scaled_and_spoken_of(finished, tmp_path):
+    points = json.loads((finished / "results.json").read_text())["curve"]
+    assert all(point["cut"] for point in points)
+    assert "cut off after 30 of 50 decisions" in (finished / "report.html").read_text()
+    run = OnlineRun(replace(SMALL, episode_decisions=0), RunFolder(tmp_path), device=CPU)
+    whole = Episode(np.zeros((51, 5), np.float32), np.zeros((50, 1), np.float32), np.ones(50, np.float32), False)
+    run.replay.append(whole)
+    assert [(point.cut, point.value) for point in run.curve] == [(False, 50.0)]
+    assert online_module._cut_notes(run) == []
 
 
 def test_training_and_evaluation_share_no_reset_seed(finished):

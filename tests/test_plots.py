@@ -37,6 +37,14 @@ def test_draws_every_episode_in_order_and_every_reference():
     assert texts(draw()) == ["random  30", "drifting world model  855 ± 5", "true simulator  860"]
 
 
+def test_the_axis_says_that_returns_are_scaled_where_they_are():
+    whole, cut = draw(), draw([*POINTS, CurvePoint(4000, 500.0, "planner", cut=True)])
+    assert [figure.axes[0].get_ylabel() for figure in (whole, cut)] == [
+        "episode return",
+        "return, cut episodes scaled to full length",
+    ]
+
+
 def test_labels_of_near_values_keep_apart():
     (axes,) = draw().axes
     bottom, top = axes.get_ylim()
