@@ -119,7 +119,7 @@ def make_policy(
             "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
         )
     if isinstance(model, LearnedWorldModel):
-        if settings.particles < (members := len(model.members)):
+        if settings.particles < (members := len(model.members)) > 1:
             logger.warning(
                 "of %d members the first %d alone plan; set particles=%d for a future of each",
                 members,

@@ -92,5 +92,10 @@ def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
     make_policy(model, asked, device="cpu")
     assert "risk.name=worst" in caplog.messages[0]
     assert "of 3 members the first 1 alone plan; set particles=3" in caplog.messages[1]
+    single = LearnedWorldModel(
+        Spec(3, 2, 0.1), replace(config, generator=replace(config.generator, members=1)), rng=torch.Generator()
+    )
+    make_policy(single, replace(asked, risk=RiskSettings()), device="cpu")
+    assert len(caplog.messages) == 2, "a single model is planned in at its centre"
     make_policy(model, replace(asked, particles=2), device="cpu")
     assert "of 3 members the first 2 alone plan; set particles=3" in caplog.messages[2]
