@@ -80,9 +80,10 @@ def _robomimic() -> Files:
         for i, length in enumerate((5, 4)):
             demo = data.create_group(f"demo_{i}")
             demo.attrs.update(num_samples=length, seed=i, terminated=bool(i), source="test")
-            for group in ("obs", "next_obs"):
-                demo[f"{group}/a"] = rng.normal(size=(length, 3)).astype(np.float32)
-                demo.create_dataset(f"{group}/b", data=rng.normal(size=length), compression="gzip")
+            a, b = rng.normal(size=(length + 1, 3)).astype(np.float32), rng.normal(size=length + 1)
+            for group, rows in (("obs", slice(None, -1)), ("next_obs", slice(1, None))):
+                demo[f"{group}/a"] = a[rows]
+                demo.create_dataset(f"{group}/b", data=b[rows], compression="gzip")
                 demo[f"{group}/image"] = np.zeros((length, 2, 2, 3), np.uint8)
             demo["actions"] = rng.uniform(-1, 1, size=(length, 2))
             demo["rewards"] = rng.normal(size=length)

@@ -12,7 +12,7 @@ REAL_FILE = REAL_DATA / "adroit_door_human" / "door_human_25.hdf5"
 
 
 def write_demo(file, number, *, length=4, without=()):
-    """One complete demo. Rows count upwards from 100 times the number; a row is constant in `b`."""
+    """One complete demo. Rows count upwards from 100 times the number; a row is constant in `b`. Odd ones are done."""
     demo = file.create_group(f"data/demo_{number}")
     rows = 100.0 * number + np.arange(length + 1)
     for group, part in (("obs", rows[:-1]), ("next_obs", rows[1:])):
@@ -22,7 +22,7 @@ def write_demo(file, number, *, length=4, without=()):
         demo[f"{group}/camera_image"] = np.zeros((length, 5, 6, 3), np.uint8)
     demo["actions"] = np.repeat(rows[:-1, None], 3, axis=1)
     demo["rewards"] = rows[:-1]
-    demo["dones"] = np.eye(length, dtype=np.int64)[-1]
+    demo["dones"] = np.eye(length, dtype=np.int64)[-1] * (number % 2)
     demo["states"] = np.repeat(rows[:-1, None], 7, axis=1)
     for name in without:
         del demo[name]
@@ -160,7 +160,7 @@ def test_a_column_of_rewards_and_flat_actions_are_accepted(path):
         ("next_obs/b", np.zeros((3, 2)), "demo_0/next_obs/b has shape"),
         ("actions", np.zeros((4, 2, 2)), r"demo_0/actions has shape \(4, 2, 2\), expected .T,. or"),
         ("actions", np.zeros((0, 3)), "expected 0 rows"),
-        ("obs/a", np.array([0, 1, np.nan, 3]), r"demos\.hdf5: /data/demo_0 .*obs\[2, 0\] is nan.*leave out"),
+        ("obs/a", np.array([0, -1, np.nan, -3]), r"demos\.hdf5: /data/demo_0 .*obs\[2, 0\] is nan.*leave out"),
         ("actions", np.full((4, 3), 1e300), r"actions\[0, 0\] is inf"),
         ("obs/b", np.array([b"x"] * 4), "demo_0/obs/b holds .S1, expected numbers"),
     ],
@@ -169,6 +169,27 @@ def test_a_faulty_array_is_named(path, name, values, message):
     write_file(path)
     replace(path, f"data/demo_0/{name}", values)
     with pytest.raises(ValueError, match=message):
+        read_episodes(path)
+
+
+def test_where_every_demo_ends_with_done_none_tells_of_the_end_of_a_world(path):
+    write_file(path, numbers=(1, 3))
+    assert not any(episode.terminated for episode in read_episodes(path))
+    assert any("every demo ends with done" in warning for warning in RobomimicFile(path).describe().warnings)
+    edit(path, lambda file: [demo.attrs.__setitem__("terminated", True) for demo in file["data"].values()])
+    assert all(episode.terminated for episode in read_episodes(path)), "what is told is believed"
+    write_file(path, numbers=(0, 1))
+    assert [episode.terminated for episode in read_episodes(path)] == [False, True]
+
+
+@pytest.mark.parametrize("rows", [[0, 2, 1, 3], [0, 1, 3, 4]])
+def test_rows_that_do_not_follow_each_other_are_no_demo(path, rows):
+    """Shuffled, or with one left out."""
+    write_file(path)
+    for name in ("obs/a", "next_obs/a"):
+        values = -np.array(rows, float) - (name == "next_obs/a")
+        replace(path, f"data/demo_0/{name}", values)
+    with pytest.raises(ValueError, match=r"demo_0: next_obs\[\d\] is not obs\[\d\], nor is it in \d of 4 rows"):
         read_episodes(path)
 
 
