@@ -6,9 +6,11 @@ tools leave parts of it out. What is done about each part:
     data/demo_<i>/actions        required, T rows
     data/demo_<i>/obs/<key>      required, T rows: the observation before each action
     data/demo_<i>/next_obs/<key> where missing, the observation after the last action is unknown: that
-                                 transition is dropped, L = T - 1. Otherwise L = T
+                                 transition is dropped, L = T - 1. Otherwise L = T, and each row must be the
+                                 next one of obs: a demo is one stretch of time
     data/demo_<i>/rewards        where missing, an error, or zeros if the caller allows it
-    data/demo_<i>/dones          where missing, zeros
+    data/demo_<i>/dones          where missing, zeros; where every demo ends with one, they mark the ends of
+                                 recordings, not of worlds
     data/demo_<i>/states         kept where it is one array that covers all L + 1 observations
                                  (with `final_state`, as `Replay` writes it, where L = T); otherwise None
     mask/<name>                  names of the demos that belong to a subset
@@ -32,7 +34,7 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.demonstrations import Description, require_one_size
-from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
@@ -45,11 +47,11 @@ from drift_wm.datasets.hdf5 import (
     names_in,
     number_attribute,
     open_hdf5,
-    read_matrix,
     read_numbers,
     shape_of,
 )
 from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.robomimic_demo import REPAIR, obs_group, read_demo
 
 _NOT_AN_OBSERVATION = "actions"
 """Isaac Lab stores the previous action under this observation key."""
@@ -95,8 +97,8 @@ class RobomimicFile:
         """See `Demonstrations.episodes`; without `obs_keys`, a copy of the actions is left out.
 
         `terminated` is the attribute of that name, as `Replay` writes it; in files of others it is the file's
-        own `dones` at the last transition that is kept. Some of those were made with robomimic's `done_mode` 1
-        or 2, which marks the end of every demo, whatever its cause.
+        own `dones` at the last transition that is kept, unless those of all demos are set: robomimic's `done_mode`
+        1 and 2 mark the end of every demo so, whatever its cause.
         """
         return require_one_size(self._read(obs_keys, mask, allow_missing_rewards), self.path)
 
@@ -111,10 +113,11 @@ class RobomimicFile:
             shapes = _obs_shapes(demo_group(data, names[0], path), path)
             flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
             keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
+            ends = not _every_demo_is_done(data, path)
             for name in names:
                 demo = demo_group(data, name, path)
                 with reading(path, str(demo.name)):
-                    episode = _read_demo(demo, path, keys, allow_missing_rewards)
+                    episode = read_demo(demo, path, keys, allow_missing_rewards, dones_are_ends=ends)
                 yield str(demo.name), episode
 
 
@@ -148,6 +151,11 @@ def _warnings(data: h5py.Group, demos: Sequence[h5py.Group], steps: int, path: P
         without = sum(name not in demo for demo in demos)
         if without:
             found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
+    if _every_demo_is_done(data, path):
+        found.append(
+            "every demo ends with done, which robomimic's extraction also writes where a recording stops: none is "
+            "taken for the end of a world; set the attribute terminated of each demo to tell"
+        )
     if "env_args" not in data.attrs:
         found.append("the attribute env_args is missing, so the task is not known")
     return tuple(found)
@@ -159,7 +167,7 @@ def demo_group(data: h5py.Group, name: str, path: Path) -> h5py.Group:
     Raises:
         ValueError: it is no group.
     """
-    return group_in(data, name, path, remedy="repair or remove this demo")
+    return group_in(data, name, path, remedy=REPAIR)
 
 
 def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
@@ -204,83 +212,20 @@ def _mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
         return {entry.decode() if isinstance(entry, bytes) else str(entry) for entry in stored[()]}
 
 
-def _obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
-    remedy = "where it holds states only, extract observations with robomimic's dataset_states_to_obs"
-    return group_in(demo, "obs", path, remedy=remedy)
-
-
 def _obs_shapes(demo: h5py.Group, path: Path) -> dict[str, tuple[int, ...]]:
     """The arrays of observations, and the shape of one row."""
-    obs = _obs_group(demo, path)
+    obs = obs_group(demo, path)
     found = {name: member(obs, name, path) for name in names_in(obs, path)}
     return {name: shape_of(item, path)[1:] for name, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
-def _read_demo(demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewards: bool) -> Episode:
-    actions = read_matrix(array_in(demo, "actions", path), path)
-    stored = len(actions)
-    obs = _concatenated(_obs_group(demo, path), keys, path, length=stored)
-    length = stored - 1
-    if "next_obs" in demo:
-        length = stored
-        after = group_in(demo, "next_obs", path, remedy="repair or remove this demo")
-        obs = np.concatenate([obs, _concatenated(after, keys, path, length=stored, last=True)])
-    rewards = _rewards(demo, path, stored, allow_missing_rewards)
-    terminated = _terminated(demo, path, stored, length)
-    states = _states(demo, path, stored, length)
-    seed, success = (number_attribute(demo, name, path) for name in ("seed", "success"))
-    source = attribute(demo, "source", path)
-    try:
-        return Episode(
-            obs=obs,
-            actions=actions[:length],
-            rewards=rewards[:length],
-            terminated=terminated,
-            states=states,
-            seed=None if seed is None else int(seed),
-            source=path.name if source is None else str(source),
-            success=None if success is None else bool(success),
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
-
-
-def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int, last: bool = False) -> Float32Array:
-    columns = [read_matrix(array_in(group, key, path), path, rows=length, last=last) for key in keys]
-    return np.concatenate(columns, axis=1)
-
-
-def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> Float32Array:
-    if "rewards" not in demo and allow_missing:
-        return np.zeros(stored, np.float32)
-    if "rewards" not in demo:
-        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards to read zeros")
-    dataset = array_in(demo, "rewards", path)
-    rewards = read_matrix(dataset, path, rows=stored)
-    if rewards.shape[1] != 1:
-        raise ValueError(
-            f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
-        )
-    return rewards[:, 0]
-
-
-def _terminated(demo: h5py.Group, path: Path, stored: int, length: int) -> bool:
-    told = number_attribute(demo, "terminated", path)
-    if told is not None and length == stored:
-        return bool(told)
-    if "dones" not in demo or length < 1:
-        return False
-    dones = read_numbers(array_in(demo, "dones", path), path, rows=stored)
-    return bool(np.any(dones[length - 1]))
-
-
-def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Array | None:
-    dataset = member(demo, "states", path)
-    if not isinstance(dataset, h5py.Dataset):
-        return None
-    states = np.asarray(read_numbers(dataset, path, rows=stored), np.float64)
-    if length < stored:
-        return states
-    if "final_state" not in demo:
-        return None
-    return np.concatenate([states, read_numbers(array_in(demo, "final_state", path), path)[None]])
+def _every_demo_is_done(data: h5py.Group, path: Path) -> bool:
+    """Whether the last rows of all demos say done, and nothing else tells which worlds ended."""
+    for name in demo_names(data):
+        demo = demo_group(data, name, path)
+        if "terminated" in demo.attrs or "dones" not in demo:
+            return False
+        dones = array_in(demo, "dones", path)
+        if not shape_of(dones, path)[0] or not np.any(read_numbers(dones, path, last=True)):
+            return False
+    return True

@@ -147,7 +147,7 @@ class TrainSettings(RunSettings):
     """Gigabytes of episodes that are kept in memory (windows take as much again); more go to a file in the run folder
     that is gone afterwards. What is learned is the same."""
     decision_seconds: float = 0.0
-    """Seconds between two rows of the file; only recorded. 0: unknown."""
+    """Seconds between two rows of the file; only recorded. 0: as the data tell."""
     parent: str | None = None
     """`from=` on the command line: a checkpoint, or the run folder that holds it, to go on from for a period."""
     steps: int = 5000

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from drift_wm.checkpoint import load_checkpoint
-from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.episodes import Episode, windows_in
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
@@ -22,7 +22,7 @@ from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import WORLD
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.interfaces import Metrics, Spec
-from drift_wm.learned import POLICY, ModelConfig, shape_of_kind
+from drift_wm.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
 from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
@@ -33,6 +33,9 @@ from drift_wm.training import Trainer
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 logger = logging.getLogger(__name__)
+
+_SMALL_ACTIONS = 0.05
+"""Largest entry below which actions are in other units than a planner's [-1, 1]."""
 
 
 def train(
@@ -55,15 +58,11 @@ def train(
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, shape)
-    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], settings.decision_seconds)
+    seconds = settings.decision_seconds or open_demonstrations(settings.data).describe().decision_seconds
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
-    last_round = 0
-    if settings.parent is not None:
-        parent = load_checkpoint(newest_checkpoint(Path(settings.parent)), device=device)
-        trainer.restore(parent, as_parent=True)
-        last_round = trainer.rounds
-    resume(trainer, folder, device=device)
+    number = _begin(trainer, settings.parent, folder, device=device)
     # What a parent learned from is never held out as long as there is anything else.
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
     if known := sum(episode.fingerprint in trainer.learned_from for episode in held_out):
@@ -73,35 +72,84 @@ def train(
             len(held_out),
             settings.parent,
         )
-    metrics: Metrics = {}
-    if trainer.rounds <= last_round:
+    too_short = _tell_of_short(training, trainer.model)
+    _tell_of_actions(training, settings.kind)
+    metrics: Metrics = (folder.read_results() or {}).get("metrics", {})  # of the last batch, where nothing is left
+    if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
+    if held_out and not held_out_measured:
+        logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
     metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
-    beyond = share_beyond_bounds(training)
-    if settings.kind == POLICY and beyond:
-        logger.warning(
-            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and held to "
-            "[-1, 1] where the policy acts",
-            100 * beyond,
-        )
     results = {
         "command": "train",
         "kind": settings.kind,
         "data": settings.data,
-        "checkpoint": str(folder.checkpoint_of_round(last_round)),
+        "checkpoint": str(folder.checkpoint_of_round(number)),
         "model_id": trainer.id(),
         "steps": trainer.steps,
         "training_episodes": len(training),
+        "training_episodes_too_short": too_short,
         "held_out_episodes": len(held_out),
         "held_out_known_to_parent": known,
-        "actions_beyond_bounds": beyond,
+        "actions_beyond_bounds": share_beyond_bounds(training),
         "metrics": metrics,
     }
     if ranks.first:
         folder.write_results(results)
     return results
+
+
+def _begin(trainer: Trainer, parent: str | None, folder: RunFolder, *, device: torch.device) -> int:
+    """Stand where training begins or goes on; the number of the round that the folder is for.
+
+    A run that has begun does not look at its parent again, whose own run may have gone on since.
+    """
+    if begun := sorted(folder.checkpoints.glob("round_*.pt")):
+        resume(trainer, folder, device=device)
+        return int(begun[0].stem.removeprefix("round_"))
+    if parent is not None:
+        trainer.restore(load_checkpoint(newest_checkpoint(Path(parent)), device=device), as_parent=True)
+    return trainer.rounds
+
+
+def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
+    """How many episodes give no window to learn from."""
+    steps, past_end = model.training_steps, isinstance(model, LearnedWorldModel)
+    count = sum(windows_in(episode, steps, past_end=past_end) == 0 for episode in episodes)
+    if count:
+        logger.warning(
+            "%d of %d training episodes are shorter than the %d steps that are predicted at once, and teach nothing; a "
+            "smaller model.chunk%s reads them",
+            count,
+            len(episodes),
+            steps,
+            " or model.self_rollout" if steps > model.chunk else "",
+        )
+    return count
+
+
+def _tell_of_actions(episodes: Sequence[Episode], kind: str) -> None:
+    """Actions are learned as they were recorded, and planned and executed in [-1, 1]."""
+    if beyond := share_beyond_bounds(episodes):
+        consequence = (
+            "held to [-1, 1] where the policy acts"
+            if kind == POLICY
+            else "badly the farther they are, and planners search within [-1, 1]: scale them in the data"
+        )
+        logger.warning(
+            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, %s",
+            100 * beyond,
+            consequence,
+        )
+    largest = max(float(np.abs(episode.actions).max()) for episode in episodes)
+    if kind == WORLD_MODEL and 0 < largest < _SMALL_ACTIONS:
+        logger.warning(
+            "no entry of an action is larger than %.3g: a world model hardly sees them, and planners search within "
+            "[-1, 1], where it knows nothing; scale them in the data",
+            largest,
+        )
 
 
 def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
@@ -189,15 +237,17 @@ def split(
         seed: of the choice.
         avoid: fingerprints of episodes that are held out only where too few others are left.
     """
-    count = round(held_out_fraction * len(episodes))
-    if held_out_fraction > 0 and len(episodes) > 1:
-        count = min(max(count, 1), len(episodes) - 1)
+    names = [episode.fingerprint for episode in episodes]
+    first = {name: i for i, name in reversed(list(enumerate(names)))}
+    count = round(held_out_fraction * len(first))
+    if held_out_fraction > 0 and len(first) > 1:
+        count = min(max(count, 1), len(first) - 1)
     order: list[int] = np.random.default_rng(seed).permutation(len(episodes)).tolist()
-    if avoid:
-        order.sort(key=lambda i: episodes[i].fingerprint in avoid)
-    chosen = set(order[:count])
-    training = [episode for i, episode in enumerate(episodes) if i not in chosen]
-    return training, [episodes[i] for i in sorted(chosen)]
+    order = [i for i in order if first[names[i]] == i]  # copies of an episode are on one side together
+    order.sort(key=lambda i: names[i] in avoid)
+    chosen = {names[i] for i in order[:count]}
+    training = [episode for episode, name in zip(episodes, names, strict=True) if name not in chosen]
+    return training, [episodes[first[name]] for name in dict.fromkeys(names) if name in chosen]
 
 
 def scales_of(statistics: Statistics) -> Scales:

@@ -1,7 +1,9 @@
 """Training from a file, as a user with logs would."""
 
 import json
+import shutil
 import signal
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -56,7 +58,66 @@ def test_a_finished_run_is_only_measured_again(tmp_path, data):
     first = train(settings(data), folder, device=CPU)
     again = train(settings(data), folder, device=CPU)
     assert again["model_id"] == first["model_id"]
-    assert again["metrics"]["held_out_energy_score"] == first["metrics"]["held_out_energy_score"]
+    assert again["metrics"] == first["metrics"], "those of the last batch are kept"
+
+
+def test_a_finished_child_does_not_follow_a_parent_that_went_on(tmp_path, data):
+    first = RunFolder(tmp_path / "first")
+    train(settings(data), first, device=CPU)
+    child = settings(data, parent=str(first.path), steps=5)
+    second = train(child, RunFolder(tmp_path / "second"), device=CPU)
+    shutil.copy(newest_checkpoint(tmp_path / "second"), first.checkpoint_of_round(1))  # as if its run had gone on
+    again = train(child, RunFolder(tmp_path / "second"), device=CPU)
+    assert (again["steps"], again["checkpoint"]) == (second["steps"], second["checkpoint"])
+    assert len(list((tmp_path / "second" / "checkpoints").iterdir())) == 1
+
+
+def write_logs(path, episodes, **attributes):
+    replay = Replay.open(path, env_args={"env_name": "linear"})
+    for episode in episodes:
+        replay.append(episode)
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs.update(attributes)
+    return path
+
+
+def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, caplog):
+    whole = linear_episodes[0]
+    short = [
+        replace(each, obs=each.obs[:4], actions=each.actions[:3], rewards=each.rewards[:3])
+        for each in linear_episodes[1:]
+    ]
+    logs = write_logs(tmp_path / "short.hdf5", [whole, *short])
+    model = WorldModelConfig(chunk=2, self_rollout=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
+    asked = settings(logs, model=model, held_out_fraction=0.0)
+    results = train(asked, RunFolder(tmp_path / "run"), device=CPU)
+    assert (results["training_episodes"], results["training_episodes_too_short"]) == (6, 5)
+    assert "5 of 6 training episodes are shorter than the 4 steps" in caplog.text
+    assert "model.chunk or model.self_rollout" in caplog.text
+
+
+def test_copies_of_an_episode_are_on_one_side_together(linear_episodes):
+    twice = [*linear_episodes, *linear_episodes]
+    training, held_out = split(twice, 0.34, seed=0)
+    assert len(held_out) == 2
+    assert len(training) == 8
+    assert not {each.fingerprint for each in training} & {each.fingerprint for each in held_out}
+
+
+@pytest.mark.parametrize(("asked", "found"), [(0.0, 0.05), (0.2, 0.2)])
+def test_the_pace_is_that_of_the_data_unless_told(tmp_path, linear_episodes, asked, found):
+    logs = write_logs(tmp_path / "paced.hdf5", linear_episodes, decision_seconds=0.05)
+    folder = RunFolder(tmp_path / "run")
+    train(settings(logs, decision_seconds=asked), folder, device=CPU)
+    assert load_checkpoint(newest_checkpoint(folder.path)).config["spec"]["decision_seconds"] == found
+
+
+@pytest.mark.parametrize(("factor", "said"), [(100.0, "scale them in the data"), (0.001, "hardly sees them"), (1, "")])
+def test_actions_in_other_units_than_a_planners_are_named(tmp_path, linear_episodes, caplog, factor, said):
+    scaled = [replace(each, actions=each.actions * np.float32(factor)) for each in linear_episodes]
+    train(settings(write_logs(tmp_path / "units.hdf5", scaled)), RunFolder(tmp_path / "run"), device=CPU)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any(said in warning for warning in warnings) if said else warnings == []
 
 
 def test_going_on_from_a_parent_is_one_more_round(tmp_path, data):
