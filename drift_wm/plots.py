@@ -6,10 +6,11 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.writing import beside
@@ -24,6 +25,7 @@ SUITE_RANGE = (0.0, 1000.0)
 
 DPI = 160
 
+_MOST_TICKS, _MARGIN = 10, 1.02
 _EXPLORING = ("noise", "random")
 """Sources of episodes that nothing planned: earlier versions called pink noise random, too."""
 
@@ -232,14 +234,47 @@ def _decorate(axes: Axes, task: str, *, value: str) -> None:
     style(axes)
 
 
-def style(axes: Axes) -> None:
-    """What all plots look like: thousands separated, a quiet grid, the legend above."""
+def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis from tick to tick, with 1, 2, 5, 10, ... as people write them; after everything is drawn."""
+    axes.set(**{f"{which}scale": "log"})
+    shared = axes.get_shared_x_axes() if which == "x" else axes.get_shared_y_axes()
+    drawn = [each.dataLim for each in shared.get_siblings(axes)]
+    low = min(each.minposx if which == "x" else each.minposy for each in drawn) / _MARGIN
+    high = max(each.x1 if which == "x" else each.y1 for each in drawn) * _MARGIN
+    if not low <= high < math.inf:
+        return  # nothing is drawn
+    ticks = _ticks(low, high)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}lim": (ticks[0], ticks[-1])})
+    axis.set_ticks(ticks, [f"{tick:,.10g}" for tick in ticks])
+    axis.set_minor_locator(NullLocator())
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers of which the first and the last enclose both."""
+    if high < 2 * low:
+        return list(map(float, MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)))
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        ticks = [factor * 10.0**exponent for exponent in exponents for factor in factors]
+        first = max(tick for tick in ticks if tick <= low)
+        last = min(tick for tick in ticks if tick >= high)
+        shown = [tick for tick in ticks if first <= tick <= last]
+        if len(shown) <= _MOST_TICKS:
+            break
+    return shown
+
+
+def style(axes: Axes, *, legend: bool = True) -> None:
+    """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one."""
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
     axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=INK, labelsize=9)
+    if not legend:
+        return
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),

@@ -16,7 +16,7 @@ from drift_wm.diagnose import Diagnosis
 from drift_wm.diagnosis.answers import Answers, DistributionAt, Example
 from drift_wm.diagnosis.groups import entry_names
 from drift_wm.diagnosis.open_loop import OpenLoop
-from drift_wm.plots import BLUE, GREY, INK, VERMILION, save, style
+from drift_wm.plots import BLUE, GREY, INK, VERMILION, plain_log, save, style
 
 LINE_COLOURS = (BLUE, VERMILION, "#007A5A", "#A8527F", "#8A6D00", "#56B4E9", "#000000", GREY)
 MOST_HISTOGRAMS, MOST_GROUPS, MOST_FANS = 6, len(LINE_COLOURS), 3
@@ -54,12 +54,12 @@ def open_loop_figure(loop: OpenLoop) -> Figure:
             _draw_line(panels[1], loop.steps, errors, group, colour, "o-")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_xscale("log")
-        axes.set_yscale("log")
         style(axes)
         axes.set_xticks(loop.steps, [str(step) for step in loop.steps])
         axes.minorticks_off()
         axes.set_xlabel("steps predicted open loop", color=INK)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=26)
+    plain_log(panels[0], "y")
     panels[0].set_ylabel("error of the mean (standard deviations)", color=INK)
     return figure
 
@@ -122,10 +122,11 @@ def returns_figure(answers: Answers) -> Figure:
         (right, "plans chosen in the model", "realised return"),
     ):
         axes.axline((0, 0), slope=1, color=GREY, lw=1.0, ls="--", zorder=1, label="predicted = true")
-        axes.legend(frameon=False, fontsize=9, loc="upper left")
+        above = (-0.01, 1.0)  # points may lie anywhere within
+        axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=above, borderaxespad=0.2)
         axes.set_xlabel(label, color=INK)
         axes.set_ylabel("predicted return", color=INK)
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
         _plain(axes)
     return figure
 

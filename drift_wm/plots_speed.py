@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from drift_wm.plots import BLUE, INK, REFERENCE_COLOURS, VERMILION, style
+from drift_wm.plots import BLUE, INK, REFERENCE_COLOURS, VERMILION, plain_log, style
 from drift_wm.speed.timing import SpeedRow
 
 _COLOURS = (BLUE, VERMILION, *REFERENCE_COLOURS)
@@ -16,10 +16,13 @@ _MARKERS = "osD^v*"
 def speed_figure(rows: Sequence[SpeedRow]) -> Figure:
     """A panel for each horizon: milliseconds of an iteration over candidates, a line for each contender.
 
+    All panels are of one task.
+
     Args:
         rows: those of part `scaling`, at least one.
     """
     horizons = sorted({row.facts["horizon"] for row in rows})
+    task = rows[0].case.partition(",")[0]
     contenders = list(dict.fromkeys(row.contender for row in rows))
     figure = Figure(figsize=(3.2 * len(horizons) + 1.2, 3.8), layout="constrained")
     panels = figure.subplots(1, len(horizons), sharey=True, squeeze=False)[0]
@@ -36,11 +39,10 @@ def speed_figure(rows: Sequence[SpeedRow]) -> Figure:
                 label=contender,
             )
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_title(f"horizon {horizon:.0f}", loc="left", fontsize=10, color=INK)
+        axes.set_title(f"{task}, horizon of {horizon:.0f} decisions", loc="left", fontsize=10, color=INK)
         axes.set_xlabel("candidates", color=INK)
-        style(axes)
-        axes.legend().remove()
+        style(axes, legend=False)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    plain_log(panels[0], "y")
     panels[0].set_ylabel("one planner iteration (ms)", color=INK)
     return figure

@@ -1,9 +1,12 @@
 """What the runs of a grid add up to: cells, rows, aggregates and figures."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 
 from drift_wm.bench_cells import CellResult, GridResults, Reference
 from drift_wm.bench_results import table
@@ -132,10 +135,54 @@ def test_figures_show_every_task_and_model():
     assert [axes.get_title("left") for axes in figure.axes] == ["cartpole-swingup", "walker-walk"]
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["drifting, icem", "regression, icem", "icem in the true simulator", *PUBLISHED[:3]]
-    (axes,) = decision_figure(cells, suite="dmc").axes
-    assert axes.get_ylabel() == f"return / {ANCHOR}"
-    assert decision_figure(cells, suite="").axes[0].get_ylabel() == "return"
+    assert names == [
+        "drifting, icem",
+        "regression, icem",
+        "icem in the true simulator",
+        *PUBLISHED[:3],
+        "band: lowest to highest seed",
+    ]
+    (legend,) = curves_figure(GridResults(tuple(cells[:1])), suite="").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["drifting, icem"], "one seed has no band"
+
+
+def test_models_lie_over_greys_and_the_first_of_them_on_top():
+    cells = [cell("walker-walk", 500.0, model=model) for model in ("drifting", "regression", "gaussian", "diffusion")]
+    (axes,) = curves_figure(GridResults(tuple(cells)), suite="dmc").axes
+    *models, one, two, three = sorted(axes.get_lines(), key=lambda line: -line.get_zorder())
+    assert [line.get_label().split(",")[0] for line in models] == ["drifting", "regression", "gaussian", "diffusion"]
+    for line in (one, two, three):
+        assert len(set(to_rgb(line.get_color()))) == 1
+        assert line.get_zorder() < models[-1].get_zorder()
+    assert len({line.get_color() for line in (*models, one, two, three)}) == 7
+
+
+@pytest.mark.parametrize("tasks", [("walker-walk",), ("walker-walk", "cheetah-run", "finger-spin")])
+def test_legends_fit_into_the_picture(tasks):
+    cells = [
+        cell(task, 500.0, seed=seed, model=model) for task in tasks for model in ("a", "b", "c") for seed in (1, 2)
+    ]
+    for figure in (
+        curves_figure(GridResults(tuple(cells), (simulated(870.0),)), suite="dmc"),
+        decision_figure(cells, suite="dmc"),
+    ):
+        FigureCanvasAgg(figure).draw()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(("suite", "value"), [("", 500.0), ("dmc", 500.0 / 839.4)])
+def test_decision_times_stand_under_their_task_in_plain_numbers(suite, value):
+    cells = [cell(task, 500.0, model=model) for task in ("cartpole-swingup", "walker-walk") for model in ("a", "b")]
+    figure = decision_figure(cells, suite=suite)
+    one, other = figure.axes
+    assert [axes.get_title("left") for axes in (one, other)] == ["cartpole-swingup", "walker-walk"]
+    assert [line.get_ydata()[0] for line in one.lines] == pytest.approx([value] * 2)
+    assert figure.get_supylabel() == (f"return / {ANCHOR}" if suite else "return")
+    assert one.get_shared_y_axes().joined(one, other) == bool(suite), "raw returns have no common unit"
+    assert all(re.fullmatch(r"[0-9.,]+", label.get_text()) for label in other.get_xticklabels())
 
 
 def test_a_result_remembers_the_code_that_made_it():

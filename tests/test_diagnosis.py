@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from drift_wm.build import make_env
 from drift_wm.datasets.episodes import Episode
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
 from drift_wm.diagnosis.material import Material
-from drift_wm.diagnosis.open_loop import LinearModel, doubling_steps
+from drift_wm.diagnosis.open_loop import ErrorCurve, LinearModel, OpenLoop, doubling_steps
 from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.situations import draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.summary import cautions, number, tables, verdict
@@ -24,7 +25,7 @@ from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import Prediction, Spec
-from drift_wm.plots_diagnose import example_figure, returns_figure
+from drift_wm.plots_diagnose import example_figure, open_loop_figure, returns_figure
 from drift_wm.rankings import auroc
 
 CPU = torch.device("cpu")
@@ -423,3 +424,17 @@ def test_states_where_nothing_matters_do_not_flatter_a_ranking():
     assert found.model.elite_overlap < 0.5
     nothing = measure_value(Returns(by_chance, torch.zeros(16, 64), constant), horizon=5)
     assert math.isnan(nothing.model.elite_overlap)
+
+
+def test_errors_are_read_off_plain_numbers():
+    curve = ErrorCurve("model", (0.65, 7.5), ((0.65, 7.5),))
+    (axes,) = open_loop_figure(OpenLoop((1, 10), ("all",), (curve,))).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.5", "1", "2", "5", "10"]
+
+
+def test_no_legend_lies_over_returns(toy_material):
+    answers = ask(Toy(), toy_material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+    figure = returns_figure(answers)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from drift_wm.plots import _apart, learning_curve, save
+from drift_wm.plots import _apart, learning_curve, plain_log, save
 from drift_wm.results import CurvePoint, Evaluation
 from drift_wm.writing import beside
 
@@ -108,6 +108,34 @@ def test_many_episodes_and_single_evaluations():
 def test_what_cannot_be_drawn_is_refused(points, references, match):
     with pytest.raises(ValueError, match=match):
         draw(points, references, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.65, 7.5], ["0.5", "1", "2", "5", "10"]),
+        ([3.0, 1500.0], ["2", "5", "10", "20", "50", "100", "200", "500", "1,000", "2,000"]),
+        ([1e-3, 4e3], ["0.0001", "0.001", "0.01", "0.1", "1", "10", "100", "1,000", "10,000"]),
+        ([1.3], ["1.26", "1.28", "1.3", "1.32", "1.34"]),
+        ([0.0, math.nan, 3.0, 8.0], ["2", "5", "10"]),
+    ],
+)
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_logarithmic_axes_go_from_one_plain_number_to_another(values, ticks, which):
+    one, other = Figure().subplots(1, 2, sharex=True, sharey=True)
+    for value in values:
+        other.plot(value, value, "o")
+    plain_log(one, which)
+    axis, limits = (one.xaxis, other.get_xlim()) if which == "x" else (one.yaxis, other.get_ylim())
+    assert [label.get_text() for label in axis.get_ticklabels()] == ticks
+    assert limits == pytest.approx([float(ticks[end].replace(",", "")) for end in (0, -1)])
+
+
+def test_a_logarithmic_axis_of_nothing_is_one_all_the_same():
+    axes = Figure().subplots()
+    axes.plot([1, 2], [math.nan, math.nan])
+    plain_log(axes, "y")
+    assert axes.get_yscale() == "log"
 
 
 def test_saves_whole_pngs_only(tmp_path):

@@ -125,8 +125,8 @@ def rows() -> list[SpeedRow]:
         SpeedRow("batch", "c", "16 calls", (50.0,)),
         SpeedRow("readers", "c", readers.OUR_READER, (2.0,), {"windows": 1000.0}),
         SpeedRow("readers", "c", readers.ROBOMIMIC, (25.0,), {"windows": 1000.0}),
-        SpeedRow("scaling", "n", OURS, (1.0,), {"candidates": 64.0, "horizon": 10.0}),
-        SpeedRow("scaling", "m", OURS, (2.0,), {"candidates": 128.0, "horizon": 10.0}),
+        SpeedRow("scaling", "walker-walk, 64 x 10 x 1", OURS, (1.0,), {"candidates": 64.0, "horizon": 10.0}),
+        SpeedRow("scaling", "walker-walk, 128 x 10 x 1", OURS, (2.0,), {"candidates": 128.0, "horizon": 10.0}),
         SpeedRow("suite", "cartpole-swingup", OURS, (19.0,), {"decision_seconds": 0.02}),
         SpeedRow("suite", "acrobot-swingup", OURS, (21.0,), {"decision_seconds": 0.02}),
     ]
@@ -152,7 +152,9 @@ def test_tables_say_ratios_shares_and_who_is_late():
 def test_the_plot_has_a_panel_for_each_horizon_and_a_line_for_each_contender():
     other = SpeedRow("scaling", "o", "regression", (1.0,), {"candidates": 64.0, "horizon": 20.0})
     figure = speed_figure([*(row for row in rows() if row.part == "scaling"), other])
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["horizon 10", "horizon 20"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"walker-walk, horizon of {horizon} decisions" for horizon in (10, 20)
+    ]
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0, 2.0]
 
 
