@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
 import sys
@@ -115,7 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
     given = join_words(sys.argv[1:] if arguments is None else list(arguments))
-    parsed = _parser(explaining=bool({"-h", "--help"} & set(given))).parse_args(given)
+    parser = _parser(explaining=bool({"-h", "--help"} & set(given)))
+    if near := nearest_commands(given):
+        parser.error(f"{_typed(given[0])!r} is no command. Did you mean {' or '.join(near)}? --help lists all of them")
+    parsed = parser.parse_args(given)
     _start_logging()
     if parsed.command == "doctor":
         return _doctor()
@@ -143,6 +147,18 @@ def join_words(words: list[str]) -> list[str]:
     if words[:1] == ["bench"] and _DEMONSTRATIONS in words:
         return ["bench-demonstrations", *(word for word in words[1:] if word != _DEMONSTRATIONS)]
     return words
+
+
+def nearest_commands(words: Sequence[str]) -> list[str]:
+    """What may have been meant where the first word is no command; none where it is, or where nothing is near."""
+    if not words or words[0] in SUMMARIES:
+        return []
+    return [_typed(name) for name in difflib.get_close_matches(words[0], [*SUMMARIES, "data"], n=3)]
+
+
+def _typed(command: str) -> str:
+    """As people type it: `data-inspect` is `data inspect`."""
+    return command.replace("data-", "data ", 1) if command.startswith("data-") else command
 
 
 def _run(command: str, settings: Any) -> int:

@@ -114,6 +114,22 @@ def test_no_command_or_a_wrong_one_shows_what_there_is(capsys):
         assert "COMMAND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data", "insepct", "a.hdf5"], "'data insepct' is no command. Did you mean data inspect"),
+        (["evalute"], "'evalute' is no command. Did you mean evaluate"),
+        (["dta", "inspect"], "'dta' is no command. Did you mean data"),
+        (["onlin", "seed=1"], "'onlin' is no command. Did you mean online"),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_nearest(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_doctor_reports_failure_by_its_exit_status(monkeypatch, capsys):
     from drift_wm.doctor import Finding
 
