@@ -12,7 +12,7 @@ import numpy as np
 
 NO_PLANNER = "-"
 
-_LAST = 0.2  # of training, in which no evaluation of a steady run falls below half of the best
+LAST = 0.2  # of training, in which no evaluation of a steady run falls below half of the best
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class CellResult:
         if not self.progress:
             return None
         means = {frames: float(np.mean(returns)) for frames, returns in self.progress}
-        late = [value for frames, value in means.items() if frames >= (1 - _LAST) * self.frames]
+        late = [value for frames, value in means.items() if frames >= (1 - LAST) * self.frames]
         best = max(*means.values(), self.mean)
         return min([*late, self.mean]) >= best - 0.5 * abs(best)
 

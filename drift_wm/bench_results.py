@@ -11,7 +11,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from drift_wm.bench_cells import NO_PLANNER, CellResult, GridResults
+from drift_wm.bench_cells import LAST, NO_PLANNER, CellResult, GridResults
 from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.results import standard_error
 from drift_wm.suites import ANCHOR, suite_task
@@ -78,11 +78,19 @@ def table(results: GridResults, *, suite: str) -> list[Row]:
     return sorted(rows, key=lambda row: (row.task, order.get(row.model, 1), row.model, row.planner))
 
 
+CAPTION = (
+    f"ratio: mean return over that published for {ANCHOR}, in a suite; steady: runs of which no evaluation in the last "
+    f"{LAST:.0%} of training fell below half of their best."
+)
+"""What the columns mean that do not say it."""
+
+
 def as_table(rows: Sequence[Row]) -> Table:
     """The grid for a terminal, in eighty columns; `tables.md` has the rest."""
     several = len({row.planner for row in rows} - {NO_PLANNER}) > 1
     title = "Return: mean and standard error over seeds; over episodes for the references"
-    shown = Table(title=title, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    shown = Table(title=title, caption=CAPTION, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    shown.caption_justify = "left"
     shown.add_column("task", no_wrap=True)
     shown.add_column("acts")
     for column in ("return", "n", "episodes", "ratio", "steady"):

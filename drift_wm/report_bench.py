@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.bench_cells import GridResults
-from drift_wm.bench_results import HEADER, Row, cells
+from drift_wm.bench_results import CAPTION, HEADER, Row, cells
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
@@ -49,6 +49,7 @@ def write_bench_page(
         lines=sentences,
         header=HEADER,
         rows=[cells(row) for row in rows],
+        caption=CAPTION,
         published_header=("task", *PUBLISHED),
         published=_published(settings),
         images=[{"title": title, "source": data_uri(path, "image/png")} for path, title in plots],
@@ -64,7 +65,7 @@ def bench_tables(rows: Sequence[Row], sentences: Sequence[str]) -> str:
     lines = table_head([*HEADER, "every seed, or episode"])
     for row in rows:
         lines.append(table_line([*cells(row), ", ".join(f"{value:.0f}" for value in row.returns)]))
-    return "\n".join([*lines, "", *(f"* {sentence}" for sentence in sentences)]) + "\n"
+    return "\n".join([*lines, "", CAPTION, "", *(f"* {sentence}" for sentence in sentences)]) + "\n"
 
 
 def _published(settings: BenchSettings) -> list[tuple[str, ...]]:

@@ -185,6 +185,8 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     tables = (tmp_path / "tables.md").read_text()
     assert re.search(r"\| cartpole-swingup \| drifting \| icem \| .* \| 150 \|\n", tables)
     assert f"times {ANCHOR}" in tables
+    for text in (" ".join(out.split()), page, tables):
+        assert "steady: runs of which no evaluation in the last 20% of training fell below half of their best." in text
     for name in ("learning_curves.png", "decision_time.png"):
         assert (tmp_path / name).stat().st_size > 0
     assert commands.bench is bench
