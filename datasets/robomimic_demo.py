@@ -1,0 +1,121 @@
+"""One demo of a robomimic file, see `drift_wm.datasets.robomimic` for its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
+from drift_wm.datasets.hdf5 import array_in, attribute, group_in, member, number_attribute, read_matrix, read_numbers
+
+REPAIR = "repair or remove this demo"
+
+
+def read_demo(
+    demo: h5py.Group, path: Path, keys: list[str], allow_missing_rewards: bool, *, dones_are_ends: bool
+) -> Episode:
+    """Read one demo.
+
+    Args:
+        demo: its group.
+        path: of the file, for messages.
+        keys: of the observations, concatenated in this order.
+        allow_missing_rewards: whether zeros stand for rewards that are not there.
+        dones_are_ends: whether `dones` tell of the end of a world, where nothing else does.
+
+    Raises:
+        ValueError: something is missing, damaged, or does not fit.
+    """
+    actions = read_matrix(array_in(demo, "actions", path), path)
+    stored = len(actions)
+    obs = _concatenated(obs_group(demo, path), keys, path, length=stored)
+    length = stored - 1
+    if "next_obs" in demo:
+        length = stored
+        after = _concatenated(group_in(demo, "next_obs", path, remedy=REPAIR), keys, path, length=stored)
+        _require_one_stretch(obs, after, f"{path}: {demo.name}")
+        obs = np.concatenate([obs, after[-1:]])
+    rewards = _rewards(demo, path, stored, allow_missing_rewards)
+    terminated = _terminated(demo, path, stored, length, dones_are_ends=dones_are_ends)
+    states = _states(demo, path, stored, length)
+    seed, success = (number_attribute(demo, name, path) for name in ("seed", "success"))
+    source = attribute(demo, "source", path)
+    try:
+        return Episode(
+            obs=obs,
+            actions=actions[:length],
+            rewards=rewards[:length],
+            terminated=terminated,
+            states=states,
+            seed=None if seed is None else int(seed),
+            source=path.name if source is None else str(source),
+            success=None if success is None else bool(success),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
+
+
+def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
+    """The group of a demo's observations, which must be there."""
+    remedy = "where it holds states only, extract observations with robomimic's dataset_states_to_obs"
+    return group_in(demo, "obs", path, remedy=remedy)
+
+
+def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int) -> Float32Array:
+    return np.concatenate([read_matrix(array_in(group, key, path), path, rows=length) for key in keys], axis=1)
+
+
+def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> None:
+    """Raise a ValueError where some next observation is not the observation of the next row.
+
+    Windows over such rows would be of transitions that never happened.
+    """
+    before, now = after[:-1], obs[1:]
+    # What is no number is reported by `Episode`.
+    close = np.isclose(before, now, rtol=1e-3, atol=1e-5) | ~np.isfinite(before) | ~np.isfinite(now)
+    follows = close.all(axis=1)
+    if not follows.all():
+        first = int(np.argmin(follows))
+        raise ValueError(
+            f"{where}: next_obs[{first}] is not obs[{first + 1}], nor is it in {np.count_nonzero(~follows)} of "
+            f"{len(obs)} rows: several episodes in one demo, or rows that were shuffled or left out; write each "
+            "stretch of time as a demo of its own, or remove next_obs if the rows do follow each other"
+        )
+
+
+def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> Float32Array:
+    if "rewards" not in demo and allow_missing:
+        return np.zeros(stored, np.float32)
+    if "rewards" not in demo:
+        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards to read zeros")
+    dataset = array_in(demo, "rewards", path)
+    rewards = read_matrix(dataset, path, rows=stored)
+    if rewards.shape[1] != 1:
+        raise ValueError(
+            f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
+        )
+    return rewards[:, 0]
+
+
+def _terminated(demo: h5py.Group, path: Path, stored: int, length: int, *, dones_are_ends: bool) -> bool:
+    told = number_attribute(demo, "terminated", path)
+    if told is not None and length == stored:
+        return bool(told)
+    if "dones" not in demo or length < 1 or not dones_are_ends:
+        return False
+    dones = read_numbers(array_in(demo, "dones", path), path, rows=stored)
+    return bool(np.any(dones[length - 1]))
+
+
+def _states(demo: h5py.Group, path: Path, stored: int, length: int) -> Float64Array | None:
+    dataset = member(demo, "states", path)
+    if not isinstance(dataset, h5py.Dataset):
+        return None
+    states = np.asarray(read_numbers(dataset, path, rows=stored), np.float64)
+    if length < stored:
+        return states
+    if "final_state" not in demo:
+        return None
+    return np.concatenate([states, read_numbers(array_in(demo, "final_state", path), path)[None]])
