@@ -17,6 +17,7 @@ from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_gene
 from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.normalisation import Scales
 from drift_wm.random_streams import decision_rng
+from drift_wm.requirements import require, require_at_least
 
 
 @dataclass
@@ -35,14 +36,14 @@ class PolicySettings:
     another."""
 
     def __post_init__(self) -> None:
-        for name in ("history", "chunk"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"policy.{name}={getattr(self, name)}: expected an integer of at least 1")
-        if self.execute is not None and not 1 <= self.execute <= self.chunk:
-            raise ValueError(
-                f"policy.execute={self.execute}: expected an integer from 1 to policy.chunk={self.chunk}, "
-                "as no more actions than a chunk holds can be executed; lower it or raise policy.chunk"
-            )
+        require_at_least(1, self, "history", "chunk", group="policy.")
+        require(
+            self.execute is None or 1 <= self.execute <= self.chunk,
+            "policy.execute",
+            self.execute,
+            f"an integer from 1 to policy.chunk={self.chunk}, as no more actions than a chunk holds can be executed; "
+            "lower it or raise policy.chunk",
+        )
         require_noise("policy.noise", self.noise)
 
     @property
@@ -53,10 +54,8 @@ class PolicySettings:
 
 def require_noise(name: str, noise: float) -> None:
     """Raise a ValueError unless a policy can act with noise of such a scale."""
-    if not 0 <= noise <= 1:
-        raise ValueError(
-            f"{name}={noise}: expected a number from 0 to 1, as nothing was learned of more noise than training had"
-        )
+    expected = "a number from 0 to 1, as nothing was learned of more noise than training had"
+    require(0 <= noise <= 1, name, noise, expected)
 
 
 @dataclass

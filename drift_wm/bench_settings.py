@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from drift_wm.settings import require
+from drift_wm.requirements import require, require_at_least, require_entries
 from drift_wm.suites import SUITES
 
 MAY_GROW = (
@@ -60,11 +60,9 @@ class BenchSettings:
         self.tasks = self.tasks or known or ["cartpole-swingup"]
         unknown = [task for task in self.tasks if known and task not in known]
         require(not unknown, "tasks", unknown, f"tasks of suite={self.suite}: {', '.join(known)}")
-        for name in ("models", "planners", "seeds"):
-            require(bool(getattr(self, name)), name, getattr(self, name), "at least one entry")
-        for name in ("reference_random_episodes", "reference_simulator_episodes", "workers"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
-        require(self.shards >= 1, "shards", self.shards, "an integer of at least 1")
+        require_entries(self, "models", "planners", "seeds")
+        require_at_least(0, self, "reference_random_episodes", "reference_simulator_episodes", "workers")
+        require_at_least(1, self, "shards")
         require(
             0 <= self.shard < self.shards, "shard", self.shard, f"an integer from 0 to shards - 1 = {self.shards - 1}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drift_wm.settings import require
+from drift_wm.requirements import require, require_at_least
 
 
 @dataclass
@@ -40,8 +40,8 @@ class InspectSettings(DataSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.plotted >= 1, "plotted", self.plotted, "an integer of at least 1")
-        require(self.pictures >= 0, "pictures", self.pictures, "an integer of at least 0")
+        require_at_least(1, self, "plotted")
+        require_at_least(0, self, "pictures")
 
 
 @dataclass
@@ -76,5 +76,5 @@ class ReplaySettings:
 
     def __post_init__(self) -> None:
         require(bool(self.data), "data", self.data, "a file, for example drift-wm data replay episodes.hdf5")
-        require(self.demos >= 0, "demos", self.demos, "an integer of at least 0")
+        require_at_least(0, self, "demos")
         require(self.tolerance >= 0, "tolerance", self.tolerance, "a number of at least 0")

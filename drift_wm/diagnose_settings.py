@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drift_wm.diagnosis.distribution import FEWEST_PARTICLES
+from drift_wm.requirements import require, require_at_least
 from drift_wm.settings import RunSettings
 
 
@@ -44,19 +45,8 @@ class DiagnoseSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, example in (("checkpoint", "runs/mine"), ("data", "demos.hdf5")):
-            if not getattr(self, name):
-                raise ValueError(f"{name}='': expected a path, for example {name}={example}")
-        least = {
-            "windows": 2,
-            "particles": FEWEST_PARTICLES,
-            "true_samples": 2,
-            "horizon": 1,
-            "distribution_steps": 1,
-            "states": 1,
-            "candidates": 2,
-            "value_horizon": 1,
-            "sampling_steps": 0,
-        }
-        for name, lowest in least.items():
-            if getattr(self, name) < lowest:
-                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least {lowest}")
+            require(bool(getattr(self, name)), name, "", f"a path, for example {name}={example}")
+        require_at_least(FEWEST_PARTICLES, self, "particles")
+        require_at_least(2, self, "windows", "true_samples", "candidates")
+        require_at_least(1, self, "horizon", "distribution_steps", "states", "value_horizon")
+        require_at_least(0, self, "sampling_steps")

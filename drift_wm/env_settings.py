@@ -10,6 +10,7 @@ from typing import Any
 
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.envs.robosuite_names import is_robosuite, robomimic_args
+from drift_wm.requirements import require_at_least
 
 WORLD = "drift_wm"
 """Key of `env_args` under which files of other simulators keep the task and its world in our terms."""
@@ -31,9 +32,7 @@ class EnvSettings:
     """Without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
 
     def __post_init__(self) -> None:
-        for name in ("action_repeat", "render_width", "render_height"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"env.{name}={getattr(self, name)!r}: expected an integer of at least 1")
+        require_at_least(1, self, "action_repeat", "render_width", "render_height", group="env.")
 
 
 def env_record(settings: EnvSettings) -> dict[str, Any]:

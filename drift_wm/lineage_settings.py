@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drift_wm.settings import require
+from drift_wm.requirements import require, require_at_least
 
 
 @dataclass
@@ -28,7 +28,5 @@ class LineageSettings:
 
     def __post_init__(self) -> None:
         require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
-        for name in ("windows", "horizon"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-        for name in ("seed", "threads"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+        require_at_least(1, self, "windows", "horizon")
+        require_at_least(0, self, "seed", "threads")

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from drift_wm.requirements import require, require_at_least
+
 
 @dataclass
 class TrainingConfig:
@@ -38,16 +40,11 @@ class TrainingConfig:
     """Steps between two checkpoints inside a round, besides the one at its end."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name}={getattr(self, name)}: expected an integer of at least 1")
+        require_at_least(1, self, "batch_size", "log_every", "checkpoint_every", group="training.")
+        require_at_least(0, self, "warmup", group="training.")
         for name in ("learning_rate", "value_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"training.{name}={getattr(self, name)}: expected a number above 0")
-        if not 0 < self.averaging <= 1:
-            raise ValueError(f"training.averaging={self.averaging}: expected a number in (0, 1]")
-        if self.warmup < 0:
-            raise ValueError(f"training.warmup={self.warmup}: expected an integer of at least 0")
+            require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "a number above 0")
+        require(0 < self.averaging <= 1, "training.averaging", self.averaging, "a number in (0, 1]")
 
     def rate(self, step: int, progress: float) -> float:
         """Learning rate of a round's step, whose schedule has come so far, from 0 to 1."""

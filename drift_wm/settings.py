@@ -13,6 +13,7 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import PlannerConfig
+from drift_wm.requirements import require, require_at_least, require_one_of
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -42,7 +43,7 @@ class ObjectiveSettings:
     """Weight of the squared changes between consecutive actions, subtracted."""
 
     def __post_init__(self) -> None:
-        require(self.name in OBJECTIVES, "objective.name", self.name, f"one of {', '.join(OBJECTIVES)}")
+        require_one_of(OBJECTIVES, "objective.name", self.name)
         require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
 
 
@@ -56,7 +57,7 @@ class RiskSettings:
     """`cvar`: the share of worst futures that counts. `mean_minus_spread`: weight of the spread."""
 
     def __post_init__(self) -> None:
-        require(self.name in RISKS, "risk.name", self.name, f"one of {', '.join(RISKS)}")
+        require_one_of(RISKS, "risk.name", self.name)
 
 
 @dataclass
@@ -77,7 +78,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"an integer from 0 to {LARGEST_SEED}")
-        require(self.threads >= 0, "threads", self.threads, "an integer of at least 0")
+        require_at_least(0, self, "threads")
 
 
 @dataclass
@@ -101,8 +102,7 @@ class PlanningSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("particles", "proposals"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+        require_at_least(0, self, "particles", "proposals")
         require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
 
 
@@ -124,7 +124,7 @@ class CollectSettings(PlanningSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_actor(self.actor, self.checkpoint)
-        require(self.episodes >= 1, "episodes", self.episodes, "an integer of at least 1")
+        require_at_least(1, self, "episodes")
         noiseless = self.actor != "policy" or self.exploration_std == 0
         require(noiseless, "exploration_std", self.exploration_std, "0 with actor=policy, which acts as it samples")
 
@@ -163,7 +163,7 @@ class TrainSettings(RunSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
-        require(self.steps >= 1, "steps", self.steps, "an integer of at least 1")
+        require_at_least(1, self, "steps")
         require(self.memory_gb >= 0, "memory_gb", self.memory_gb, "a number of at least 0")
         require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
         shape_of_kind(self.kind, self.model, self.policy)
@@ -211,17 +211,9 @@ class OnlineSettings(PlanningSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (
-            "random_episodes",
-            "round_episodes",
-            "round_steps",
-            "final_round_steps",
-            "progress_episodes",
-            "evaluation_episodes",
-        ):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-        for name in ("episode_decisions", "progress_every"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+        require_at_least(1, self, "random_episodes", "round_episodes", "round_steps", "final_round_steps")
+        require_at_least(1, self, "progress_episodes", "evaluation_episodes")
+        require_at_least(0, self, "episode_decisions", "progress_every")
         expected = f"an integer of at least random_episodes={self.random_episodes}"
         require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
 
@@ -273,23 +265,15 @@ class EvaluateSettings(PlanningSettings):
         require(for_policy, "foresight", self.foresight, "none, as only actor=policy is advised by a world model")
         several = self.foresight is None or self.proposals >= 2
         require(several, "proposals", self.proposals, "at least 2 chunks to choose among")
-        for name in ("episodes", "batch"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "an integer of at least 1")
-        for name in ("workers", "video_grid"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "an integer of at least 0")
+        require_at_least(1, self, "episodes", "batch")
+        require_at_least(0, self, "workers", "video_grid")
 
 
 def _require_actor(actor: str, checkpoint: str | None) -> None:
-    require(actor in ACTORS, "actor", actor, f"one of {', '.join(ACTORS)}")
+    require_one_of(ACTORS, "actor", actor)
     require(
         actor not in ("model", "policy") or checkpoint is not None,
         "checkpoint",
         checkpoint,
         "a checkpoint or run folder to plan in or act by; or set actor=simulator or actor=random",
     )
-
-
-def require(holds: bool, name: str, value: object, expected: str) -> None:
-    """Raise a ValueError that names a setting, its value and what was expected of it."""
-    if not holds:
-        raise ValueError(f"{name}={value!r}: expected {expected}")

@@ -21,6 +21,7 @@ from drift_wm.generators import (
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.normalisation import Normaliser, Scales
 from drift_wm.precision import PRECISIONS, WIDE, takes_bfloat16
+from drift_wm.requirements import require, require_at_least, require_one_of
 
 
 @dataclass
@@ -45,25 +46,20 @@ class WorldModelConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:
-        for name in ("history", "chunk", "self_rollout"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model.{name}={getattr(self, name)}: expected an integer of at least 1")
-        if self.self_rollout > 1 and self.generator.name not in ("drifting", "regression"):
-            raise ValueError(
-                f"model.self_rollout={self.self_rollout}: expected 1 for model.generator.name={self.generator.name}; "
-                "only drifting and regression learn from their own rollouts"
-            )
-        if not 0 <= self.value_discount < 1:
-            raise ValueError(f"model.value_discount={self.value_discount}: expected a number in [0, 1), such as 0.97")
-        if not 0 <= self.value_imagined < math.inf:
-            raise ValueError(f"model.value_imagined={self.value_imagined}: expected a number of at least 0, such as 1")
-        if self.value_imagined and not self.value_discount:
-            raise ValueError(
-                f"model.value_imagined={self.value_imagined}: expected 0 where there are no critics; set "
-                "model.value_discount=0.97 to have them"
-            )
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"model.precision={self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        require_at_least(1, self, "history", "chunk", "self_rollout", group="model.")
+        require(
+            self.self_rollout == 1 or self.generator.name in ("drifting", "regression"),
+            "model.self_rollout",
+            self.self_rollout,
+            f"1 for model.generator.name={self.generator.name}; only drifting and regression learn from their own "
+            "rollouts",
+        )
+        discount, imagined = self.value_discount, self.value_imagined
+        require(0 <= discount < 1, "model.value_discount", discount, "a number in [0, 1), such as 0.97")
+        require(0 <= imagined < math.inf, "model.value_imagined", imagined, "a number of at least 0, such as 1")
+        expected = "0 where there are no critics; set model.value_discount=0.97 to have them"
+        require(not imagined or bool(discount), "model.value_imagined", imagined, expected)
+        require_one_of(PRECISIONS, "model.precision", self.precision)
 
 
 class LearnedWorldModel(nn.Module):

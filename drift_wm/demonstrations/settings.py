@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from drift_wm.demonstrations.rivals import LONGEST_CHUNK, POLICIES, WORLD_MODELS
+from drift_wm.requirements import require, require_at_least, require_entries, require_some_of
 
 PARTS = ("policies", "ranking", "robot", "latency", "readers")
 NEEDS = {"policies": "door", "ranking": "door", "robot": "robot"}
@@ -59,33 +60,16 @@ class DemonstrationsSettings:
     """Processes, each with one thread; 0: one for each core."""
 
     def __post_init__(self) -> None:
-        for name, known in (("parts", PARTS), ("policies", tuple(POLICIES)), ("world_models", tuple(WORLD_MODELS))):
-            given = getattr(self, name)
-            if any(value not in known for value in given) or not (given or name == "parts"):
-                raise ValueError(f"{name}={given!r}: expected some of {', '.join(map(repr, known))}")
+        require_entries(self, "seeds")
+        require_some_of(PARTS, "parts", self.parts, may_be_empty=True)
+        require_some_of(POLICIES, "policies", self.policies)
+        require_some_of(WORLD_MODELS, "world_models", self.world_models)
         for part in self.parts:
-            if (data := NEEDS.get(part)) and not getattr(self, data):
-                raise ValueError(f"{data}='': expected, for part {part!r}, {DATA[data]}")
-        for name in (
-            "policy_steps",
-            "policy_width",
-            "episodes",
-            "robot_training",
-            "robot_steps",
-            "robot_width",
-            "robot_horizon",
-            "repeats",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least 1")
-        if self.robot_horizon % LONGEST_CHUNK:
-            raise ValueError(
-                f"robot_horizon={self.robot_horizon}: expected a multiple of {LONGEST_CHUNK}, as one network "
-                "evaluation predicts so many"
-            )
-        if self.proposals < 2:
-            raise ValueError(f"proposals={self.proposals}: expected at least 2 chunks to choose among")
-        if self.workers < 0:
-            raise ValueError(f"workers={self.workers}: expected an integer of at least 0")
-        if not self.seeds:
-            raise ValueError(f"seeds={self.seeds}: expected at least one")
+            if data := NEEDS.get(part):
+                require(bool(getattr(self, data)), data, "", f"for part {part!r} {DATA[data]}")
+        require_at_least(1, self, "policy_steps", "policy_width", "episodes", "repeats")
+        require_at_least(1, self, "robot_training", "robot_steps", "robot_width", "robot_horizon")
+        whole = f"a multiple of {LONGEST_CHUNK}, as one network evaluation predicts so many"
+        require(self.robot_horizon % LONGEST_CHUNK == 0, "robot_horizon", self.robot_horizon, whole)
+        require(self.proposals >= 2, "proposals", self.proposals, "at least 2 chunks to choose among")
+        require_at_least(0, self, "workers")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from drift_wm.requirements import require, require_at_least, require_one_of
+
 GENERATORS = ("drifting", "regression", "gaussian", "diffusion", "flow", "consistency", "distilled")
 FIELDS = ("energy", "kernel", "kernel_per_condition", "attraction")
 PREDICTIONS = ("v", "eps")
@@ -48,29 +50,18 @@ class GeneratorConfig:
     """Diffusion only: what the network predicts, `v` or `eps`."""
 
     def __post_init__(self) -> None:
-        _require(self.name in GENERATORS, "model.generator.name", self.name, f"one of {', '.join(GENERATORS)}")
-        _require(self.field in FIELDS, "model.generator.field", self.field, f"one of {', '.join(FIELDS)}")
-        _require(self.siblings >= 2, "model.generator.siblings", self.siblings, "an integer of at least 2")
-        _require(self.prediction in PREDICTIONS, "model.generator.prediction", self.prediction, "v or eps")
-        _require(1 <= self.steps <= 1000, "model.generator.steps", self.steps, "an integer from 1 to 1000")
+        require_one_of(GENERATORS, "model.generator.name", self.name)
+        require_one_of(FIELDS, "model.generator.field", self.field)
+        require_at_least(2, self, "siblings", group="model.generator.")
+        require(self.prediction in PREDICTIONS, "model.generator.prediction", self.prediction, "v or eps")
+        require(1 <= self.steps <= 1000, "model.generator.steps", self.steps, "an integer from 1 to 1000")
         halves = self.name != "distilled" or self.steps.bit_count() == 1
-        _require(halves, "model.generator.steps", self.steps, "a power of two, which distillation can halve down to 1")
+        require(halves, "model.generator.steps", self.steps, "a power of two, which distillation can halve down to 1")
         distillable = self.name != "distilled" or self.prediction == "v"
-        _require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
-        _require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
+        require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
+        require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
         expected = f"a number from 0 to below exponent={self.exponent}"
-        _require(0 <= self.exponent_fall < self.exponent, "model.generator.exponent_fall", self.exponent_fall, expected)
-        _require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
-        _require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
-        for name in ("width", "depth", "noise_size", "members"):
-            _require(
-                getattr(self, name) >= 1,
-                f"model.generator.{name}",
-                getattr(self, name),
-                "an integer of at least 1",
-            )
-
-
-def _require(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise ValueError(f"{name}={value!r}: expected {expected}")
+        require(0 <= self.exponent_fall < self.exponent, "model.generator.exponent_fall", self.exponent_fall, expected)
+        require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
+        require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
+        require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")

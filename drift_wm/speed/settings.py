@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from drift_wm.planners.icem import ICEMConfig
+from drift_wm.requirements import require, require_at_least, require_some_of
 
 PARTS = ("decisions", "simulator", "mppi", "batch", "training", "readers", "scaling", "suite")
 
@@ -41,16 +42,13 @@ class SpeedSettings:
     """Of torch and of the simulator; 0 takes every core."""
 
     def __post_init__(self) -> None:
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            raise ValueError(f"parts={self.parts!r}: expected some of {', '.join(map(repr, PARTS))}")
-        if not self.budgets:
-            raise ValueError("budgets=[]: expected at least one, such as walker-walk:512x20x6")
+        require_some_of(PARTS, "parts", self.parts)
+        require(bool(self.budgets), "budgets", self.budgets, "at least one, such as walker-walk:512x20x6")
         for budget in self.budgets:
             Budget.read(budget)
-        for name, least in (("repeats", 1), ("environments", 2), ("width", 0), ("threads", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least {least}")
+        require_at_least(2, self, "environments")
+        require_at_least(1, self, "repeats")
+        require_at_least(0, self, "width", "threads")
 
 
 @dataclass(frozen=True, slots=True)

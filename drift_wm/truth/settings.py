@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drift_wm.requirements import require, require_at_least, require_entries, require_some_of
 from drift_wm.truth.rivals import RIVALS
 
 PARTS = ("laws", "stochastic", "deterministic", "chunks", "risk", "cost")
@@ -40,19 +41,10 @@ class TruthSettings:
     """Processes, each with one thread; 0: one for each core."""
 
     def __post_init__(self) -> None:
-        for name, known in (("parts", PARTS), ("rivals", tuple(RIVALS))):
-            unknown = [value for value in getattr(self, name) if value not in known]
-            if unknown or not getattr(self, name):
-                raise ValueError(f"{name}={getattr(self, name)!r}: expected some of {', '.join(map(repr, known))}")
-        for name in ("steps", "width", "episodes", "states"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected an integer of at least 1")
-        if self.samples < 38:
-            raise ValueError(f"samples={self.samples}: expected at least 38: a 90 % interval needs 19, in each half")
-        if self.transitions < 5000:
-            raise ValueError(f"transitions={self.transitions}: expected at least 5000, 10 episodes")
-        if self.workers < 0:
-            raise ValueError(f"workers={self.workers}: expected an integer of at least 0")
-        for name in ("seeds", "law_seeds"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least one")
+        require_entries(self, "seeds", "law_seeds")
+        require_some_of(PARTS, "parts", self.parts)
+        require_some_of(RIVALS, "rivals", self.rivals)
+        require_at_least(1, self, "steps", "width", "episodes", "states")
+        require(self.samples >= 38, "samples", self.samples, "at least 38: a 90 % interval needs 19, in each half")
+        require(self.transitions >= 5000, "transitions", self.transitions, "at least 5000, 10 episodes")
+        require_at_least(0, self, "workers")
