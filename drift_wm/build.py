@@ -19,14 +19,16 @@ from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
 from drift_wm.foresight import ForesightPolicy
-from drift_wm.interfaces import Objective, Risk, WorldModel
+from drift_wm.interfaces import Objective, Risk, Spec, WorldModel
 from drift_wm.lineage_settings import LineageSettings
 from drift_wm.planners.factory import make_planner
+from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
 from drift_wm.proposals import ActorProposals
+from drift_wm.requirements import require
 from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.world_model import LearnedWorldModel
@@ -112,8 +114,13 @@ def make_policy(
     """Model-predictive control in a world model; in a learned one as it is now.
 
     A model with a value function is planned in under its discount, unless another is asked for.
+
+    Raises:
+        ValueError: settings that do not fit together or do not fit the model.
     """
     objective, proposals = settings.objective, None
+    _require_goal(objective, model.spec)
+    planner = make_planner(settings.planner, model.spec.action_size, device=device)
     if settings.particles < 2 and settings.risk.name != "mean":
         logger.warning(
             "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
@@ -129,6 +136,7 @@ def make_policy(
         if model.value is not None and objective.discount == 1:
             objective = replace(objective, discount=model.value.discount)
         if model.value is not None and settings.proposals:
+            _require_room(settings.proposals, planner)
             seeing = PreparedModel(model, central=True, compile=settings.compile)
             proposals = ActorProposals(seeing, horizon=settings.planner.horizon, count=settings.proposals)
         model = PreparedModel(
@@ -139,7 +147,7 @@ def make_policy(
         )
     return PlanningPolicy(
         model,
-        make_planner(settings.planner, model.spec.action_size, device=device),
+        planner,
         make_objective(objective),
         make_risk(settings.risk),
         particles=max(1, settings.particles),
@@ -151,7 +159,12 @@ def make_policy(
 def make_foresight(
     policy: LearnedPolicy, model: LearnedWorldModel, settings: PlanningSettings, *, execute: int | None, noise: float
 ) -> ForesightPolicy:
-    """A learned policy whose chunks a world model chooses among."""
+    """A learned policy whose chunks a world model chooses among.
+
+    Raises:
+        ValueError: a goal of another size, or what `ForesightPolicy` raises.
+    """
+    _require_goal(settings.objective, model.spec)
     seen = _reads_observations(settings.objective)
     return ForesightPolicy(
         policy,
@@ -177,6 +190,18 @@ def make_objective(settings: ObjectiveSettings) -> Objective:
     if settings.action_rate_penalty:
         terms.append(ActionRatePenalty(settings.action_rate_penalty))
     return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+
+
+def _require_goal(settings: ObjectiveSettings, spec: Spec) -> None:
+    size = spec.observation_size
+    fits = settings.name != "goal" or len(settings.goal) == size
+    require(fits, "objective.goal", settings.goal, f"{size} numbers, an observation of this task")
+
+
+def _require_room(proposals: int, planner: SamplingPlanner[PlannerConfig]) -> None:
+    most = planner.most_proposals
+    expected = f"at most {most}, for which planner.candidates={planner.config.candidates} leave room"
+    require(proposals <= most, "proposals", proposals, f"{expected}; raise planner.candidates, or set proposals={most}")
 
 
 def _reads_observations(settings: ObjectiveSettings) -> bool:

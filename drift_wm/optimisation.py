@@ -44,6 +44,8 @@ class TrainingConfig:
         require_at_least(0, self, "warmup", group="training.")
         for name in ("learning_rate", "value_rate", "clip"):
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "a number above 0")
+        require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "a number of at least 0")
+        require(0 <= self.final_fraction <= 1, "training.final_fraction", self.final_fraction, "a number in [0, 1]")
         require(0 < self.averaging <= 1, "training.averaging", self.averaging, "a number in (0, 1]")
 
     def rate(self, step: int, progress: float) -> float:

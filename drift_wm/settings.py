@@ -6,13 +6,14 @@ nothing changes them after construction.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from drift_wm.behaviour import PolicySettings
 from drift_wm.env_settings import EnvSettings
 from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
-from drift_wm.planners.loop import PlannerConfig
+from drift_wm.planners.loop import EXECUTE, PlannerConfig
 from drift_wm.requirements import require, require_at_least, require_one_of
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
@@ -22,6 +23,8 @@ RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
 EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
 LARGEST_SEED = 999_999
+RESET_SEEDS = 2**32
+"""How many reset seeds dm_control knows, from 0 on."""
 ACTORS = ("model", "policy", "simulator", "random", "noise", "scripted")
 
 
@@ -45,6 +48,10 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         require_one_of(OBJECTIVES, "objective.name", self.name)
         require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
+        require(0 < self.discount <= 1, "objective.discount", self.discount, "a number in (0, 1]")
+        for name in ("action_penalty", "action_rate_penalty"):
+            weight = getattr(self, name)
+            require(0 <= weight < math.inf, f"objective.{name}", weight, "a finite number of at least 0")
 
 
 @dataclass
@@ -214,6 +221,9 @@ class OnlineSettings(PlanningSettings):
         require_at_least(1, self, "random_episodes", "round_episodes", "round_steps", "final_round_steps")
         require_at_least(1, self, "progress_episodes", "evaluation_episodes")
         require_at_least(0, self, "episode_decisions", "progress_every")
+        require_one_of(EXECUTE, "exploration_execute", self.exploration_execute)
+        most = max(self.evaluation_episodes, self.progress_episodes, self.reference_random_episodes)
+        _require_reset_seeds(self.evaluation_seed, max(most, self.reference_simulator_episodes))
         expected = f"an integer of at least random_episodes={self.random_episodes}"
         require(self.episodes >= self.random_episodes, "episodes", self.episodes, expected)
 
@@ -267,6 +277,12 @@ class EvaluateSettings(PlanningSettings):
         require(several, "proposals", self.proposals, "at least 2 chunks to choose among")
         require_at_least(1, self, "episodes", "batch")
         require_at_least(0, self, "workers", "video_grid")
+        _require_reset_seeds(self.evaluation_seed, self.episodes)
+
+
+def _require_reset_seeds(first: int, count: int) -> None:
+    last = RESET_SEEDS - count
+    require(0 <= first <= last, "evaluation_seed", first, f"an integer from 0 to {last}, the first of {count}")
 
 
 def _require_actor(actor: str, checkpoint: str | None) -> None:

@@ -109,6 +109,11 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         """E: sequences that a plan carries to the next decision."""
         return 0
 
+    @property
+    def most_proposals(self) -> int:
+        """Sequences from elsewhere that the first iteration of a decision has room for."""
+        return self._room(self.init(1))
+
     def propose(self, plan: Plan, noise: Tensor) -> Tensor:
         """Noise (N, H, A) -> proposals (B, N, H, A), not yet within bounds."""
         return torch.addcmul(plan.mean.unsqueeze(1), noise, plan.std.unsqueeze(1))
@@ -204,12 +209,15 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         """(B, H, A): the sequence to execute now, `best` or `mean` as configured."""
         return plan.best if self.config.execute == "best" else plan.mean
 
+    def _room(self, plan: Plan) -> int:
+        return self.populations[0] - self.incumbents(plan, 0).shape[1]
+
     def _check_proposals(self, plan: Plan, proposals: Tensor | None) -> None:
         if proposals is None:
             return
         expected = (plan.mean.shape[0], self.horizon, self.action_size)
         found = (proposals.shape[0], *proposals.shape[2:])
-        room = self.populations[0] - self.incumbents(plan, 0).shape[1]
+        room = self._room(plan)
         if found != expected or proposals.shape[1] > room:
             raise ValueError(
                 f"proposals have shape {tuple(proposals.shape)}; expected (environments, at most {room}, horizon, "

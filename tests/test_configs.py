@@ -146,6 +146,23 @@ def test_help_lists_every_setting_with_its_meaning():
         (lambda: TrainSettings(data="x", held_out_fraction=1.0), "held_out_fraction"),
         (lambda: OnlineSettings(episodes=1, random_episodes=2), "episodes=1.*random_episodes=2"),
         (lambda: OnlineSettings(round_steps=0), "round_steps=0"),
+        (
+            lambda: OnlineSettings(exploration_execute="worst"),
+            "exploration_execute='worst': expected one of best, mean",
+        ),
+        (lambda: OnlineSettings(evaluation_seed=-5), "evaluation_seed=-5: expected an integer from 0"),
+        (
+            lambda: OnlineSettings(evaluation_seed=2**32 - 5, reference_random_episodes=6),
+            "evaluation_seed=4294967291: ",
+        ),
+        (lambda: EvaluateSettings(actor="random", evaluation_seed=-1), "evaluation_seed=-1: expected"),
+        (lambda: EvaluateSettings(actor="random", evaluation_seed=2**32 - 4), "evaluation_seed=4294967292: expected"),
+        (lambda: TrainingConfig(weight_decay=-1), r"training\.weight_decay=-1: expected"),
+        (lambda: TrainingConfig(final_fraction=-3), r"training\.final_fraction=-3: expected"),
+        (lambda: TrainingConfig(final_fraction=1.5), r"training\.final_fraction=1\.5: expected"),
+        (lambda: ObjectiveSettings(discount=0.0), r"objective\.discount=0\.0: expected"),
+        (lambda: ObjectiveSettings(action_penalty=-1), r"objective\.action_penalty=-1: expected"),
+        (lambda: ObjectiveSettings(action_rate_penalty=math.nan), r"objective\.action_rate_penalty=nan: expected"),
         (lambda: EvaluateSettings(checkpoint="x", batch=0), "batch=0"),
     ],
 )

@@ -233,6 +233,16 @@ def test_objectives_and_risks_by_name():
         assert isinstance(make_risk(RiskSettings(name=name)), kind)
 
 
+@pytest.mark.parametrize("actor", ["model", "simulator"])
+def test_a_goal_of_another_size_fails_before_the_first_episode(tmp_path, monkeypatch, actor):
+    path = checkpoint_of(tmp_path, task={"name": "cartpole-swingup", "action_repeat": 50})
+    goal = ObjectiveSettings(name="goal", goal=[1.0])
+    monkeypatch.setattr(evaluate_module, "run_episodes", lambda *_, **__: pytest.fail("acted"))
+    settings = replace(RANDOM, actor=actor, checkpoint=path, objective=goal)
+    with pytest.raises(ValueError, match=r"objective\.goal=\[1\.0\]: expected 5 numbers"):
+        evaluate(settings, RunFolder(tmp_path / "run"), device=CPU)
+
+
 def test_devices():
     assert prepare_machine(RunSettings(threads=1)).type in ("cpu", "cuda")
     assert prepare_machine(RunSettings(device="cpu")).type == "cpu"

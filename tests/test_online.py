@@ -212,6 +212,12 @@ def test_settings_that_do_not_fit_fail_before_any_work(tmp_path):
         OnlineRun(replace(SMALL, planner=replace(SMALL.planner, horizon=5)), RunFolder(tmp_path), device=CPU)
     with pytest.raises(ValueError, match=r"carpole.*cartpole-swingup"):
         OnlineRun(replace(SMALL, task="carpole-swingup"), RunFolder(tmp_path), device=CPU)
+    goal = ObjectiveSettings(name="goal", goal=[1.0])
+    with pytest.raises(ValueError, match=r"objective\.goal=\[1\.0\]: expected 5 numbers"):
+        OnlineRun(replace(SMALL, objective=goal), RunFolder(tmp_path), device=CPU)
+    critics = replace(SMALL.model, value_discount=0.97)
+    with pytest.raises(ValueError, match=r"proposals=16: expected at most 15.*planner\.candidates=16.*proposals=15"):
+        OnlineRun(replace(SMALL, model=critics), RunFolder(tmp_path), device=CPU)
 
 
 def test_a_folder_of_another_model_is_refused(finished):
