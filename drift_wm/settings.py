@@ -65,6 +65,11 @@ class RiskSettings:
 
     def __post_init__(self) -> None:
         require_one_of(RISKS, "risk.name", self.name)
+        if self.name == "cvar":
+            require(0 < self.level <= 1, "risk.level", self.level, "a number in (0, 1] with risk.name=cvar")
+        if self.name == "mean_minus_spread":
+            expected = "a finite number of at least 0 with risk.name=mean_minus_spread"
+            require(0 <= self.level < math.inf, "risk.level", self.level, expected)
 
 
 @dataclass

@@ -138,6 +138,8 @@ def test_help_lists_every_setting_with_its_meaning():
         (lambda: ObjectiveSettings(name="glory"), "glory"),
         (lambda: ObjectiveSettings(name="goal"), r"objective\.goal"),
         (lambda: RiskSettings(name="yolo"), "yolo"),
+        (lambda: RiskSettings(name="cvar", level=7.0), r"risk\.level=7\.0: expected a number in \(0, 1\]"),
+        (lambda: RiskSettings(name="mean_minus_spread", level=-1), r"risk\.level=-1: expected a finite number"),
         (lambda: CollectSettings(actor="model"), "checkpoint=None.*actor=simulator"),
         (lambda: CollectSettings(actor="cat"), "actor='cat'"),
         (lambda: CollectSettings(episodes=0), "episodes=0"),
