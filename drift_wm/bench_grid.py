@@ -131,5 +131,5 @@ def _of_suite(task: str, settings: BenchSettings) -> tuple[str, ...]:
 
 def _evaluation(run: OnlineSettings, actor: str, episodes: int) -> EvaluateSettings:
     """Episodes in the world of a run."""
-    shared = {each.name: getattr(run, each.name) for each in fields(PlanningSettings) if each.name != "seed"}
+    shared = {each.name: getattr(run, each.name) for each in fields(PlanningSettings)}
     return EvaluateSettings(**shared, actor=actor, episodes=episodes, evaluation_seed=run.evaluation_seed, video=False)

@@ -20,7 +20,6 @@ from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
 from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import Objective, Risk, Spec, WorldModel
-from drift_wm.lineage_settings import LineageSettings
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
@@ -29,14 +28,14 @@ from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
 from drift_wm.proposals import ActorProposals
 from drift_wm.requirements import require
-from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings, RunSettings
-from drift_wm.speed.settings import SpeedSettings
+from drift_wm.run_settings import MachineSettings
+from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings
 from drift_wm.world_model import LearnedWorldModel
 
 logger = logging.getLogger(__name__)
 
 
-def prepare_machine(settings: RunSettings | LineageSettings | SpeedSettings) -> torch.device:
+def prepare_machine(settings: MachineSettings) -> torch.device:
     """Set torch's threads and return the device to compute on.
 
     Raises:

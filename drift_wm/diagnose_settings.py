@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from drift_wm.diagnosis.distribution import FEWEST_PARTICLES
 from drift_wm.requirements import require, require_at_least
-from drift_wm.settings import RunSettings
+from drift_wm.run_settings import RunSettings, TaskSettings, require_seed
 
 
 @dataclass
-class DiagnoseSettings(RunSettings):
+class DiagnoseSettings(RunSettings, TaskSettings):
     """`drift-wm diagnose`: whether a world model tells the truth about recorded episodes."""
 
     task: str = ""
@@ -41,9 +41,12 @@ class DiagnoseSettings(RunSettings):
     """Decisions of these sequences and plans, rounded down to whole chunks."""
     sampling_steps: int = 0
     """Steps of each sample of a diffusion or flow model; 0: as it was trained."""
+    seed: int = 1
+    """Of the situations, the candidates and all noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_seed(self.seed)
         for name, example in (("checkpoint", "runs/mine"), ("data", "demos.hdf5")):
             require(bool(getattr(self, name)), name, "", f"a path, for example {name}={example}")
         require_at_least(FEWEST_PARTICLES, self, "particles")

@@ -88,9 +88,11 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
 
 
 def make_actor(
-    settings: EvaluateSettings | CollectSettings, *, device: torch.device, exploration_std: float = 0.0
+    settings: EvaluateSettings | CollectSettings, *, device: torch.device, exploration_std: float | None = None
 ) -> Actor:
     """What the settings say shall act: a model's planner, the simulator's planner, a policy, or chance.
+
+    Planners act without noise, and the scripted demonstrator with its own, unless another `exploration_std` is given.
 
     Raises:
         ValueError: the checkpoint is unreadable or was trained for another task's dimensions.
@@ -98,10 +100,11 @@ def make_actor(
     task, env = settings.task or DEFAULT_TASK, settings.env
     if settings.actor == "simulator":
         simulator = make_simulator(task, settings)
-        policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std)
+        policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std or 0.0)
         return Actor(SIMULATOR, policy, task, env)
     if settings.actor == SCRIPTED:
-        return Actor(SCRIPTED, ScriptedPolicy(task, noise=exploration_std or SCRIPTED_NOISE), task, env)
+        std = SCRIPTED_NOISE if exploration_std is None else exploration_std
+        return Actor(SCRIPTED, ScriptedPolicy(task, noise=std), task, env)
     if settings.actor in (RANDOM, NOISE):
         world = make_env(task, env)
         size, decisions = world.task_spec.action_size, world.decisions_per_episode
@@ -125,7 +128,7 @@ def make_actor(
         return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env, checkpoint.id)
     model = load_world_model(checkpoint, device=device)
     require_spec(model.spec, make_env(task, env).task_spec, task)
-    policy = make_policy(model, settings, device=device, exploration_std=exploration_std)
+    policy = make_policy(model, settings, device=device, exploration_std=exploration_std or 0.0)
     return Actor(name_of(model.config), policy, task, env, checkpoint.id)
 
 

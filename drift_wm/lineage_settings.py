@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drift_wm.requirements import require, require_at_least
+from drift_wm.run_settings import MachineSettings
 
 
 @dataclass
-class LineageSettings:
+class LineageSettings(MachineSettings):
     """`drift-wm lineage RUN`: how training moved the models of a run, from each parent to its child."""
 
     run: str = ""
@@ -21,12 +22,9 @@ class LineageSettings:
     """Steps of open-loop prediction, rounded up to whole chunks."""
     seed: int = 1
     """Of the choice of windows and of the noise that all models share."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    threads: int = 0
-    """Of torch; 0 takes every core."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(bool(self.run), "run", self.run, "a run folder, for example drift-wm lineage runs/mine")
         require_at_least(1, self, "windows", "horizon")
-        require_at_least(0, self, "seed", "threads")
+        require_at_least(0, self, "seed")

@@ -28,6 +28,9 @@ COPY_AGAIN = "copy the run folder again, or set run_dir=... to another one"
 DONE_AGAIN = "remove the file, and what it tells is found again"
 """What to do about a damaged file: one that tells what was asked or done, and one that follows from the rest."""
 
+_NEVER_READ = {"evaluate": ("seed", "exploration_std"), "train": ("task", "env")}
+"""Settings that runs recorded before they were refused: they had no effect, so such a run may go on without them."""
+
 
 class RunFolder:
     """A folder that one run writes to, and a later one may continue.
@@ -213,7 +216,17 @@ def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any], 
             "run_dir"
         )
     # Where and on what, not what.
-    ignored = {"run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", *may_change}
+    ignored = {
+        "run_dir",
+        "threads",
+        "workers",
+        "device",
+        "shard",
+        "shards",
+        "memory_gb",
+        *may_change,
+        *_NEVER_READ.get(asked["command"], ()),
+    }
     there, now = (
         dict(_leaves({name: value for name, value in each.items() if name not in ignored})) for each in (found, asked)
     )

@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass, field
 
 from drift_wm.behaviour import PolicySettings
-from drift_wm.env_settings import EnvSettings
 from drift_wm.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import EXECUTE, PlannerConfig
 from drift_wm.requirements import require, require_at_least, require_one_of
+from drift_wm.run_settings import RunSettings, TaskSettings, require_seed
+from drift_wm.scripted import SCRIPTED_NOISE
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 
@@ -22,7 +23,6 @@ OBJECTIVES = ("return", "goal")
 RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
 EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
-LARGEST_SEED = 999_999
 RESET_SEEDS = 2**32
 """How many reset seeds dm_control knows, from 0 on."""
 ACTORS = ("model", "policy", "simulator", "random", "noise", "scripted")
@@ -73,28 +73,7 @@ class RiskSettings:
 
 
 @dataclass
-class RunSettings:
-    """What every command knows."""
-
-    task: str = "cartpole-swingup"
-    """A `domain-task` of the dm_control suite, a name of gymnasium such as Hopper-v5, or robosuite:Lift."""
-    seed: int = 1
-    """Of everything random in the run."""
-    run_dir: str | None = None
-    """Folder of the run; the same folder and settings continue it. Default: runs/<command>/<task>/<time>."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    threads: int = 0
-    """Of torch and of the simulator; 0 takes every core."""
-    env: EnvSettings = field(default_factory=EnvSettings)
-
-    def __post_init__(self) -> None:
-        require(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"an integer from 0 to {LARGEST_SEED}")
-        require_at_least(0, self, "threads")
-
-
-@dataclass
-class PlanningSettings(RunSettings):
+class PlanningSettings(RunSettings, TaskSettings):
     """Commands that plan."""
 
     planner: PlannerConfig = field(default_factory=ICEMConfig)
@@ -109,13 +88,10 @@ class PlanningSettings(RunSettings):
     compile: bool = False
     """Predict by compiled code where the processor multiplies bfloat16 (AMX): about half of the time for each
     prediction, a few seconds once, and a C++ compiler. `online` and `demo` compile the last model alone."""
-    exploration_std: float = 0.0
-    """Standard deviation of Gaussian noise on the actions executed while collecting."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(0, self, "particles", "proposals")
-        require(self.exploration_std >= 0, "exploration_std", self.exploration_std, "a number of at least 0")
 
 
 @dataclass
@@ -132,13 +108,23 @@ class CollectSettings(PlanningSettings):
     """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 10
     """How many to record, those already in the file included."""
+    seed: int = 1
+    """Of resets and of everything that is drawn while acting."""
+    exploration_std: float | None = None
+    """Standard deviation of Gaussian noise on the actions, for `simulator`, `model` and `scripted`; default: 0.1 for
+    `scripted`, else 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_seed(self.seed)
         _require_actor(self.actor, self.checkpoint)
         require_at_least(1, self, "episodes")
-        noiseless = self.actor != "policy" or self.exploration_std == 0
-        require(noiseless, "exploration_std", self.exploration_std, "0 with actor=policy, which acts as it samples")
+        if self.exploration_std is None:
+            self.exploration_std = SCRIPTED_NOISE if self.actor == "scripted" else 0.0
+        _require_std(self.exploration_std)
+        fits = self.exploration_std == 0 or self.actor in ("simulator", "model", "scripted")
+        expected = f"0 with actor={self.actor}, to whose actions no noise is added"
+        require(fits, "exploration_std", self.exploration_std, expected)
 
 
 @dataclass
@@ -164,6 +150,8 @@ class TrainSettings(RunSettings):
     """`from=` on the command line: a checkpoint, or the run folder that holds it, to go on from for a period."""
     steps: int = 5000
     """Training steps of this period."""
+    seed: int = 1
+    """Of the first weights, of batches and noise, and of which episodes are held out."""
     held_out_fraction: float = 0.1
     """Share of the episodes kept for measuring."""
     kind: str = WORLD_MODEL
@@ -174,6 +162,7 @@ class TrainSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_seed(self.seed)
         require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
         require_at_least(1, self, "steps")
         require(self.memory_gb >= 0, "memory_gb", self.memory_gb, "a number of at least 0")
@@ -185,6 +174,8 @@ class TrainSettings(RunSettings):
 class OnlineSettings(PlanningSettings):
     """`drift-wm online` and `demo`: collect, train on, plan, repeat; then evaluate."""
 
+    seed: int = 1
+    """Of everything random in the run."""
     episodes: int = 20
     """Episodes collected in all."""
     random_episodes: int = 6
@@ -195,6 +186,8 @@ class OnlineSettings(PlanningSettings):
     exploration_execute: str = "best"
     """What collected episodes execute, `best` or `mean`: the best sequence seeks out what the model gets wrong.
     Evaluations follow planner.execute."""
+    exploration_std: float = 0.0
+    """Standard deviation of Gaussian noise on the actions that collected episodes execute once they are planned."""
     seek_novelty: bool = True
     """As long as every reward met was the same, collected episodes plan for states unlike those seen instead, unless
     they plan for a goal."""
@@ -226,7 +219,9 @@ class OnlineSettings(PlanningSettings):
         require_at_least(1, self, "random_episodes", "round_episodes", "round_steps", "final_round_steps")
         require_at_least(1, self, "progress_episodes", "evaluation_episodes")
         require_at_least(0, self, "episode_decisions", "progress_every")
+        require_seed(self.seed)
         require_one_of(EXECUTE, "exploration_execute", self.exploration_execute)
+        _require_std(self.exploration_std)
         most = max(self.evaluation_episodes, self.progress_episodes, self.reference_random_episodes)
         _require_reset_seeds(self.evaluation_seed, max(most, self.reference_simulator_episodes))
         expected = f"an integer of at least random_episodes={self.random_episodes}"
@@ -283,6 +278,10 @@ class EvaluateSettings(PlanningSettings):
         require_at_least(1, self, "episodes", "batch")
         require_at_least(0, self, "workers", "video_grid")
         _require_reset_seeds(self.evaluation_seed, self.episodes)
+
+
+def _require_std(std: float) -> None:
+    require(0 <= std < math.inf, "exploration_std", std, "a finite number of at least 0")
 
 
 def _require_reset_seeds(first: int, count: int) -> None:

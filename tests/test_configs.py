@@ -11,6 +11,8 @@ from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
+from drift_wm.run_settings import MachineSettings
+from drift_wm.scripted import SCRIPTED_NOISE
 from drift_wm.settings import (
     CollectSettings,
     EvaluateSettings,
@@ -18,7 +20,6 @@ from drift_wm.settings import (
     OnlineSettings,
     PlanningSettings,
     RiskSettings,
-    RunSettings,
     TrainSettings,
 )
 from drift_wm.training import Trainer, TrainingConfig
@@ -112,6 +113,29 @@ def test_mistakes_are_explained(overrides, match):
         read_settings("online", overrides)
 
 
+@pytest.mark.parametrize(
+    ("command", "override"),
+    [
+        ("evaluate", "seed=9"),
+        ("evaluate", "exploration_std=0.9"),
+        ("train", "task=walker-walk"),
+        ("train", "env.action_repeat=7"),
+    ],
+)
+def test_what_a_command_does_not_read_it_does_not_take(command, override):
+    name = override.partition("=")[0]
+    assert name not in [setting.partition("=")[0] for setting, _ in describe_settings(command)]
+    with pytest.raises(ValueError, match=f"Could not override '{name}'"):
+        read_settings(command, [*NEEDED[command], override])
+
+
+def test_the_noise_that_collecting_adds_is_the_one_recorded():
+    assert CollectSettings().exploration_std == 0
+    assert CollectSettings(actor="scripted").exploration_std == SCRIPTED_NOISE
+    assert CollectSettings(actor="scripted", exploration_std=0.0).exploration_std == 0
+    assert CollectSettings(actor="simulator", exploration_std=0.3).exploration_std == 0.3
+
+
 def test_help_lists_every_setting_with_its_meaning():
     for command in COMMANDS:
         rows = describe_settings(command)
@@ -126,7 +150,7 @@ def test_help_lists_every_setting_with_its_meaning():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: RunSettings(threads=-1), "threads=-1"),
+        (lambda: MachineSettings(threads=-1), "threads=-1"),
         (lambda: PlanningSettings(particles=-1), "particles=-1"),
         (lambda: EvaluateSettings(actor="random", execute=2), "execute=2: expected none"),
         (lambda: EvaluateSettings(actor="random", noise=0.5), r"noise=0\.5: expected none"),
@@ -134,7 +158,10 @@ def test_help_lists_every_setting_with_its_meaning():
             lambda: EvaluateSettings(actor="policy", checkpoint="x", foresight="y", noise=0.0),
             r"noise=0\.0: expected above 0 with foresight",
         ),
-        (lambda: PlanningSettings(exploration_std=-1), "exploration_std=-1"),
+        (lambda: OnlineSettings(exploration_std=-1), "exploration_std=-1"),
+        (lambda: OnlineSettings(seed=1_000_000), "seed=1000000: expected an integer from 0 to 999999"),
+        (lambda: CollectSettings(exploration_std=-1), "exploration_std=-1"),
+        (lambda: CollectSettings(exploration_std=0.5), "exploration_std=0.5: expected 0 with actor=noise"),
         (lambda: ObjectiveSettings(name="glory"), "glory"),
         (lambda: ObjectiveSettings(name="goal"), r"objective\.goal"),
         (lambda: RiskSettings(name="yolo"), "yolo"),

@@ -18,6 +18,7 @@ from drift_wm.checkpoint import load_checkpoint
 from drift_wm.collect import collect
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.evaluate import evaluate, require_spec, task_of
 from drift_wm.generators import GeneratorConfig
@@ -25,13 +26,12 @@ from drift_wm.interfaces import Prediction, Spec
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.run_folder import RunFolder
+from drift_wm.run_settings import MachineSettings
 from drift_wm.settings import (
     CollectSettings,
-    EnvSettings,
     EvaluateSettings,
     ObjectiveSettings,
     RiskSettings,
-    RunSettings,
 )
 from drift_wm.train import recorded_task
 from drift_wm.training import Trainer, TrainingConfig
@@ -233,6 +233,12 @@ def test_objectives_and_risks_by_name():
         assert isinstance(make_risk(RiskSettings(name=name)), kind)
 
 
+def test_the_scripted_demonstrator_can_act_without_noise():
+    lift = CollectSettings(task="robosuite:Lift", actor="scripted")
+    noises = [evaluate_module.make_actor(lift, device=CPU, exploration_std=std).policy.noise for std in (None, 0.3, 0)]
+    assert noises == [0.1, 0.3, 0]
+
+
 @pytest.mark.parametrize("actor", ["model", "simulator"])
 def test_a_goal_of_another_size_fails_before_the_first_episode(tmp_path, monkeypatch, actor):
     path = checkpoint_of(tmp_path, task={"name": "cartpole-swingup", "action_repeat": 50})
@@ -244,10 +250,10 @@ def test_a_goal_of_another_size_fails_before_the_first_episode(tmp_path, monkeyp
 
 
 def test_devices():
-    assert prepare_machine(RunSettings(threads=1)).type in ("cpu", "cuda")
-    assert prepare_machine(RunSettings(device="cpu")).type == "cpu"
+    assert prepare_machine(MachineSettings(threads=1)).type in ("cpu", "cuda")
+    assert prepare_machine(MachineSettings(device="cpu")).type == "cpu"
     with pytest.raises(ValueError, match="device='abacus'"):
-        prepare_machine(RunSettings(device="abacus"))
+        prepare_machine(MachineSettings(device="abacus"))
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device here; use device=cpu"):
-            prepare_machine(RunSettings(device="cuda"))
+            prepare_machine(MachineSettings(device="cuda"))

@@ -20,6 +20,7 @@ from drift_wm import online_loop
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
 from drift_wm.online import online
@@ -28,7 +29,7 @@ from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import GoalDistance, PredictedReturn
 from drift_wm.run_folder import RunFolder
-from drift_wm.settings import EnvSettings, ObjectiveSettings, OnlineSettings
+from drift_wm.settings import ObjectiveSettings, OnlineSettings
 from drift_wm.training import TrainingConfig
 from drift_wm.world_model import WorldModelConfig
 

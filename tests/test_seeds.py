@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_wm.evaluate import training_seed
-from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED
+from drift_wm.run_settings import LARGEST_SEED
+from drift_wm.settings import EVALUATION_SEED
 
 
 @given(st.integers(0, LARGEST_SEED), st.integers(0, 999_999))

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.requirements import require, require_at_least, require_some_of
+from drift_wm.run_settings import MachineSettings
 
 PARTS = ("decisions", "simulator", "mppi", "batch", "training", "readers", "scaling", "suite")
 
 
 @dataclass
-class SpeedSettings:
+class SpeedSettings(MachineSettings):
     """`drift-wm speed`: decision times of all kinds of models, interleaved on this machine, beside its limits."""
 
     run_dir: str | None = None
@@ -36,19 +37,16 @@ class SpeedSettings:
     """The `ratios.json` of an earlier run, to list what has become slower beside its contenders since."""
     repeats: int = 7
     """Interleaved measurements of each contender, of which the median counts."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    threads: int = 0
-    """Of torch and of the simulator; 0 takes every core."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_some_of(PARTS, "parts", self.parts)
         require(bool(self.budgets), "budgets", self.budgets, "at least one, such as walker-walk:512x20x6")
         for budget in self.budgets:
             Budget.read(budget)
         require_at_least(2, self, "environments")
         require_at_least(1, self, "repeats")
-        require_at_least(0, self, "width", "threads")
+        require_at_least(0, self, "width")
 
 
 @dataclass(frozen=True, slots=True)
