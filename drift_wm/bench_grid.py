@@ -10,8 +10,8 @@ from drift_wm.bench_cells import NO_PLANNER, CellResult, Reference
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.build import has_simulator
 from drift_wm.env_settings import EnvSettings
-from drift_wm.evaluate import RANDOM, SIMULATOR
 from drift_wm.planners.icem import ICEMConfig
+from drift_wm.results import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
 from drift_wm.suites import suite_model, suite_task
 

@@ -12,8 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from drift_wm.bench_cells import LAST, NO_PLANNER, CellResult, GridResults
-from drift_wm.evaluate import RANDOM, SIMULATOR
-from drift_wm.results import standard_error
+from drift_wm.results import RANDOM, SIMULATOR, standard_error
 from drift_wm.suites import ANCHOR, suite_task
 
 

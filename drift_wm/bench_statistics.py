@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from drift_wm.bench_cells import GridResults
-from drift_wm.evaluate import SIMULATOR
+from drift_wm.results import SIMULATOR
 from drift_wm.suites import ANCHOR, suite_task
 
 _RESAMPLES = 5_000

@@ -24,7 +24,7 @@ from drift_wm.films import film_best, film_several
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.results import Evaluation, summarise
+from drift_wm.results import NOISE, RANDOM, SCRIPTED, SIMULATOR, Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, read_json, write_json
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
 from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED, CollectSettings, EvaluateSettings, PlanningSettings
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
 DEFAULT_TASK = "cartpole-swingup"
-RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
 ROLLOUTS = "rollouts.hdf5"
 """File of a run folder: the episodes of an evaluation."""
 

@@ -24,10 +24,7 @@ from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import env_args, env_record
 from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import (
-    NOISE,
     POLICY_SEED,
-    RANDOM,
-    SIMULATOR,
     Actor,
     evaluate_policy,
     name_of,
@@ -38,7 +35,7 @@ from drift_wm.interfaces import Metrics, Policy
 from drift_wm.metrics import MetricsLog
 from drift_wm.planners.novelty import Novelty
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.results import NOISE, RANDOM, SIMULATOR, CurvePoint, Evaluation
 from drift_wm.run_folder import RunFolder, read_json, write_json
 from drift_wm.settings import OnlineSettings
 from drift_wm.train import fit_round, resume

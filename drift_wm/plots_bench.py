@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from drift_wm.bench_cells import CellResult, GridResults
-from drift_wm.evaluate import SIMULATOR
 from drift_wm.plots import BLUE, GREY, INK, REFERENCE_COLOURS, VERMILION, plain_log, style
+from drift_wm.results import SIMULATOR
 from drift_wm.suites import PUBLISHED, suite_task
 
 _FINAL = -1  # evaluation of a run, the others being numbered from 0

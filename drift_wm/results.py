@@ -11,6 +11,8 @@ from scipy import stats  # type: ignore[import-untyped]
 
 CONFIDENCE = 0.95
 """Of the interval of a success rate."""
+RANDOM, NOISE, SIMULATOR, SCRIPTED = "random", "noise", "true simulator", "scripted"
+"""What tables call those who act without a learned model."""
 
 
 @dataclass(frozen=True, slots=True)

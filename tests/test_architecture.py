@@ -1,6 +1,8 @@
 """Who may import whom, read from the source."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,12 @@ def test_only_build_sees_every_part():
         parts = {module.split(".")[1] for module in imports(path) if module.startswith("drift_wm.")}
         if {"envs", "planners"} <= parts:
             assert path.name == "build.py", f"{name_of(path)} joins environments and planners itself"
+
+
+def test_tables_and_plots_of_a_grid_need_no_simulator():
+    code = "import sys, drift_wm.plots_bench, drift_wm.bench_results; print({'mujoco', 'h5py'} & sys.modules.keys())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_no_file_is_long():
