@@ -1,11 +1,14 @@
 """The door: every YAML composes to a settings object, and mistakes are explained."""
 
 import math
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
+from drift_wm import cli
 from drift_wm.configs.schema import COMMANDS, PLANNERS, describe_settings, read_settings
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
@@ -24,7 +27,8 @@ from drift_wm.settings import (
 )
 from drift_wm.training import Trainer, TrainingConfig
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
 NEEDED = {
     "train": ["data=x.hdf5"],
     "evaluate": ["checkpoint=x"],
@@ -80,13 +84,41 @@ def test_every_generator_has_its_model_file():
         assert (CONFIGS / "model" / f"{file}.yaml").read_text().startswith("# "), f"{file} does not say what it is"
 
 
-def test_overrides_of_the_readme():
+def test_overrides_reach_their_settings():
     settings = read_settings("online", ["task=cartpole-swingup", "planner=icem", "model.chunk=10", "seed=3"])
     assert (settings.task, settings.model.chunk, settings.seed) == ("cartpole-swingup", 10, 3)
     assert isinstance(settings.planner, ICEMConfig)
     mppi = read_settings("collect", ["planner=mppi", "planner.temperature=0.5", "actor=simulator"])
     assert isinstance(mppi.planner, MPPIConfig)
     assert mppi.planner.temperature == 0.5
+
+
+def written_commands() -> list[str]:
+    """What README and docs tell to type, in blocks and in sentences; without what stands for several commands."""
+    found = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        prose, lines = [], []
+        for i, part in enumerate(page.read_text().split("```")):
+            if i % 2:
+                lines += part.replace("\\\n", " ").splitlines()
+            else:
+                prose.append(part)
+        for quoted in re.findall(r"`(drift-wm [^`]*)`", "".join(prose)):
+            lines.append(" ".join(quoted.split()))
+        found += [line for line in lines if re.match(r"drift-wm |torchrun .*-m drift_wm ", line)]
+    return [line for line in found if not re.search(r"\.\.\.|=N\b|--help|drift-wm doctor", line)]
+
+
+@pytest.mark.parametrize("line", written_commands())
+def test_commands_of_the_readme_and_the_docs_compose(line):
+    typed = shlex.split(line, comments=True)
+    command, *overrides = cli.join_words(typed[typed.index("drift_wm" if typed[0] == "torchrun" else "drift-wm") + 1 :])
+    # A command alone is the name of it, what it needs left out.
+    assert isinstance(read_settings(command, overrides or NEEDED.get(command, [])), COMMANDS[command])
+
+
+def test_readme_and_docs_tell_what_to_type():
+    assert len(written_commands()) > 30, "the test above would otherwise hold of nothing"
 
 
 @pytest.mark.parametrize(
