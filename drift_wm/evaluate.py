@@ -26,8 +26,9 @@ from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import NOISE, RANDOM, SCRIPTED, SIMULATOR, Evaluation, summarise
 from drift_wm.run_folder import RunFolder, newest_checkpoint, read_json, write_json
+from drift_wm.run_settings import LARGEST_SEED
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
-from drift_wm.settings import EVALUATION_SEED, LARGEST_SEED, CollectSettings, EvaluateSettings, PlanningSettings
+from drift_wm.settings import EVALUATION_SEED, CollectSettings, EvaluateSettings, PlanningSettings
 
 logger = logging.getLogger(__name__)
 
