@@ -7,10 +7,10 @@ set up for MuJoCo.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -22,8 +22,9 @@ from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
 from drift_wm.data_replay import replay
-from drift_wm.data_settings import InspectSettings, ReplaySettings
+from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.data_tools import convert, inspect, show
+from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.demonstrations.suite import compare_on_demonstrations
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
@@ -44,9 +45,11 @@ from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import speed
 from drift_wm.train import train
+from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.suite import truth
 from drift_wm.units import TABLES
 from drift_wm.writing import write_text
@@ -61,51 +64,7 @@ def run(command: str, settings: Any, folder: RunFolder) -> None:
         folder: the run folder.
     """
     ranks = ranks_of(command, settings.run_dir)
-    console = Console(quiet=not ranks.first)
-    if command == "truth":
-        truth(settings, folder)
-        console.print(Markdown((folder.path / TABLES).read_text()))
-        return
-    if command == "bench":
-        _show_bench(settings, folder, console=console)
-        return
-    if command == "bench-demonstrations":
-        compare_on_demonstrations(settings, folder)
-        console.print(Markdown((folder.path / TABLES).read_text()))
-        return
-    if command == "data-inspect":
-        _show_inspection(settings, folder, console=console)
-        return
-    if command == "data-convert":
-        results = convert(settings, folder)
-        console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
-        return
-    if command == "data-replay":
-        _show_replay(settings, folder, console=console)
-        return
-    device = prepare_machine(settings)
-    if command == "speed":
-        _show_speed(settings, folder, device=device, console=console)
-        return
-    if command == "diagnose":
-        _show_diagnosis(settings, folder, device=device, console=console)
-        return
-    match command:
-        case "demo" | "online":
-            results = online(settings, folder, device=device)
-        case "evaluate":
-            results = evaluate(settings, folder, device=device)
-        case "collect":
-            results = collect(settings, folder, device=device)
-        case "train":
-            with joined(ranks, device):
-                results = train(settings, folder, device=device, ranks=ranks)
-        case _:
-            raise AssertionError(command)
-    if "evaluations" in results:
-        console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
-    for line in _closing_lines(results, folder):
-        console.print(line, highlight=False, soft_wrap=True)
+    _COMMANDS[command](settings, folder, Console(quiet=not ranks.first))
 
 
 def show_lineage(settings: LineageSettings) -> None:
@@ -119,22 +78,56 @@ def show_lineage(settings: LineageSettings) -> None:
     write_json(Path(settings.run) / "lineage.json", lineage.as_dict())
 
 
-def _show_diagnosis(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.device, console: Console) -> None:
-    diagnosis = diagnose(settings, folder, device=device)
+def _online(settings: OnlineSettings, folder: RunFolder, console: Console) -> None:
+    _show_results(online(settings, folder, device=prepare_machine(settings)), folder, console)
+
+
+def _evaluate(settings: EvaluateSettings, folder: RunFolder, console: Console) -> None:
+    _show_results(evaluate(settings, folder, device=prepare_machine(settings)), folder, console)
+
+
+def _collect(settings: CollectSettings, folder: RunFolder, console: Console) -> None:
+    _show_results(collect(settings, folder, device=prepare_machine(settings)), folder, console)
+
+
+def _train(settings: TrainSettings, folder: RunFolder, console: Console) -> None:
+    ranks, device = ranks_of("train", settings.run_dir), prepare_machine(settings)
+    with joined(ranks, device):
+        results = train(settings, folder, device=device, ranks=ranks)
+    _show_results(results, folder, console)
+
+
+def _truth(settings: TruthSettings, folder: RunFolder, console: Console) -> None:
+    truth(settings, folder)
+    console.print(Markdown((folder.path / TABLES).read_text()))
+
+
+def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, console: Console) -> None:
+    compare_on_demonstrations(settings, folder)
+    console.print(Markdown((folder.path / TABLES).read_text()))
+
+
+def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
+    results = convert(settings, folder)
+    console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
+
+
+def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -> None:
+    diagnosis = diagnose(settings, folder, device=prepare_machine(settings))
     plots = save_plots(diagnosis, folder.path)
     page = write_diagnosis_page(folder.path, diagnosis, plots, settings=settings, environment=describe_environment())
     print_diagnosis(console, diagnosis)
     console.print(str(page), highlight=False, markup=False, soft_wrap=True)
 
 
-def _show_speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device, console: Console) -> None:
-    rows = speed(settings, folder, device=device)
+def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None:
+    rows = speed(settings, folder, device=prepare_machine(settings))
     console.print(Markdown((folder.path / TABLES).read_text()))
     if scaling := [row for row in rows if row.part == "scaling"]:
         save(speed_figure(scaling), folder.path / "speed.png")
 
 
-def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console) -> None:
+def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None:
     results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
     rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
     if not results.cells:
@@ -163,7 +156,7 @@ def _show_bench(settings: BenchSettings, folder: RunFolder, *, console: Console)
     console.print(str(page), highlight=False, markup=False, soft_wrap=True)
 
 
-def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: Console) -> None:
+def _inspect(settings: InspectSettings, folder: RunFolder, console: Console) -> None:
     found = inspect(settings, folder)
     show(found, console)
     figures = {"trajectories": trajectories_figure(found)}
@@ -176,12 +169,19 @@ def _show_inspection(settings: InspectSettings, folder: RunFolder, *, console: C
         console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
 
 
-def _show_replay(settings: ReplaySettings, folder: RunFolder, *, console: Console) -> None:
+def _replay(settings: ReplaySettings, folder: RunFolder, console: Console) -> None:
     found = replay(settings, folder)
     show_replay(found, console)
     plot = folder.path / "divergence.png"
     save(divergence_figure(found), plot)
     console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_results(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
+    if "evaluations" in results:
+        console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
+    for line in _closing_lines(results, folder):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
@@ -198,3 +198,20 @@ def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
         if (folder.path / name).exists():
             lines.append(f"{folder.path / name}")
     return lines
+
+
+_COMMANDS: dict[str, Callable[[Any, RunFolder, Console], None]] = {
+    "demo": _online,
+    "online": _online,
+    "evaluate": _evaluate,
+    "collect": _collect,
+    "train": _train,
+    "diagnose": _diagnose,
+    "truth": _truth,
+    "speed": _speed,
+    "bench": _bench,
+    "bench-demonstrations": _bench_demonstrations,
+    "data-inspect": _inspect,
+    "data-convert": _convert,
+    "data-replay": _replay,
+}

@@ -11,6 +11,7 @@ import pytest
 
 from drift_wm import cli, commands
 from drift_wm.cli import main
+from drift_wm.configs.schema import COMMANDS
 
 TINY = ["task=cartpole-swingup", "env.action_repeat=50", "env.render_width=64", "env.render_height=48"]
 
@@ -91,6 +92,10 @@ def test_help_teaches(command, capsys):
     if command in ("online", "demo"):
         assert {"online": "planner.horizon=50", "demo": "planner.horizon=65"}[command] in out
         assert "Actions in a sequence" in out or "actions in a sequence" in out
+
+
+def test_every_command_has_its_work():
+    assert commands._COMMANDS.keys() == COMMANDS.keys() - {"lineage"}
 
 
 def test_examples_compose(monkeypatch):
