@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         device=device,
     )
     if settings.video:
-        film_best(make_env(actor.task, actor.env), episodes, folder.path / "best_episode.mp4")
+        with closing(make_env(actor.task, actor.env)) as env:
+            film_best(env, episodes, folder.path / "best_episode.mp4")
         film_several(
             lambda: make_env(actor.task, actor.env),
             episodes[: settings.video_grid],
@@ -106,8 +108,8 @@ def make_actor(
         std = SCRIPTED_NOISE if exploration_std is None else exploration_std
         return Actor(SCRIPTED, ScriptedPolicy(task, noise=std), task, env)
     if settings.actor in (RANDOM, NOISE):
-        world = make_env(task, env)
-        size, decisions = world.task_spec.action_size, world.decisions_per_episode
+        with closing(make_env(task, env)) as world:
+            size, decisions = world.task_spec.action_size, world.decisions_per_episode
         by_chance = RandomPolicy(size) if settings.actor == RANDOM else PinkNoisePolicy(size, decisions)
         return Actor(settings.actor, by_chance, task, env)
     assert settings.checkpoint is not None, "settings require a checkpoint for actor=model and policy"
@@ -115,7 +117,7 @@ def make_actor(
     task, env = task_of(checkpoint, settings)
     if settings.actor == "policy":
         learned = load_policy(checkpoint, device=device)
-        require_spec(learned.spec, make_env(task, env).task_spec, task)
+        require_spec(learned.spec, _spec_of(task, env), task)
         name, execute, noise = name_of(learned.config), None, None
         if isinstance(settings, EvaluateSettings):
             execute, noise = settings.execute, settings.noise
@@ -127,9 +129,14 @@ def make_actor(
                 return Actor(f"{name}, best of {settings.proposals}", advised, task, env, both)
         return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env, checkpoint.id)
     model = load_world_model(checkpoint, device=device)
-    require_spec(model.spec, make_env(task, env).task_spec, task)
+    require_spec(model.spec, _spec_of(task, env), task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std or 0.0)
     return Actor(name_of(model.config), policy, task, env, checkpoint.id)
+
+
+def _spec_of(task: str, env: EnvSettings) -> Spec:
+    with closing(make_env(task, env)) as world:
+        return world.task_spec
 
 
 def name_of(config: ModelConfig) -> str:

@@ -237,7 +237,7 @@ class EvaluateSettings(PlanningSettings):
     gymnasium_robotics:AdroitHandDoor-v1; empty: the checkpoint's own, else cartpole-swingup."""
     actor: str = "model"
     """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator), `random`
-    or `scripted` (a controller by hand)."""
+    (uniform), `noise` (pink) or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
     """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
     episodes: int = 5

@@ -233,6 +233,23 @@ def test_objectives_and_risks_by_name():
         assert isinstance(make_risk(RiskSettings(name=name)), kind)
 
 
+@pytest.mark.parametrize("actor", ["random", "noise", "model"])
+def test_environments_are_closed(tmp_path, monkeypatch, actor):
+    make, is_open = evaluate_module.make_env, []
+
+    def counted(task, settings):
+        env = make(task, settings)
+        close = env.close
+        is_open.append(env)
+        monkeypatch.setattr(env, "close", lambda: (is_open.remove(env), close()))
+        return env
+
+    monkeypatch.setattr(evaluate_module, "make_env", counted)
+    path = checkpoint_of(tmp_path, task={"name": "cartpole-swingup", "action_repeat": 50})
+    evaluate(replace(RANDOM, actor=actor, checkpoint=path, episodes=1), RunFolder(tmp_path / "run"), device=CPU)
+    assert is_open == []
+
+
 def test_the_scripted_demonstrator_can_act_without_noise():
     lift = CollectSettings(task="robosuite:Lift", actor="scripted")
     noises = [evaluate_module.make_actor(lift, device=CPU, exploration_std=std).policy.noise for std in (None, 0.3, 0)]

@@ -24,6 +24,7 @@ from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.risk import CVaR
 from drift_wm.policies import PlanningPolicy
 from drift_wm.prepared import PreparedModel
+from drift_wm.settings import EVALUATION_SEED
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -40,7 +41,6 @@ CASE = Case(
 _EDGE, _SCALE, _PENALTY = 0.15, 0.03, 2.0
 _LEVEL = 0.25  # of CVaR: the mean of the worst quarter of the sampled futures
 _PARTICLES = 16
-_EVALUATION_SEED = 4_000_000_000
 _SIMULATOR_SHARE = 5  # one episode of so many: planning in it takes many times as long
 
 
@@ -73,7 +73,7 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
     rollouts = run_episodes(
         policy,
         envs,
-        seeds=[_EVALUATION_SEED + 1000 * seed + i for i in range(len(envs))],
+        seeds=[EVALUATION_SEED + 1000 * seed + i for i in range(len(envs))],
         policy_seed=seed,
         source=name,
         title=f"plan at the edge, {name}",
