@@ -252,8 +252,8 @@ class EvaluateSettings(PlanningSettings):
     execute: int | None = None
     """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
     noise: float | None = None
-    """For `policy`: scale of the noise that chunks are sampled from, 0 to 1; default: as trained. 0 executes the centre
-    of what the demonstrators did."""
+    """For `policy`: scale of the noise that chunks are sampled from, 0 to 1; default: as trained, and 1 with
+    `foresight`, which needs a choice. 0 executes the centre of what the demonstrators did."""
     foresight: str | None = None
     """For `policy`: checkpoint of a world model that chooses among `proposals` chunks of the policy, by `objective`,
     `particles` and `risk`; none: the first chunk that is sampled is executed."""
