@@ -72,6 +72,15 @@ class MinariDataset:
         require_no_mask(mask, "Minari")
         return require_one_size(self._read(obs_keys, allow_missing_rewards), self.path)
 
+    def rewards_recorded(self) -> list[bool]:
+        """Of every episode, whether it has rewards.
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
+        with open_hdf5(self.path) as file:
+            return ["rewards" in _episode(file, name, self.path) for name in episode_names(file, self.path)]
+
     def _read(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
         """Names and episodes."""
         path = self.path

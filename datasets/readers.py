@@ -12,6 +12,7 @@ from drift_wm.datasets.hdf5 import open_hdf5
 from drift_wm.datasets.lerobot import INFO, LeRobotFolder
 from drift_wm.datasets.minari import MAIN_FILE, MinariDataset
 from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.datasets.robomimic_layout import rewards_recorded as _rewards_in_robomimic
 
 
 def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demonstrations:
@@ -34,6 +35,22 @@ def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demo
     with open_hdf5(path) as file, reading(path):
         is_minari = "data" not in file and any(name.startswith("episode_") for name in file)
     return MinariDataset(path) if is_minari else RobomimicFile(path)
+
+
+def rewards_recorded(demonstrations: Demonstrations, *, mask: str | None = None) -> list[bool]:
+    """Of every demonstration, in the order in which they are read, whether its rewards were recorded.
+
+    Those of an episode that was read with `allow_missing_rewards` do not tell: zeros may be rewards.
+
+    Raises:
+        ValueError: the data cannot be read, or have no such subset.
+    """
+    if isinstance(demonstrations, RobomimicFile):
+        return _rewards_in_robomimic(demonstrations.path, mask=mask)
+    if isinstance(demonstrations, MinariDataset):
+        return demonstrations.rewards_recorded()
+    found = demonstrations.describe()  # LeRobot's columns are those of all episodes
+    return [found.has_rewards] * found.episodes
 
 
 def read_demonstrations(

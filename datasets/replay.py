@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,12 @@ class Replay:
 
 
 def write_episodes(
-    path: Path, episodes: Iterable[Episode], *, env_args: Mapping[str, object], spec: Spec, rewards: bool = True
+    path: Path,
+    episodes: Iterable[Episode],
+    *,
+    env_args: Mapping[str, object],
+    spec: Spec,
+    rewards: Iterable[bool] | None = None,
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
@@ -152,7 +158,8 @@ def write_episodes(
         episodes: at least one, of the spec's sizes.
         env_args: as `Replay.open`.
         spec: stored with them.
-        rewards: whether theirs were recorded; if not, none are written, for zeros would be taken for rewards.
+        rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
+            for rewards. None: all were.
 
     Returns:
         How many there were.
@@ -162,14 +169,15 @@ def write_episodes(
         OSError: the file cannot be written.
     """
     temporary, count = temporary_of(path), 0
+    pairs = zip(episodes, repeat(True), strict=False) if rewards is None else zip(episodes, rewards, strict=True)
     try:
         with h5py.File(temporary, "w") as file:
             _write_header(file, env_args, spec)
-            for episode in episodes:
+            for episode, recorded in pairs:
                 if _sizes(episode) != (spec.observation_size, spec.action_size):
                     expected = (spec.observation_size, spec.action_size)
                     raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
-                _write_demo(file["data"], episode, number=count, rewards=rewards)
+                _write_demo(file["data"], episode, number=count, rewards=recorded)
                 count += 1
         os.replace(temporary, path)
     finally:

@@ -16,7 +16,7 @@ from rich.table import Table
 from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
 from drift_wm.datasets.demonstrations import Demonstrations, Description
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.readers import open_demonstrations, rewards_recorded
 from drift_wm.datasets.replay import write_episodes
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.film_strips import Strip, film_strips
@@ -86,18 +86,18 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     plotted: list[Episode] = []
     terminated = 0
     every = max(1, _count(settings, description) // settings.plotted)
-    for number, episode in enumerate(_episodes(demonstrations, settings, description)):
+    recorded = rewards_recorded(demonstrations, mask=settings.mask)
+    episodes = zip(_episodes(demonstrations, settings, description), recorded, strict=True)
+    for number, (episode, has_rewards) in enumerate(episodes):
         lengths.append(len(episode))
         terminated += episode.terminated
-        for name, values in (
-            ("observations", episode.obs),
-            ("actions", episode.actions),
-            ("rewards", episode.rewards[:, None]),
-        ):
-            moments[name].add(values)
+        moments["observations"].add(episode.obs)
+        moments["actions"].add(episode.actions)
+        if has_rewards:
+            moments["rewards"].add(episode.rewards[:, None])
         if number % every == 0 and len(plotted) < settings.plotted:
             plotted.append(episode)
-    if not description.has_rewards:
+    if not any(recorded):
         del moments["rewards"]
     ranges = tuple(_range(name, seen) for name, seen in moments.items())
     strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
@@ -134,8 +134,13 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     first = next(episodes)
     spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
     name = settings.task or Path(settings.data).stem
-    recorded = description.has_rewards
-    count = write_episodes(out, chain([first], episodes), env_args={"env_name": name}, spec=spec, rewards=recorded)
+    count = write_episodes(
+        out,
+        chain([first], episodes),
+        env_args={"env_name": name},
+        spec=spec,
+        rewards=rewards_recorded(demonstrations, mask=settings.mask),
+    )
     results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
     folder.write_results(results)
     return results

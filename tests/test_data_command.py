@@ -105,6 +105,32 @@ def test_rewards_that_were_never_recorded_are_not_made_up(demos, tmp_path):
     assert not read_episodes(out, allow_missing_rewards=True)[0].rewards.any()
 
 
+def test_a_demo_without_rewards_gets_none_where_others_have_some(demos, tmp_path):
+    with h5py.File(demos, "r+") as file:
+        del file["data/demo_2/rewards"]
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
+    with h5py.File(out) as file:
+        assert ["rewards" in file[f"data/demo_{i}"] for i in (0, 1)] == [True, False]
+    found = inspect(InspectSettings(data=str(demos)), RunFolder(tmp_path / "inspected"))
+    (rewards,) = [each for each in found.ranges if each.name == "rewards"]
+    assert rewards.mean == (1.5,), "0, 1, 2 and 3 of demo_0, and no zeros of demo_2"
+
+
+def test_minari_episodes_without_rewards_stay_without(tmp_path):
+    path = tmp_path / "data" / "main_data.hdf5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        for i in range(2):
+            file[f"episode_{i}/observations"] = np.zeros((4, 2))
+            file[f"episode_{i}/actions"] = np.zeros((3, 1))
+        file["episode_1/rewards"] = np.ones(3)
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(tmp_path), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
+    with h5py.File(out) as file:
+        assert ["rewards" in file[f"data/demo_{i}"] for i in (0, 1)] == [False, True]
+
+
 def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
     with h5py.File(demos, "r+") as file:
         file["data/demo_2/obs/state"][1, 0] = np.nan
