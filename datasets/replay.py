@@ -150,6 +150,7 @@ def write_episodes(
     env_args: Mapping[str, object],
     spec: Spec,
     rewards: Iterable[bool] | None = None,
+    masks: Mapping[str, Sequence[int]] | None = None,
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
@@ -160,6 +161,7 @@ def write_episodes(
         spec: stored with them.
         rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
             for rewards. None: all were.
+        masks: subsets by name, as positions among the episodes; each at least one.
 
     Returns:
         How many there were.
@@ -179,6 +181,8 @@ def write_episodes(
                     raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
                 _write_demo(file["data"], episode, number=count, rewards=recorded)
                 count += 1
+            for name, demos in (masks or {}).items():
+                _write_mask(file, name, demos)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

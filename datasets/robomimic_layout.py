@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from drift_wm.datasets.hdf5 import data_group, open_hdf5
+import h5py
+
+from drift_wm.datasets.guard import reading
+from drift_wm.datasets.hdf5 import array_in, data_group, member, names_in, open_hdf5
 from drift_wm.datasets.robomimic import demo_group, select_demos
 
 
@@ -17,3 +20,25 @@ def rewards_recorded(path: Path, *, mask: str | None = None) -> list[bool]:
     with open_hdf5(path) as file:
         data = data_group(file, path)
         return ["rewards" in demo_group(data, name, path) for name in select_demos(file, path, mask=mask)]
+
+
+def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
+    """Every subset of the file, as positions among the demos that are read: all, or those of `mask`.
+
+    Names that the file has no demo of are left out, and so are subsets of which nothing is left.
+
+    Raises:
+        ValueError: the file cannot be read, or has no such subset.
+    """
+    with open_hdf5(path) as file:
+        places = {name: place for place, name in enumerate(select_demos(file, path, mask=mask))}
+        masks = member(file, "mask", path)
+        if not isinstance(masks, h5py.Group):
+            return {}
+        found = {}
+        for subset in names_in(masks, path):
+            stored = array_in(masks, subset, path)
+            with reading(path, str(stored.name)):
+                names = stored.asstr()[()].tolist()
+            found[subset] = sorted({places[name] for name in names if name in places})
+        return {subset: members for subset, members in found.items() if members}

@@ -51,7 +51,7 @@ class ConvertSettings(DataSettings):
     out: str = ""
     """The new file; one that is there is not overwritten."""
     task: str = ""
-    """What the file says of its environment (`env_name`); default: the name of the source."""
+    """What the file says of its environment (`env_name`); default: what the source says, else its name."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,7 +17,9 @@ from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSetting
 from drift_wm.datasets.demonstrations import Demonstrations, Description
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations, rewards_recorded
-from drift_wm.datasets.replay import write_episodes
+from drift_wm.datasets.replay import read_env_args, write_episodes
+from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.datasets.robomimic_layout import subsets
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.film_strips import Strip, film_strips
 from drift_wm.interfaces import Spec
@@ -119,6 +121,8 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
 
+    Of a file of robomimic's schema, its subsets and what it says of its environment are kept.
+
     Returns:
         What `results.json` holds.
 
@@ -133,13 +137,16 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     episodes = _episodes(demonstrations, settings, description)
     first = next(episodes)
     spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
-    name = settings.task or Path(settings.data).stem
+    known = isinstance(demonstrations, RobomimicFile)
+    env_args = read_env_args(demonstrations.path) if known else {}
+    name = settings.task or env_args.get("env_name") or Path(settings.data).stem
     count = write_episodes(
         out,
         chain([first], episodes),
-        env_args={"env_name": name},
+        env_args={**env_args, "env_name": name},
         spec=spec,
         rewards=rewards_recorded(demonstrations, mask=settings.mask),
+        masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
     )
     results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
     folder.write_results(results)

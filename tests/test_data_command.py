@@ -117,6 +117,26 @@ def test_a_demo_without_rewards_gets_none_where_others_have_some(demos, tmp_path
     assert rewards.mean == (1.5,), "0, 1, 2 and 3 of demo_0, and no zeros of demo_2"
 
 
+def test_subsets_and_environment_come_along(demos, tmp_path):
+    """Also where demos are renamed, here 2 to 1, and where only some of them are converted."""
+    world = {"env_name": "Lift", "type": 1, "env_kwargs": {"robots": "Panda"}}
+    with h5py.File(demos, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps(world)
+        file["mask/valid"] = ["demo_2", "demo_7"]
+        file["mask/all"] = ["demo_2", "demo_0"]
+    assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/a"]) == 0
+    with h5py.File(tmp_path / "new.hdf5") as file:
+        masks = {name: members.asstr()[()].tolist() for name, members in file["mask"].items()}
+        assert masks == {"train": ["demo_0"], "valid": ["demo_1"], "all": ["demo_0", "demo_1"]}
+        assert json.loads(file["data"].attrs["env_args"]) == world
+    some = [f"out={tmp_path}/some.hdf5", "mask=train", "task=Mine"]
+    assert main(["data", "convert", str(demos), *some, f"run_dir={tmp_path}/b"]) == 0
+    with h5py.File(tmp_path / "some.hdf5") as file:
+        masks = {name: members.asstr()[()].tolist() for name, members in file["mask"].items()}
+        assert masks == {"train": ["demo_0"], "all": ["demo_0"]}
+        assert json.loads(file["data"].attrs["env_args"]) == world | {"env_name": "Mine"}
+
+
 def test_minari_episodes_without_rewards_stay_without(tmp_path):
     path = tmp_path / "data" / "main_data.hdf5"
     path.parent.mkdir()

@@ -52,6 +52,12 @@ def test_a_file_of_ours_is_reproduced_to_the_bit(file, tmp_path, capsys):
             assert results["steps"][way][what] == {"largest": [0.0] * 50, "rms": [0.0] * 50}
 
 
+def test_a_converted_file_is_reproduced_as_well(file, tmp_path, capsys):
+    assert main(["data", "convert", str(file), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/convert"]) == 0
+    results, _ = replay(tmp_path / "new.hdf5", tmp_path, capsys)
+    assert results["verdict"].startswith("reproduces exactly")
+
+
 @pytest.mark.parametrize("disturbance", ["gust", "slip", "payload", "sensor"])
 def test_the_chance_of_a_disturbance_comes_back_with_the_seed(disturbance, tmp_path, capsys):
     file = collect(tmp_path / "data", f"env.disturbance.name={disturbance}")
