@@ -149,17 +149,25 @@ def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, En
     """The task that is asked for, or else the one the checkpoint was trained on, in the world of its training.
 
     A disturbance that is asked for replaces the one of the training.
+
+    Raises:
+        ValueError: neither tells of a task.
     """
     stored = checkpoint.config.get("task")
     if stored and (not settings.task or plain_name(settings.task) == plain_name(stored["name"])):
         return stored["name"], recorded_env(stored, settings.env)
+    if not stored and not settings.task:
+        raise ValueError(
+            f"task='': expected the task to act in, as checkpoint {checkpoint.id} does not tell where its data were "
+            "recorded; for example task=cartpole-swingup"
+        )
     if not stored:
         logger.warning(
             "the checkpoint does not tell at which pace its data were recorded; each action is held for "
             "env.action_repeat=%d steps",
             settings.env.action_repeat,
         )
-    return settings.task or DEFAULT_TASK, settings.env
+    return settings.task, settings.env
 
 
 def require_spec(found: Spec, wanted: Spec, task: str) -> None:
@@ -168,7 +176,7 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
         raise ValueError(
             f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
             f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task it was trained on, or "
-            "judge it by `drift-wm diagnose` and `lineage`, which need none"
+            "judge a world model by `drift-wm diagnose` and `lineage`, which need none"
         )
     if found.decision_seconds and not np.isclose(found.decision_seconds, wanted.decision_seconds):
         raise ValueError(

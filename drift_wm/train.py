@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import Scales
 from drift_wm.progress import track
 from drift_wm.ranks import Ranks
-from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.run_folder import RunFolder, newest_checkpoint, run_of, settings_of
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
@@ -62,7 +63,7 @@ def train(
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
-    number = _begin(trainer, settings.parent, folder, device=device)
+    number = _begin(trainer, settings, folder, device=device)
     # What a parent learned from is never held out as long as there is anything else.
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
     if known := sum(episode.fingerprint in trainer.learned_from for episode in held_out):
@@ -101,16 +102,26 @@ def train(
     return results
 
 
-def _begin(trainer: Trainer, parent: str | None, folder: RunFolder, *, device: torch.device) -> int:
+def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> int:
     """Stand where training begins or goes on; the number of the round that the folder is for.
 
     A run that has begun does not look at its parent again, whose own run may have gone on since.
     """
+    parent, obs_keys = settings.parent, settings.obs_keys
     if begun := sorted(folder.checkpoints.glob("round_*.pt")):
         resume(trainer, folder, device=device)
         return int(begun[0].stem.removeprefix("round_"))
     if parent is not None:
         trainer.restore(load_checkpoint(newest_checkpoint(Path(parent)), device=device), as_parent=True)
+        theirs = settings_of(run_of(Path(parent))).get("obs_keys")
+        if theirs != obs_keys:
+            logger.warning(
+                "from=%s read observation keys %s, and this run reads %s (null: all): entries in another order mean "
+                "other things to the model",
+                parent,
+                json.dumps(theirs),
+                json.dumps(obs_keys),
+            )
     return trainer.rounds
 
 

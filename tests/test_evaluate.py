@@ -141,6 +141,10 @@ def test_a_checkpoint_of_demonstrations_brings_their_pace_under_either_name(tmp_
     assert not caplog.text
     path = checkpoint_of(tmp_path)
     task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task="InvertedPendulum-v5"))
+    nowhere = load_checkpoint(Path(path))
+    nowhere.config["task"] = None
+    with pytest.raises(ValueError, match="task='': expected the task to act in"):
+        task_of(nowhere, EvaluateSettings(checkpoint=path))
     assert "each action is held for env.action_repeat=2 steps" in caplog.text
 
 

@@ -72,6 +72,17 @@ def test_a_finished_child_does_not_follow_a_parent_that_went_on(tmp_path, data):
     assert len(list((tmp_path / "second" / "checkpoints").iterdir())) == 1
 
 
+def test_another_order_of_observation_keys_than_the_parents_is_named(tmp_path, data, caplog):
+    first = RunFolder(tmp_path / "first")
+    first.write_config("train", settings(data, obs_keys=["state"]))
+    train(settings(data, obs_keys=["state"]), first, device=CPU)
+    child = settings(data, parent=str(first.path), obs_keys=["state"])
+    train(child, RunFolder(tmp_path / "second"), device=CPU)
+    assert "observation keys" not in caplog.text
+    train(replace(child, obs_keys=None), RunFolder(tmp_path / "third"), device=CPU)
+    assert '["state"], and this run reads null' in caplog.text
+
+
 def write_logs(path, episodes, **attributes):
     replay = Replay.open(path, env_args={"env_name": "linear"})
     for episode in episodes:
