@@ -61,6 +61,13 @@ def read_demonstrations(
     allow_missing_rewards: bool = False,
     skip_missing: bool = False,
 ) -> list[Episode]:
-    """All demonstrations of a file or folder; see `open_demonstrations` and `Demonstrations.episodes`."""
+    """All demonstrations of a file or folder; see `open_demonstrations` and `Demonstrations.episodes`.
+
+    Raises:
+        ValueError: the data cannot be read, or there is no demonstration.
+    """
     demonstrations = open_demonstrations(path, skip_missing=skip_missing)
-    return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
+    found = list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
+    if not found:
+        raise ValueError(f"{path}: holds no demonstration; see drift-wm data inspect {path}")
+    return found

@@ -18,7 +18,7 @@ class DiagnoseSettings(RunSettings, TaskSettings):
     checkpoint: str = ""
     """A world model's checkpoint, or the run folder that holds it."""
     data: str = ""
-    """HDF5 file of episodes, best of some that the model was not trained on; of its own file, what it held out."""
+    """File or folder of episodes, best of some that the model was not trained on; of its own file, what it held out."""
     obs_keys: list[str] | None = None
     """Observation keys, concatenated; default: those that the model was trained on."""
     mask: str | None = None

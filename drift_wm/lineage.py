@@ -111,6 +111,8 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
     run = Path(settings.run)
     ancestry = trace(run)
     asked = settings_of(run)
+    if settings.obs_keys is not None:
+        asked |= {"obs_keys": settings.obs_keys}
     newest = load_checkpoint(ancestry.members[-1].path)
     source = (
         episodes_of_file(Path(settings.probe), asked)

@@ -15,7 +15,9 @@ class LineageSettings(MachineSettings):
     run: str = ""
     """The run folder; on the command line `run=` may be left out. Results are written into the folder."""
     probe: str | None = None
-    """HDF5 file of episodes to compare all models on. Default: what the run held out of its data file; its replay."""
+    """File or folder of episodes to compare all models on. Default: what the run held out of its data; its replay."""
+    obs_keys: list[str] | None = None
+    """Observation keys of these episodes, concatenated; default: those that the run was trained on."""
     windows: int = 512
     """Windows of these episodes."""
     horizon: int = 20

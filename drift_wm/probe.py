@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
-from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import History
@@ -76,7 +76,7 @@ class Quality:
 
 
 def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collection[str]) -> ProbeEpisodes:
-    """The run's own probe: the held-out part of its data file, or its replay.
+    """The run's own probe: the held-out part of its data, or its replay.
 
     Args:
         run: the run folder.
@@ -84,21 +84,21 @@ def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collec
         learned_from: fingerprints of the episodes that the run's newest model, and those before it, were trained on.
 
     Raises:
-        ValueError: the file is gone or damaged, or the folder does not say what the run was trained on.
+        ValueError: the data are gone or damaged, or the folder does not say what the run was trained on.
     """
     command = settings.get("command")
     if command == "train":
         file = Path(settings["data"])
-        _require_file(file, "the data file of the run")
-        episodes = read_episodes(file, obs_keys=settings["obs_keys"], mask=settings["mask"])
+        _require_there(file, "what the run was trained on")
+        episodes = _read(file, settings, mask=settings["mask"])
         held_out = [episode for episode in episodes if episode.fingerprint not in learned_from]
         if held_out:
             return ProbeEpisodes(file, tuple(held_out), "no model of the lineage was trained on these")
         return ProbeEpisodes(file, tuple(episodes), "nothing was held out: the models were trained on all of these")
     if command in ("online", "demo"):
         file = run / "replay.hdf5"
-        _require_file(file, "the replay of the run")
-        episodes = read_episodes(file, obs_keys=[OBS_KEY])
+        _require_there(file, "the replay of the run")
+        episodes = _read(file, {"obs_keys": [OBS_KEY]})
         return ProbeEpisodes(file, tuple(episodes), "later models were trained on more of these than earlier ones")
     raise ValueError(
         f"{run} does not say what its models were trained on (command {command!r} in config.json, expected train, "
@@ -107,13 +107,12 @@ def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collec
 
 
 def episodes_of_file(file: Path, settings: dict[str, Any]) -> ProbeEpisodes:
-    """All episodes of a file; read with the observation keys of the run, where its settings name some.
+    """All episodes of a file or folder; read with the observation keys of the run, where its settings name some.
 
     Raises:
         ValueError: the file is missing or damaged.
     """
-    episodes = read_episodes(file, obs_keys=settings.get("obs_keys"), allow_missing_rewards=True)
-    return ProbeEpisodes(file, tuple(episodes), "chosen by probe=")
+    return ProbeEpisodes(file, tuple(_read(file, settings)), "chosen by probe=")
 
 
 def make_probe(
@@ -182,8 +181,19 @@ def _rms(difference: Tensor) -> float:
     return float(difference.square().mean().sqrt())
 
 
-def _require_file(file: Path, what: str) -> None:
-    if not file.is_file():
+def _read(file: Path, settings: dict[str, Any], *, mask: str | None = None) -> list[Episode]:
+    """As the run read its data. Nothing here asks for rewards."""
+    return read_demonstrations(
+        file,
+        obs_keys=settings.get("obs_keys"),
+        mask=mask,
+        allow_missing_rewards=True,
+        skip_missing=settings.get("skip_missing", False),
+    )
+
+
+def _require_there(file: Path, what: str) -> None:
+    if not file.exists():
         raise ValueError(
             f"{what}, {file}, is not there (relative to {Path.cwd()}); "
             "put it back, or choose the episodes to compare on by probe=FILE"

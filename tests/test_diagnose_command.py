@@ -169,6 +169,19 @@ def test_the_training_file_is_known_from_everywhere(files, tmp_path, linear_epis
         assert len(material.fitted) + len(material.measured) == 2, "of the run's own mask"
 
 
+def test_a_folder_without_rewards_is_material(tmp_path, linear_episodes):
+    (tmp_path / "data").mkdir()
+    with h5py.File(tmp_path / "data" / "main_data.hdf5", "w") as file:
+        for number, episode in enumerate(linear_episodes):
+            group = file.create_group(f"episode_{number}")
+            group["observations/pose"], group["observations/speed"] = episode.obs[:, :1], episode.obs[:, 1:]
+            group["actions"] = episode.actions
+    material = choose(tmp_path, ".", ".", learned_from=[linear_episodes[0].fingerprint])
+    assert [episode.fingerprint for episode in material.measured] == [e.fingerprint for e in linear_episodes[1:]]
+    named = groups_of_file(tmp_path, None, 3)
+    assert [(group.name, group.start, group.stop) for group in named] == [("pose", 0, 1), ("speed", 1, 3)]
+
+
 def test_the_range_of_what_varies_by_rounding_alone_is_zero(linear_episodes):
     first = linear_episodes[0]
     obs = np.column_stack([first.obs[:, 0], 100 + 1e-5 * np.sign(first.obs[:, 1]), np.full(len(first.obs), 3.0)])

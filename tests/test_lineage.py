@@ -9,6 +9,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -188,6 +189,29 @@ class Sampler:
 
 def spec_of(episodes):
     return Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], 0.1)
+
+
+def test_a_run_is_measured_on_whatever_it_was_trained_on(tmp_path, linear_episodes):
+    """A folder of Minari's without rewards, where observations are two keys in an order of their own."""
+    folder = tmp_path / "minari"
+    (folder / "data").mkdir(parents=True)
+    with h5py.File(folder / "data" / "main_data.hdf5", "w") as file:
+        for number, episode in enumerate(linear_episodes):
+            group = file.create_group(f"episode_{number}")
+            group["observations/first"], group["observations/rest"] = episode.obs[:, :1], episode.obs[:, 1:]
+            group["actions"] = episode.actions
+    keys = {"obs_keys": ["rest", "first"]}
+    train_run(tmp_path, "run", data=str(folder), allow_missing_rewards=True, steps=2, **keys)
+    own = measure(str(tmp_path / "run"))
+    assert own.probe.note == "no model of the lineage was trained on these"
+    assert own.probe.windows == 35
+    turned = [replace(episode, obs=np.roll(episode.obs, -1, axis=1)) for episode in linear_episodes]
+    record(tmp_path / "turned.hdf5", turned)
+    both = [
+        measure(str(tmp_path / "run"), probe=str(probe), obs_keys=keys).models
+        for probe, keys in ((folder, None), (tmp_path / "turned.hdf5", ["state"]))
+    ]
+    assert both[0] == both[1], "the same numbers by another name"
 
 
 def test_the_end_of_the_trail_is_said(copied):

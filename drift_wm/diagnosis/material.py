@@ -12,7 +12,7 @@ from torch import Tensor
 
 from drift_wm.ancestry import places_of
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.run_folder import settings_of
 from drift_wm.train import split
@@ -20,7 +20,7 @@ from drift_wm.train import split
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """Episodes of one file, in two parts."""
+    """Episodes of one file or folder, in two parts."""
 
     file: Path
     obs_keys: list[str] | None
@@ -56,7 +56,7 @@ def choose_material(
     """Read the episodes, and keep those apart that the model was trained on.
 
     Args:
-        file: an HDF5 file of episodes.
+        file: a file or folder of episodes, as training reads them.
         run: the model's own, whose `config.json` may tell of keys and masks.
         learned_from: fingerprints of the episodes that the model was trained on.
         obs_keys: observation keys; None: those of the model's run.
@@ -66,16 +66,22 @@ def choose_material(
     Raises:
         ValueError: a file is missing or damaged, or has no such mask or key.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(
-            f"data={str(file)!r}: no such file; expected an HDF5 file of episodes (relative to {Path.cwd()})"
+            f"data={str(file)!r}: no such file; expected a file or folder of episodes (relative to {Path.cwd()})"
         )
     asked = settings_of(run)
     keys = obs_keys or asked.get("obs_keys")
     if mask is None and asked.get("command") == "train":
         own = file.resolve() in (place.resolve() for place in places_of(asked["data"], run))
         mask = asked["mask"] if own else None
-    episodes = read_episodes(file, obs_keys=keys, mask=mask, allow_missing_rewards=True)
+    episodes = read_demonstrations(
+        file,
+        obs_keys=keys,
+        mask=mask,
+        allow_missing_rewards=True,  # no question is about recorded ones
+        skip_missing=asked.get("skip_missing", False),
+    )
     known = [episode for episode in episodes if episode.fingerprint in learned_from]
     unknown = [episode for episode in episodes if episode.fingerprint not in learned_from]
     if known and unknown:
