@@ -29,6 +29,7 @@ from drift_wm.datasets.demonstrations import Description, require_no_mask, requi
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.parquet_columns import read_columns
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
@@ -52,7 +53,8 @@ class LeRobotFolder:
 
     Args:
         path: holds `meta` and `data`.
-        skip_missing: whether episodes whose file is absent are left out; otherwise they are an error.
+        skip_missing: whether episodes whose file is absent, or does not hold them whole, are left out; otherwise they
+            are an error.
 
     Raises:
         ValueError: the folder is no such dataset, of another version, or pyarrow is not installed.
@@ -75,6 +77,8 @@ class LeRobotFolder:
         """Of every column, as LeRobot names them."""
         self.fps = _rate(self._info.get("fps") or 0, path / INFO)
         """Rows and pictures a second; 0: not recorded."""
+        self._rows: dict[Path, dict[int, int]] = {}
+        """Of each file that was looked into: how many there are of each episode."""
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
@@ -83,11 +87,17 @@ class LeRobotFolder:
 
     def _describe(self) -> Description:
         entries = list(self.entries())
-        there = [entry for entry in entries if entry.file.exists()]
-        warnings = []
-        if len(there) < len(entries):
-            missing = sorted({entry.index for entry in entries} - {entry.index for entry in there})
-            warnings.append(f"{len(missing)} of {len(entries)} announced episodes have no file: {as_ranges(missing)}")
+        there: list[Entry] = []
+        absent: list[Entry] = []
+        short: list[Entry] = []
+        for entry in entries:
+            (absent if not entry.file.exists() else short if self._is_short(entry) else there).append(entry)
+        warnings = [
+            f"{len(missing)} of {len(entries)} announced episodes {what}: "
+            f"{as_ranges(sorted(entry.index for entry in missing))}"
+            for missing, what in ((absent, "have no file"), (short, "are not there as long as announced"))
+            if missing
+        ]
         if _REWARD not in self._shapes:
             warnings.append("no rewards are recorded")
         return Description(
@@ -121,15 +131,35 @@ class LeRobotFolder:
             entries = list(self.entries())
         for entry in entries:
             with reading(entry.file, f"episode {entry.index}"):
-                episode = self._read(entry, keys) if entry.file.exists() else None
+                missing = self._missing(entry)
+                episode = None if missing else self._read(entry, keys)
             if episode is not None:
                 yield f"episode {entry.index}", episode
             elif not self._skip_missing:
-                file = entry.file.relative_to(self.path)
                 raise ValueError(
-                    f"{self.path}: episode {entry.index} is announced, but {file} is absent; download it, or set "
+                    f"{self.path}: episode {entry.index} is announced, but {missing}; download it, or set "
                     "skip_missing=true to leave such episodes out"
                 )
+
+    def _missing(self, entry: Entry) -> str:
+        """What there is too little of; empty where the episode is whole."""
+        file = entry.file
+        if not file.exists():
+            return f"{file.relative_to(self.path)} is absent"
+        if file not in self._rows:
+            indices = read_columns(file, ["episode_index"])["episode_index"]
+            self._rows[file] = dict(
+                zip(*(found.tolist() for found in np.unique(indices, return_counts=True)), strict=True)
+            )
+        rows = self._rows[file].get(entry.index, 0)
+        return "" if rows == entry.length else f"{file.relative_to(self.path)} holds {rows} of its {entry.length} rows"
+
+    def _is_short(self, entry: Entry) -> bool:
+        """Whether a file that is there lacks rows; one that cannot be read is refused when the episode is read."""
+        try:
+            return bool(self._missing(entry))
+        except ValueError:
+            return False
 
     def _low_dimensional(self) -> list[str]:
         return sorted(
@@ -196,49 +226,6 @@ class LeRobotFolder:
             where = "leads out of the dataset's folder" if pattern else "names no file"
             raise ValueError(f"{self.path / INFO}: {key} is {pattern!r}, which {where}")
         return file
-
-
-def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """Columns (T, size) of numbers of a parquet file, of the rows of one episode if that is named.
-
-    Raises:
-        ValueError: pyarrow is not installed, the file is damaged, or a column is missing or holds no numbers.
-    """
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ValueError(
-            "LeRobot datasets are parquet files; install pyarrow: pip install 'drift-wm[lerobot]'"
-        ) from error
-    rows = None if episode is None else [("episode_index", "=", episode)]
-    with reading(file):
-        there = parquet.read_schema(file).names
-        if absent := [name for name in names if name not in there]:
-            raise ValueError(f"{file}: no column {absent}, found {there}; choose among them")
-        # A schema in the folder's other files is none of this one's: partitioning and threads stay off.
-        table = parquet.read_table(file, columns=list(names), filters=rows, partitioning=None)
-    found = {}
-    for name in names:
-        with reading(file, f"column {name}"):
-            found[name] = _matrix(table[name], name, file)
-    return found
-
-
-def _matrix(column: Any, name: str, file: Path) -> NDArray[np.generic]:
-    """(T,) numbers, or lists of one length -> (T, size)."""
-    from pyarrow import compute, types
-
-    values, rows, size = column.combine_chunks(), len(column), 1
-    complete = values.null_count == 0
-    while types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
-        lengths = compute.list_value_length(values).unique().to_pylist()
-        complete = complete and values.null_count == 0 and len(lengths) <= 1
-        size *= lengths[0] or 0 if lengths else 1
-        values = values.flatten()
-    kind = np.dtype(values.type.to_pandas_dtype()).kind
-    if not complete or kind not in "biuf":
-        raise ValueError(f"{file}: column {name} holds {column.type}, expected numbers, as many in each row; repair it")
-    return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(rows, size)
 
 
 def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:

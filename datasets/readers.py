@@ -20,7 +20,7 @@ def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demo
 
     Args:
         path: of the file or folder.
-        skip_missing: whether episodes that a LeRobot dataset announces and does not hold are left out.
+        skip_missing: whether episodes that a LeRobot dataset announces and does not hold, or not whole, are left out.
 
     Raises:
         ValueError: it is none of these.

@@ -19,7 +19,7 @@ class DataSettings:
     mask: str | None = None
     """Name of a subset of the file."""
     skip_missing: bool = False
-    """Leave out episodes that a LeRobot dataset announces and does not hold."""
+    """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole."""
     run_dir: str | None = None
     """Folder of the run."""
 

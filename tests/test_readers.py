@@ -149,6 +149,22 @@ def test_lerobot_2_names_what_is_absent_and_can_skip_it(lerobot2):
     np.testing.assert_array_equal(first.actions[1], [3, 4, 5])
 
 
+def test_lerobot_episodes_that_were_cut_short_are_missing_as_well(lerobot2, lerobot3):
+    """A whole file of version 2.1, and one of several episodes in a file of version 3.0."""
+    file = lerobot2 / "data/chunk-001/episode_000002.parquet"
+    parquet.write_table(parquet.read_table(file).slice(0, 2), file)
+    shared = lerobot3 / "data/chunk-000/file-000.parquet"
+    parquet.write_table(parquet.read_table(shared).slice(0, 5), shared)
+    for root, index in ((lerobot2, 2), (lerobot3, 1)):
+        described = open_demonstrations(root).describe()
+        assert (described.episodes, described.steps) == (1, 4)
+        assert any(f"are not there as long as announced: {index}" in warning for warning in described.warnings)
+        (only,) = read_demonstrations(root, allow_missing_rewards=True, skip_missing=True)
+        assert len(only) == 3
+    with pytest.raises(ValueError, match=r"episode 1 is announced, but data/.*file-000\.parquet holds 1 of its 3 rows"):
+        read_demonstrations(lerobot3)
+
+
 def test_lerobot_3_reads_its_episodes_out_of_one_file(lerobot3):
     first, second = read_demonstrations(lerobot3, obs_keys=["observation.state"])
     assert (len(first), len(second)) == (3, 2)
