@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from drift_wm.datasets.guard import reading
-from drift_wm.datasets.hdf5 import array_in, data_group, member, names_in, open_hdf5
+from drift_wm.datasets.hdf5 import array_in, data_group, group_in, member, names_in, open_hdf5
 from drift_wm.datasets.robomimic import demo_group, select_demos
 
 
@@ -42,3 +42,16 @@ def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
                 names = stored.asstr()[()].tolist()
             found[subset] = sorted({places[name] for name in names if name in places})
         return {subset: members for subset, members in found.items() if members}
+
+
+def nested_observations(path: Path) -> dict[str, list[str]]:
+    """The groups among the observations of the first demo, which no reader looks into, and what is in each.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    with open_hdf5(path) as file:
+        first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
+        obs = group_in(first, "obs", path, remedy="repair or remove this demo")
+        found = {name: member(obs, name, path) for name in names_in(obs, path)}
+        return {name: names_in(group, path) for name, group in found.items() if isinstance(group, h5py.Group)}

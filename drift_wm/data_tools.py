@@ -19,7 +19,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations, rewards_recorded
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import subsets
+from drift_wm.datasets.robomimic_layout import nested_observations, subsets
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.film_strips import Strip, film_strips
 from drift_wm.interfaces import Spec
@@ -83,6 +83,9 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     """
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
+    unread = _unread(demonstrations)
+    if unread and not description.obs_shapes:
+        raise ValueError(f"{demonstrations.path}: {'; '.join(unread)}")
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     lengths: list[int] = []
     plotted: list[Episode] = []
@@ -110,7 +113,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         lengths=tuple(lengths),
         ranges=ranges,
         terminated=terminated,
-        warnings=(*description.warnings, *absent, *_remarks(ranges)),
+        warnings=(*description.warnings, *unread, *absent, *_remarks(ranges)),
         plotted=tuple(plotted),
         strips=tuple(strips),
     )
@@ -208,6 +211,16 @@ def _episodes(demonstrations: Demonstrations, settings: DataSettings, descriptio
         for number, episode in enumerate(found):
             task.update(number + 1)
             yield episode
+
+
+def _unread(demonstrations: Demonstrations) -> list[str]:
+    """Observations that nobody would miss, because no list of keys has them."""
+    if not isinstance(demonstrations, RobomimicFile):
+        return []
+    return [
+        f"obs/{name} is a group, and what is in it ({', '.join(inside)}) is not read; write it into obs itself"
+        for name, inside in nested_observations(demonstrations.path).items()
+    ]
 
 
 def _count(settings: DataSettings, description: Description) -> int:

@@ -75,6 +75,19 @@ def test_inspecting_a_subset_tells_of_it_and_plots_all_of_it(tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["mask"] == "few"
 
 
+def test_inspect_names_observations_in_groups(demos, tmp_path, capsys):
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/robot/joint_pos"] = np.zeros((len(demo["actions"]), 7))
+    assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/run"]) == 0
+    assert "note: obs/robot is a group, and what is in it (joint_pos) is not read" in capsys.readouterr().out
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            del demo["obs/state"]
+    assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/again"]) == 2
+    assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
+
+
 def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     out = tmp_path / "new.hdf5"
     arguments = ["data", "convert", str(demos), f"out={out}", "mask=train", f"run_dir={tmp_path}/run"]
