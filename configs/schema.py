@@ -166,6 +166,10 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
         return f"{group}={chosen}: expected one of {', '.join(files)}"
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
+    for override in overrides:
+        if "is not a ListConfig" in text and override in text:
+            name, _, value = override.partition("=")
+            return f"{override}: expected a list, such as {name}=[{value}]"
     known = [setting.partition("=")[0] for setting, _ in describe_settings(command)]
     for override in overrides:
         name = override.partition("=")[0].lstrip("+~")

@@ -130,11 +130,13 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         What `results.json` holds.
 
     Raises:
-        ValueError: the data cannot be read, or the new file is there already.
+        ValueError: the data cannot be read, or the new file is there already, or its folder is not.
     """
     out = Path(settings.out)
     if out.exists():
         raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
+    if not out.parent.is_dir():
+        raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
     episodes = _episodes(demonstrations, settings, description)

@@ -179,7 +179,9 @@ def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
         (["data-inspect"], "expected a file or folder"),
         (["data", "inspect", "absent.hdf5"], "absent.hdf5: no such file"),
         (["data", "convert", "a.hdf5"], "expected a file to write"),
+        (["data", "convert", "a.hdf5", "out=nodir/x.hdf5"], "out='nodir/x.hdf5': nodir is no folder that is there"),
         (["data", "inspect", "a.hdf5", "plotted=0"], "plotted=0"),
+        (["data", "inspect", "a.hdf5", "obs_keys=state"], "obs_keys=state: expected a list, such as obs_keys=[state]"),
     ],
 )
 def test_what_cannot_be_done_is_said(arguments, message, tmp_path, monkeypatch, capsys):
