@@ -204,3 +204,13 @@ def test_a_value_that_was_lost_is_left_out_of_the_mean():
     assert table.mean("laws", "gaussian", "flow 1", "between") == 2.0
     assert table.values("laws", "elsewhere", "flow 1", "between") == []
     assert table.labels("laws", "gaussian") == ["flow 1"]
+
+
+def test_predictions_that_were_held_are_told_below_the_table():
+    rows = [
+        row("stochastic", "walker", "consistency", seed=seed, energy_distance=44.0, diverged=0.0, diverged_10=share)
+        for seed, share in ((1, 0.25), (2, 0.0))
+    ]
+    assert "held at 100 deviations: 25.00% of consistency on walker at most." in markdown(rows)
+    kept = [row("stochastic", "walker", "consistency", energy_distance=4.0, diverged=0.0, diverged_10=0.0)]
+    assert "deviations" not in markdown(kept)

@@ -128,7 +128,22 @@ def _part(table: Table, part: str) -> str:
         for label in table.labels(part, case):
             cells = [_cell(table.values(part, case, label, metric)) for _, metric in columns]
             lines.append(table_line([case, label, *cells, str(len(table.rows[part, case, label]))]))
+    if held := _held(table, part):
+        lines += ["", f"Predicted observations that ran away and were held at 100 deviations: {'; '.join(held)}."]
     return "\n".join(lines)
+
+
+def _held(table: Table, part: str) -> list[str]:
+    """Whose errors and distances would be larger, or infinite, and how much of what it predicted that concerns."""
+    shares = {
+        f"{label} on {case}": max(
+            (value for metric in ("diverged", "diverged_10") for value in table.values(part, case, label, metric)),
+            default=0.0,
+        )
+        for case in table.cases(part)
+        for label in table.labels(part, case)
+    }
+    return [f"{share:.2%} of {who} at most" for who, share in shares.items() if share > 0]
 
 
 def _cell(values: Sequence[float]) -> str:
