@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,10 @@ class Description:
     """Seconds between two rows; 0: not recorded."""
     warnings: tuple[str, ...] = ()
     """What a user should know: what is announced and absent, what does not fit together."""
+
+
+Reading = tuple[str, Callable[[], Episode]]
+"""The name of a demonstration, and what reads it as long as its file is open; a ValueError where it is damaged."""
 
 
 class Demonstrations(Protocol):
@@ -80,13 +84,36 @@ def require_one_size(found: Iterable[tuple[str, Episode]], path: Path) -> Iterat
     Raises:
         ValueError: one has another size of observations or actions.
     """
-    first: tuple[str, tuple[int, int]] | None = None
+    first: tuple[str, Episode] | None = None
     for name, episode in found:
-        sizes = (episode.obs.shape[1], episode.actions.shape[1])
-        first = first or (name, sizes)
-        if sizes != first[1]:
-            raise ValueError(
-                f"{path}: {name} has observations and actions of sizes {sizes}, expected {first[1]} as {first[0]} has; "
-                "leave it out, or choose other keys"
-            )
+        first = first or (name, episode)
+        _require_sizes(name, episode, *first, path)
         yield episode
+
+
+def read_or_tell(found: Iterable[Reading], path: Path) -> Iterator[Episode | ValueError]:
+    """Every episode of a reader, or why it cannot be read, or is not of the sizes of the first that can.
+
+    Args:
+        found: names and what reads them.
+        path: for messages.
+    """
+    first: tuple[str, Episode] | None = None
+    for name, read in found:
+        try:
+            episode = read()
+            first = first or (name, episode)
+            _require_sizes(name, episode, *first, path)
+        except ValueError as error:
+            yield error
+        else:
+            yield episode
+
+
+def _require_sizes(name: str, episode: Episode, first_name: str, first: Episode, path: Path) -> None:
+    sizes, wanted = ((each.obs.shape[1], each.actions.shape[1]) for each in (episode, first))
+    if sizes != wanted:
+        raise ValueError(
+            f"{path}: {name} has observations and actions of sizes {sizes}, expected {wanted} as {first_name} has; "
+            "leave it out, or choose other keys"
+        )

@@ -19,13 +19,14 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size
+from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.keys import choose_keys
@@ -120,26 +121,28 @@ class LeRobotFolder:
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`."""
         require_no_mask(mask, "LeRobot")
-        return require_one_size(self._found(obs_keys, allow_missing_rewards), self.path)
+        found = self.readings(obs_keys=obs_keys, allow_missing_rewards=allow_missing_rewards)
+        return require_one_size(((name, read()) for name, read in found), self.path)
 
-    def _found(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
-        """Names and episodes."""
+    def rewards_recorded(self) -> list[bool]:
+        """Of every episode, whether it has rewards: columns are those of all."""
+        return [_REWARD in self._shapes] * len(self._wanted())
+
+    def readings(self, *, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[Reading]:
+        """What `episodes` reads, one by one."""
         keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
         if _REWARD not in self._shapes and not allow_missing_rewards:
             raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards to read zeros")
+        for entry in self._wanted():
+            yield f"episode {entry.index}", partial(self._read, entry, keys)
+
+    def _wanted(self) -> list[Entry]:
+        """The episodes to read: all that are announced, or those of them that are there."""
         with reading(self.path):
             entries = list(self.entries())
-        for entry in entries:
-            with reading(entry.file, f"episode {entry.index}"):
-                missing = self._missing(entry)
-                episode = None if missing else self._read(entry, keys)
-            if episode is not None:
-                yield f"episode {entry.index}", episode
-            elif not self._skip_missing:
-                raise ValueError(
-                    f"{self.path}: episode {entry.index} is announced, but {missing}; download it, or set "
-                    "skip_missing=true to leave such episodes out"
-                )
+        if not self._skip_missing:
+            return entries
+        return [entry for entry in entries if entry.file.exists() and not self._is_short(entry)]
 
     def _missing(self, entry: Entry) -> str:
         """What there is too little of; empty where the episode is whole."""
@@ -169,6 +172,15 @@ class LeRobotFolder:
         )
 
     def _read(self, entry: Entry, keys: Sequence[str]) -> Episode:
+        with reading(entry.file, f"episode {entry.index}"):
+            if not (missing := self._missing(entry)):
+                return self._content(entry, keys)
+        raise ValueError(
+            f"{self.path}: episode {entry.index} is announced, but {missing}; download it, or set skip_missing=true to "
+            "leave such episodes out"
+        )
+
+    def _content(self, entry: Entry, keys: Sequence[str]) -> Episode:
         names = list(dict.fromkeys([*keys, _ACTION, *([_REWARD] if _REWARD in self._shapes else [])]))
         columns = read_columns(entry.file, names, episode=entry.index)
         obs, actions = np.concatenate([_float32(columns[key]) for key in keys], axis=1), _float32(columns[_ACTION])

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, require_no_mask, require_one_size
+from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -70,7 +71,8 @@ class MinariDataset:
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`; nested groups give keys `outer/inner`, a plain array `observations`."""
         require_no_mask(mask, "Minari")
-        return require_one_size(self._read(obs_keys, allow_missing_rewards), self.path)
+        found = self.readings(obs_keys=obs_keys, allow_missing_rewards=allow_missing_rewards)
+        return require_one_size(((name, read()) for name, read in found), self.path)
 
     def rewards_recorded(self) -> list[bool]:
         """Of every episode, whether it has rewards.
@@ -81,8 +83,8 @@ class MinariDataset:
         with open_hdf5(self.path) as file:
             return ["rewards" in _episode(file, name, self.path) for name in episode_names(file, self.path)]
 
-    def _read(self, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[tuple[str, Episode]]:
-        """Names and episodes."""
+    def readings(self, *, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[Reading]:
+        """What `episodes` reads, one by one."""
         path = self.path
         with open_hdf5(path) as file:
             names = episode_names(file, path)
@@ -90,10 +92,7 @@ class MinariDataset:
             flat = [key for key, array in known.items() if len(shape_of(array, path)) <= 2]
             keys = choose_keys(obs_keys, known=list(known), flat=flat, path=path)
             for name in names:
-                group = _episode(file, name, path)
-                with reading(path, str(group.name)):
-                    episode = _read_episode(group, keys, path, allow_missing_rewards)
-                yield str(group.name), episode
+                yield f"/{name}", partial(_read_episode, file, name, keys, path, allow_missing_rewards)
 
 
 def episode_names(file: h5py.File, path: Path) -> list[str]:
@@ -113,7 +112,13 @@ def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
     return group_in(file, name, path, remedy="repair or remove this episode")
 
 
-def _read_episode(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
+def _read_episode(file: h5py.File, name: str, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
+    group = _episode(file, name, path)
+    with reading(path, str(group.name)):
+        return _content(group, keys, path, allow_missing_rewards)
+
+
+def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
     actions = _joined(_arrays(group, "actions", path), None, path)
     obs = _joined(_arrays(group, "observations", path), keys, path)
     if "rewards" in group:

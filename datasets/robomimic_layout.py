@@ -1,14 +1,41 @@
-"""What a robomimic file holds beside its episodes' numbers."""
+"""A robomimic file demo by demo, and what it holds beside their numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
 
+from drift_wm.datasets.demonstrations import Reading
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import array_in, data_group, group_in, member, names_in, open_hdf5
-from drift_wm.datasets.robomimic import demo_group, select_demos
+from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.robomimic import _NOT_AN_OBSERVATION, _obs_shapes, _read_demo, demo_group, select_demos
+
+
+def readings(path: Path, *, obs_keys: Sequence[str] | None, mask: str | None) -> Iterator[Reading]:
+    """What `RobomimicFile.episodes` reads, one by one; zeros where there are no rewards.
+
+    Raises:
+        ValueError: the file cannot be read, or has no such subset or key.
+    """
+    with open_hdf5(path) as file:
+        data = data_group(file, path)
+        names = select_demos(file, path, mask=mask)
+        shapes = _obs_shapes(demo_group(data, names[0], path), path)
+        flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
+        keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
+        for name in names:
+            yield f"/data/{name}", partial(_read_one, data, name, path, keys)
+
+
+def _read_one(data: h5py.Group, name: str, path: Path, keys: list[str]) -> Episode:
+    demo = demo_group(data, name, path)
+    with reading(path, str(demo.name)):
+        return _read_demo(demo, path, keys, True)
 
 
 def rewards_recorded(path: Path, *, mask: str | None = None) -> list[bool]:

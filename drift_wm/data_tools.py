@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.table import Table
 from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
 from drift_wm.datasets.demonstrations import Demonstrations, Description
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.readers import open_demonstrations, rewards_recorded
+from drift_wm.datasets.readers import open_demonstrations, read_or_tell_all, rewards_recorded
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import nested_observations, subsets
@@ -25,6 +25,11 @@ from drift_wm.film_strips import Strip, film_strips
 from drift_wm.interfaces import Spec
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder
+
+Read = TypeVar("Read")
+
+_TOLD = 20
+"""Damaged demonstrations that are named; all are in `results.json`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Inspection:
     """Of observations, actions and rewards."""
     terminated: int
     """Demonstrations in which the world ended."""
+    damaged: tuple[str, ...]
+    """What is wrong with each demonstration that cannot be read."""
     warnings: tuple[str, ...]
     plotted: tuple[Episode, ...]
     strips: tuple[Strip, ...]
@@ -70,6 +77,7 @@ class Inspection:
             "mask": self.mask,
             "lengths": list(self.lengths),
             "terminated": self.terminated,
+            "damaged": list(self.damaged),
             "ranges": [asdict(each) for each in self.ranges],
             "warnings": list(self.warnings),
         }
@@ -78,8 +86,10 @@ class Inspection:
 def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     """Read every demonstration once, one at a time, and write `results.json`.
 
+    Those that are damaged are told of together, so that they need not be found one run after the other.
+
     Raises:
-        ValueError: the data cannot be read, or hold no transition.
+        ValueError: the data cannot be read, or none of the demonstrations.
     """
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
@@ -89,36 +99,46 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     lengths: list[int] = []
     plotted: list[Episode] = []
+    damaged: list[str] = []
     terminated = 0
     every = max(1, _count(settings, description) // settings.plotted)
     recorded = rewards_recorded(demonstrations, mask=settings.mask)
-    episodes = zip(_episodes(demonstrations, settings, description), recorded, strict=True)
-    for number, (episode, has_rewards) in enumerate(episodes):
+    each = read_or_tell_all(demonstrations, obs_keys=settings.obs_keys, mask=settings.mask)
+    found = zip(_tracked(each, demonstrations, settings, description), recorded, strict=True)
+    for episode, has_rewards in found:
+        if isinstance(episode, ValueError):
+            damaged.append(str(episode).removeprefix(f"{demonstrations.path}: "))
+            continue
+        if len(lengths) % every == 0 and len(plotted) < settings.plotted:
+            plotted.append(episode)
         lengths.append(len(episode))
         terminated += episode.terminated
         moments["observations"].add(episode.obs)
         moments["actions"].add(episode.actions)
         if has_rewards:
             moments["rewards"].add(episode.rewards[:, None])
-        if number % every == 0 and len(plotted) < settings.plotted:
-            plotted.append(episode)
+    if not lengths:
+        raise ValueError(
+            f"{demonstrations.path}: none of {len(damaged)} demonstrations can be read, the first as {damaged[0]}"
+        )
     if not any(recorded):
         del moments["rewards"]
     ranges = tuple(_range(name, seen) for name, seen in moments.items())
     strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
-    found = Inspection(
+    inspection = Inspection(
         path=demonstrations.path,
         description=description,
         mask=settings.mask,
         lengths=tuple(lengths),
         ranges=ranges,
         terminated=terminated,
+        damaged=tuple(damaged),
         warnings=(*description.warnings, *unread, *absent, *_remarks(ranges)),
         plotted=tuple(plotted),
         strips=tuple(strips),
     )
-    folder.write_results(found.as_dict())
-    return found
+    folder.write_results(inspection.as_dict())
+    return inspection
 
 
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
@@ -196,23 +216,40 @@ def show(found: Inspection, console: Console) -> None:
     if what.masks:
         shown = ", ".join(f"{name} ({count})" for name, count in what.masks.items())
         console.print(f"subsets: {shown}", highlight=False, markup=False, soft_wrap=True)
-    for warning in found.warnings:
+    for warning in (*found.warnings, *_damage(found)):
         console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _episodes(demonstrations: Demonstrations, settings: DataSettings, description: Description) -> Iterator[Episode]:
-    """One at a time, with progress; zeros where there are no rewards.
+    """One at a time, with progress; zeros where there are no rewards."""
+    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    return _tracked(found, demonstrations, settings, description)
+
+
+def _tracked(
+    found: Iterable[Read], demonstrations: Demonstrations, settings: DataSettings, description: Description
+) -> Iterator[Read]:
+    """With progress.
 
     Raises:
         ValueError: there is none.
     """
     if description.episodes == 0:
         raise ValueError(f"{demonstrations.path}: holds no demonstration; {'; '.join(description.warnings)}")
-    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     with track("read", _count(settings, description)) as task:
-        for number, episode in enumerate(found):
+        for number, each in enumerate(found):
             task.update(number + 1)
-            yield episode
+            yield each
+
+
+def _damage(found: Inspection) -> list[str]:
+    """What to say of demonstrations that cannot be read: how many, and the first of them."""
+    count = len(found.damaged)
+    if not count:
+        return []
+    whole = f"{count} of {count + len(found.lengths)} demonstrations cannot be read; training stops at the first"
+    more = [f"and {count - _TOLD} more, see results.json"] if count > _TOLD else []
+    return [whole, *found.damaged[:_TOLD], *more]
 
 
 def _unread(demonstrations: Demonstrations) -> list[str]:

@@ -1,6 +1,7 @@
 """`drift-wm data`: what it says of a file, what it writes, and that it writes nothing over what is there."""
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -73,6 +74,45 @@ def test_inspecting_a_subset_tells_of_it_and_plots_all_of_it(tmp_path, capsys):
         capsys.readouterr().out
     )
     assert json.loads((tmp_path / "run" / "results.json").read_text())["mask"] == "few"
+
+
+def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, capsys):
+    """Of 30: every third holds a NaN, demo 2 has a single row, demo 4 another size."""
+    path = tmp_path / "demos.hdf5"
+    with h5py.File(path, "w") as file:
+        for i in range(30):
+            demo = file.create_group(f"data/demo_{i}")
+            demo["obs/state"] = np.full((1 if i == 2 else 4, 3 if i == 4 else 2), np.nan if i % 3 == 0 else 1.0)
+            demo["actions"] = np.zeros((1 if i == 2 else 4, 1))
+    assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
+    out = capsys.readouterr().out
+    assert "30 demonstrations, 117 steps; lengths 3 to 3" in out
+    assert "note: 12 of 30 demonstrations cannot be read; training stops at the first" in out
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["lengths"] == [3] * 18
+    for told, words in zip(
+        found["damaged"], ["demo_0 .* is nan", "demo_2 .*no rows", "demo_3 .* is nan", "demo_4 .*sizes"], strict=False
+    ):
+        assert re.search(words, told)
+        assert told in out
+    with h5py.File(path, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/state"][...] = np.nan
+    assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/again"]) == 2
+    assert "none of 30 demonstrations can be read, the first as /data/demo_0" in capsys.readouterr().err
+
+
+def test_of_many_damaged_demos_twenty_are_named(tmp_path, capsys):
+    path = tmp_path / "main_data.hdf5"
+    with h5py.File(path, "w") as file:
+        for i in range(26):
+            file[f"episode_{i}/observations"] = np.full((3, 1), 0.0 if i == 9 else np.nan)
+            file[f"episode_{i}/actions"] = np.zeros((2, 1))
+    assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
+    out = capsys.readouterr().out
+    assert "episode_20:" in out
+    assert "episode_21:" not in out
+    assert "note: and 5 more, see results.json" in out
 
 
 def test_inspect_names_observations_in_groups(demos, tmp_path, capsys):
