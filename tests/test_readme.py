@@ -1,5 +1,6 @@
 """The README keeps its word: its example of an environment is one, its table of the suite that of the raw results."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from drift_wm.bench_results import table
 from drift_wm.bench_statistics import sentences
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
+from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.report_bench import bench_tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,21 @@ def test_the_example_of_an_own_environment_runs(monkeypatch):
     assert command == "online"
     assert [truncated for *_, truncated, _ in steps] == [False] * 99 + [True]
     assert steps[1][0][0] - steps[0][0][0] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_example_of_own_logs_writes_a_file_that_train_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (code,) = [block for block in blocks if "h5py" in block]
+    exec(compile(code, str(README), "exec"), {})
+    small = ["model.generator.width=16", "training.batch_size=8", "training.warmup=1", "steps=2", "threads=1"]
+    assert cli.main(["train", "data=demos.hdf5", *small, "run_dir=run"]) == 0
+    results = json.loads(Path("run/results.json").read_text())
+    assert results["training_episodes"] + results["held_out_episodes"] == 10
+    assert results["actions_beyond_bounds"] == 0
+    episodes = read_demonstrations("demos.hdf5")
+    assert [(len(episode), episode.terminated) for episode in episodes] == [(50, False)] * 10
+    np.testing.assert_allclose(episodes[0].rewards, -np.abs(episodes[0].obs[1:, 0]))
 
 
 def test_the_table_of_the_suite_is_that_of_the_raw_results():
