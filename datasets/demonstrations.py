@@ -67,6 +67,19 @@ class Demonstrations(Protocol):
         """
         ...
 
+    def readings(
+        self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
+    ) -> Iterator[Reading]:
+        """What `episodes` reads, one by one: one that is damaged does not keep the others from being seen."""
+        ...
+
+    def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
+        """Of every demonstration, in the order in which they are read, whether its rewards were recorded.
+
+        Those of an episode that was read with `allow_missing_rewards` do not tell: zeros may be rewards.
+        """
+        ...
+
 
 def require_no_mask(mask: str | None, format: str) -> None:
     """Raise a ValueError if a subset is asked of a format that has none."""

@@ -88,11 +88,9 @@ class LeRobotFolder:
 
     def _describe(self) -> Description:
         entries = list(self.entries())
-        there: list[Entry] = []
-        absent: list[Entry] = []
-        short: list[Entry] = []
-        for entry in entries:
-            (absent if not entry.file.exists() else short if self._is_short(entry) else there).append(entry)
+        absent = [entry for entry in entries if not entry.file.exists()]
+        found = [entry for entry in entries if entry.file.exists()]
+        short = [entry for entry in found if self._is_short(entry)]
         warnings = [
             f"{len(missing)} of {len(entries)} announced episodes {what}: "
             f"{as_ranges(sorted(entry.index for entry in missing))}"
@@ -103,8 +101,8 @@ class LeRobotFolder:
             warnings.append("no rewards are recorded")
         return Description(
             format=f"LeRobot {self.version}",
-            episodes=len(there),
-            steps=sum(entry.length for entry in there),
+            episodes=len(found) - len(short),
+            steps=sum(entry.length for entry in found) - sum(entry.length for entry in short),
             obs_shapes={name: shape for name, shape in self._shapes.items() if name.startswith(_OBSERVATION)},
             action_size=math.prod(self._shapes[_ACTION]),
             has_rewards=_REWARD in self._shapes,
@@ -120,16 +118,19 @@ class LeRobotFolder:
         allow_missing_rewards: bool = False,
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`."""
-        require_no_mask(mask, "LeRobot")
-        found = self.readings(obs_keys=obs_keys, allow_missing_rewards=allow_missing_rewards)
+        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
         return require_one_size(((name, read()) for name, read in found), self.path)
 
-    def rewards_recorded(self) -> list[bool]:
-        """Of every episode, whether it has rewards: columns are those of all."""
+    def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
+        """See `Demonstrations.rewards_recorded`: columns are those of all."""
+        require_no_mask(mask, "LeRobot")
         return [_REWARD in self._shapes] * len(self._wanted())
 
-    def readings(self, *, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[Reading]:
-        """What `episodes` reads, one by one."""
+    def readings(
+        self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
+    ) -> Iterator[Reading]:
+        """See `Demonstrations.readings`."""
+        require_no_mask(mask, "LeRobot")
         keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
         if _REWARD not in self._shapes and not allow_missing_rewards:
             raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards to read zeros")

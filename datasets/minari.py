@@ -70,21 +70,20 @@ class MinariDataset:
         allow_missing_rewards: bool = False,
     ) -> Iterator[Episode]:
         """See `Demonstrations.episodes`; nested groups give keys `outer/inner`, a plain array `observations`."""
-        require_no_mask(mask, "Minari")
-        found = self.readings(obs_keys=obs_keys, allow_missing_rewards=allow_missing_rewards)
+        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
         return require_one_size(((name, read()) for name, read in found), self.path)
 
-    def rewards_recorded(self) -> list[bool]:
-        """Of every episode, whether it has rewards.
-
-        Raises:
-            ValueError: the file cannot be read.
-        """
+    def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
+        """See `Demonstrations.rewards_recorded`."""
+        require_no_mask(mask, "Minari")
         with open_hdf5(self.path) as file:
             return ["rewards" in _episode(file, name, self.path) for name in episode_names(file, self.path)]
 
-    def readings(self, *, obs_keys: Sequence[str] | None, allow_missing_rewards: bool) -> Iterator[Reading]:
-        """What `episodes` reads, one by one."""
+    def readings(
+        self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
+    ) -> Iterator[Reading]:
+        """See `Demonstrations.readings`."""
+        require_no_mask(mask, "Minari")
         path = self.path
         with open_hdf5(path) as file:
             names = episode_names(file, path)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from drift_wm.datasets.demonstrations import Demonstrations, read_or_tell, require_no_mask
+from drift_wm.datasets.demonstrations import Demonstrations
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import open_hdf5
 from drift_wm.datasets.lerobot import INFO, LeRobotFolder
 from drift_wm.datasets.minari import MAIN_FILE, MinariDataset
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import readings as readings_of_robomimic
-from drift_wm.datasets.robomimic_layout import rewards_recorded as rewards_of_robomimic
 
 
 def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demonstrations:
@@ -36,38 +34,6 @@ def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demo
     with open_hdf5(path) as file, reading(path):
         is_minari = "data" not in file and any(name.startswith("episode_") for name in file)
     return MinariDataset(path) if is_minari else RobomimicFile(path)
-
-
-def rewards_recorded(demonstrations: Demonstrations, *, mask: str | None = None) -> list[bool]:
-    """Of every demonstration, in the order in which they are read, whether its rewards were recorded.
-
-    Those of an episode that was read with `allow_missing_rewards` do not tell: zeros may be rewards.
-
-    Raises:
-        ValueError: the data cannot be read, or have no such subset.
-    """
-    if isinstance(demonstrations, RobomimicFile):
-        return rewards_of_robomimic(demonstrations.path, mask=mask)
-    assert isinstance(demonstrations, MinariDataset | LeRobotFolder), "there are no other readers"
-    return demonstrations.rewards_recorded()
-
-
-def read_or_tell_all(
-    demonstrations: Demonstrations, *, obs_keys: Sequence[str] | None = None, mask: str | None = None
-) -> Iterator[Episode | ValueError]:
-    """Every demonstration, or why it cannot be read: one that is damaged does not keep the others from being seen.
-
-    Rewards that are missing are zeros.
-
-    Raises:
-        ValueError: none can be read, for want of a key or a subset.
-    """
-    path = demonstrations.path
-    if isinstance(demonstrations, RobomimicFile):
-        return read_or_tell(readings_of_robomimic(path, obs_keys=obs_keys, mask=mask), path)
-    assert isinstance(demonstrations, MinariDataset | LeRobotFolder), "there are no other readers"
-    require_no_mask(mask, demonstrations.describe().format)
-    return read_or_tell(demonstrations.readings(obs_keys=obs_keys, allow_missing_rewards=True), path)
 
 
 def read_demonstrations(

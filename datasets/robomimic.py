@@ -28,12 +28,13 @@ also pads windows at a demo's end by repeating the last row (pad_seq_length=True
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, require_one_size
+from drift_wm.datasets.demonstrations import Description, Reading, require_one_size
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -100,12 +101,13 @@ class RobomimicFile:
         own `dones` at the last transition that is kept, unless those of all demos are set: robomimic's `done_mode`
         1 and 2 mark the end of every demo so, whatever its cause.
         """
-        return require_one_size(self._read(obs_keys, mask, allow_missing_rewards), self.path)
+        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
+        return require_one_size(((name, read()) for name, read in found), self.path)
 
-    def _read(
-        self, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
-    ) -> Iterator[tuple[str, Episode]]:
-        """Names and demonstrations."""
+    def readings(
+        self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
+    ) -> Iterator[Reading]:
+        """See `Demonstrations.readings`."""
         path = self.path
         with open_hdf5(path) as file:
             data = data_group(file, path)
@@ -114,11 +116,21 @@ class RobomimicFile:
             flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
             keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
             ends = not _every_demo_is_done(data, path)
-            for name in names:
+
+            def read(name: str) -> Episode:
                 demo = demo_group(data, name, path)
                 with reading(path, str(demo.name)):
-                    episode = read_demo(demo, path, keys, allow_missing_rewards, dones_are_ends=ends)
-                yield str(demo.name), episode
+                    return read_demo(demo, path, keys, allow_missing_rewards, dones_are_ends=ends)
+
+            for name in names:
+                yield f"/data/{name}", partial(read, name)
+
+    def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
+        """See `Demonstrations.rewards_recorded`."""
+        with open_hdf5(self.path) as file:
+            data = data_group(file, self.path)
+            names = select_demos(file, self.path, mask=mask)
+            return ["rewards" in demo_group(data, name, self.path) for name in names]
 
 
 def read_episodes(

@@ -1,52 +1,15 @@
-"""A robomimic file demo by demo, and what it holds beside their numbers."""
+"""What a robomimic file holds beside the numbers of its demos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import h5py
 
-from drift_wm.datasets.demonstrations import Reading
-from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
-from drift_wm.datasets.hdf5 import array_in, data_group, group_in, member, names_in, open_hdf5
-from drift_wm.datasets.keys import choose_keys
-from drift_wm.datasets.robomimic import _NOT_AN_OBSERVATION, _obs_shapes, _read_demo, demo_group, select_demos
-
-
-def readings(path: Path, *, obs_keys: Sequence[str] | None, mask: str | None) -> Iterator[Reading]:
-    """What `RobomimicFile.episodes` reads, one by one; zeros where there are no rewards.
-
-    Raises:
-        ValueError: the file cannot be read, or has no such subset or key.
-    """
-    with open_hdf5(path) as file:
-        data = data_group(file, path)
-        names = select_demos(file, path, mask=mask)
-        shapes = _obs_shapes(demo_group(data, names[0], path), path)
-        flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
-        keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
-        for name in names:
-            yield f"/data/{name}", partial(_read_one, data, name, path, keys)
-
-
-def _read_one(data: h5py.Group, name: str, path: Path, keys: list[str]) -> Episode:
-    demo = demo_group(data, name, path)
-    with reading(path, str(demo.name)):
-        return _read_demo(demo, path, keys, True)
-
-
-def rewards_recorded(path: Path, *, mask: str | None = None) -> list[bool]:
-    """Of every demo, in the order in which they are read, whether it has rewards.
-
-    Raises:
-        ValueError: the file cannot be read, or has no such subset.
-    """
-    with open_hdf5(path) as file:
-        data = data_group(file, path)
-        return ["rewards" in demo_group(data, name, path) for name in select_demos(file, path, mask=mask)]
+from drift_wm.datasets.hdf5 import array_in, data_group, member, names_in, open_hdf5
+from drift_wm.datasets.robomimic import demo_group, select_demos
+from drift_wm.datasets.robomimic_demo import obs_group
 
 
 def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
@@ -79,6 +42,6 @@ def nested_observations(path: Path) -> dict[str, list[str]]:
     """
     with open_hdf5(path) as file:
         first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
-        obs = group_in(first, "obs", path, remedy="repair or remove this demo")
+        obs = obs_group(first, path)
         found = {name: member(obs, name, path) for name in names_in(obs, path)}
         return {name: names_in(group, path) for name, group in found.items() if isinstance(group, h5py.Group)}

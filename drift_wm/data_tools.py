@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
-from drift_wm.datasets.demonstrations import Demonstrations, Description
+from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.readers import open_demonstrations, read_or_tell_all, rewards_recorded
+from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import nested_observations, subsets
@@ -102,10 +102,10 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     damaged: list[str] = []
     terminated = 0
     every = max(1, _count(settings, description) // settings.plotted)
-    recorded = rewards_recorded(demonstrations, mask=settings.mask)
-    each = read_or_tell_all(demonstrations, obs_keys=settings.obs_keys, mask=settings.mask)
-    found = zip(_tracked(each, demonstrations, settings, description), recorded, strict=True)
-    for episode, has_rewards in found:
+    recorded = demonstrations.rewards_recorded(mask=settings.mask)
+    readings = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    found = _tracked(read_or_tell(readings, demonstrations.path), demonstrations, settings, description)
+    for episode, has_rewards in zip(found, recorded, strict=True):
         if isinstance(episode, ValueError):
             damaged.append(str(episode).removeprefix(f"{demonstrations.path}: "))
             continue
@@ -170,7 +170,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         chain([first], episodes),
         env_args={**env_args, "env_name": name},
         spec=spec,
-        rewards=rewards_recorded(demonstrations, mask=settings.mask),
+        rewards=demonstrations.rewards_recorded(mask=settings.mask),
         masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
     )
     results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
