@@ -1,6 +1,7 @@
 """Toy worlds and data with known answers, shared by the tests."""
 
 import os
+import signal
 from concurrent.futures import Future
 
 import numpy as np
@@ -14,6 +15,7 @@ from drift_wm.world_model import WorldModelConfig
 
 torch.set_num_threads(1)  # tests run side by side
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind it deaf to Ctrl-C
 
 
 def linear_episode(seed: int, length: int = 40, size: int = 3, actions: int = 2) -> Episode:
