@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,12 @@ from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
 from drift_wm.datasets.guard import BROKEN, reading
 
+logger = logging.getLogger(__name__)
+
+_COARSE = 0.01
+"""Of a standard deviation: rounding in larger steps loses what a model should see."""
 _DEMO_NAME = re.compile(r"demo_(\d+)")
+_ANY_DEMO = re.compile(r"/data/demo_\d+/|/episode_\d+/")
 _LARGEST_COMPRESSION = 2000
 """Deflate makes nothing smaller than a thousandth."""
 _SMALL = 2**24
@@ -188,11 +195,32 @@ def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, l
     """
     if len(shape := shape_of(dataset, path)) > 2:
         raise ValueError(f"{path}: {dataset.name} has shape {shape}, expected (T,) or (T, size); leave images out")
-    return as_matrix(read_numbers(dataset, path, rows=rows, last=last))
+    return as_matrix(read_numbers(dataset, path, rows=rows, last=last), f"{path}: {dataset.name}")
 
 
-def as_matrix(values: NDArray[np.generic]) -> Float32Array:
-    """(T, ...) of any number type -> (T, size) float32."""
+def as_matrix(values: NDArray[np.generic], name: str) -> Float32Array:
+    """(T, ...) of any number type -> (T, size) float32; `name` is for a note where that loses what varies."""
+    rows = values.reshape(len(values), int(np.prod(values.shape[1:], dtype=int)))
     # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
     with np.errstate(over="ignore"):
-        return values.reshape(len(values), int(np.prod(values.shape[1:], dtype=int))).astype(np.float32, copy=False)
+        single = rows.astype(np.float32, copy=False)
+    if single.dtype != rows.dtype and len(rows) > 1 and _is_coarse(rows, single):
+        _tell_of_coarse(_ANY_DEMO.sub("", name))
+    return single
+
+
+def _is_coarse(values: NDArray[np.generic], single: Float32Array) -> bool:
+    """Whether some column (T, size) varies, and by little more than the distance of neighbouring float32 numbers."""
+    with np.errstate(all="ignore"):  # what is no number is reported elsewhere
+        spread, step = values.astype(np.float64).std(axis=0), np.spacing(np.abs(single).max(axis=0))
+        return bool(np.any((spread > 0) & (step > _COARSE * spread)))
+
+
+@lru_cache(maxsize=1024)
+def _tell_of_coarse(name: str) -> None:
+    """Once, and not for every demo."""
+    logger.warning(
+        "%s lies so far from zero that float32 leaves it steps of more than a hundredth of its standard deviation; "
+        "subtract an offset in the data",
+        name,
+    )

@@ -167,7 +167,7 @@ def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: P
     """(T, size) of the chosen arrays, or of all; images that are named are flattened."""
     if absent := [key for key in keys or () if key not in arrays]:
         raise ValueError(f"{path}: no observation {absent}, found {sorted(arrays)}; remove this episode")
-    columns = [as_matrix(read_numbers(arrays[key], path)) for key in keys or arrays]
+    columns = [as_matrix(read_numbers(arrays[key], path), f"{path}: {arrays[key].name}") for key in keys or arrays]
     return np.concatenate(columns, axis=1)
 
 

@@ -193,6 +193,22 @@ def test_rows_that_do_not_follow_each_other_are_no_demo(path, rows):
         read_episodes(path)
 
 
+def test_numbers_that_float32_cannot_tell_apart_are_named_once(path, caplog):
+    """A position in a national grid, or seconds since 1970."""
+    write_file(path)
+    for number in (0, 1):
+        for group, start in (("obs", 0.0), ("next_obs", 0.1)):
+            replace(path, f"data/demo_{number}/{group}/a", 4.1e6 + start + 0.1 * np.arange(4))
+    read_episodes(path)
+    told = [record.message for record in caplog.records if "lies so far from zero" in record.message]
+    assert len(told) == 2, "of obs/a and next_obs/a"
+    assert told[0].startswith(f"{path}: obs/a lies so far")
+    caplog.clear()
+    replace(path, "data/demo_0/obs/a", 4.1e3 + 0.1 * np.arange(4))
+    read_episodes(path, obs_keys=["b"])
+    assert not caplog.records
+
+
 def test_a_single_step_without_next_obs_is_no_episode(path):
     write_file(path, length=1, without=["next_obs"])
     with pytest.raises(ValueError, match=r"demo_0 .*actions has no rows"):
