@@ -29,6 +29,7 @@ from drift_wm.demonstrations.suite import compare_on_demonstrations
 from drift_wm.diagnose import diagnose
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.evaluate import evaluate
+from drift_wm.learned import POLICY
 from drift_wm.lineage import lineage_table, measure_lineage
 from drift_wm.lineage_settings import LineageSettings
 from drift_wm.online import online
@@ -39,7 +40,7 @@ from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.plots_speed import speed_figure
 from drift_wm.ranks import joined, ranks_of
-from drift_wm.report import evaluation_table
+from drift_wm.report import evaluation_table, training_table
 from drift_wm.report_bench import bench_tables, write_bench_page
 from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
@@ -94,6 +95,9 @@ def _train(settings: TrainSettings, folder: RunFolder, console: Console) -> None
     ranks, device = ranks_of("train", settings.run_dir), prepare_machine(settings)
     with joined(ranks, device):
         results = train(settings, folder, device=device, ranks=ranks)
+    units = "standardised actions" if settings.kind == POLICY else "standard deviations of changes and rewards"
+    counts = {name: results[f"{name}_episodes"] for name in ("training", "held_out")}
+    console.print(training_table(results["metrics"], units=units, **counts))
     _show_results(results, folder, console)
 
 
@@ -190,8 +194,6 @@ def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
     if "decision_ms" in results:
         ms = results["decision_ms"]
         lines.append(f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
-    if "metrics" in results:
-        lines += [f"{name}: {value:.4g}" for name, value in results["metrics"].items()]
     if "file" in results:
         lines.append(f"{results['episodes']} episodes, mean return {results['mean_return']:.1f}: {results['file']}")
     for name in ("report.html", "learning_curve.png", "best_episode.mp4", "episodes.mp4"):

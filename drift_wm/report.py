@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,14 @@ from drift_wm.writing import write_text
 
 PAGE = "report.html"
 LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed
+
+_MEASURED = {
+    "energy_score": "a proper score of the samples: lower is better, lowest for the true law",
+    "error": "of their mean: 1 is as good as always saying the average",
+    "spread": "of the samples",
+    "open_loop_error": "over the first 20 steps of its own predictions, in standard deviations of observations",
+}
+"""What of `train`'s metrics a person looks at, and what it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,31 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
         table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
     for row in rows:
         table.add_row(*map(escape, row[:-1]))
+    return table
+
+
+def training_table(metrics: Mapping[str, float], *, units: str, training: int, held_out: int) -> Table:
+    """What `train` measured, for a terminal: of the last batch, and of what was held out.
+
+    Args:
+        metrics: those of `train`'s results.
+        units: that errors are in.
+        training: episodes that it learned from.
+        held_out: episodes that it did not.
+    """
+    table = Table(
+        caption=f"Episodes: {training} to learn from, {held_out} held out. Errors are of one chunk, in {units}. "
+        "A spread near the error is one of a model that knows how much it does not know.",
+        caption_justify="left",
+    )
+    for name in ("", "last batch", "held out", "which is"):
+        table.add_column(name, justify="right" if name in ("last batch", "held out") else "left")
+    for name, meaning in _MEASURED.items():
+        found = [metrics.get(key) for key in (name, f"held_out_{name}")]
+        if any(value is not None for value in found):
+            table.add_row(
+                name.replace("_", " "), *("-" if value is None else f"{value:.3g}" for value in found), meaning
+            )
     return table
 
 

@@ -3,6 +3,7 @@
 import ctypes.util
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -23,7 +24,8 @@ def test_collect_train_evaluate_in_three_commands(tmp_path, capsys):
     data = f"data={tmp_path}/data/episodes.hdf5"
     assert main(["train", data, *small, f"run_dir={tmp_path}/model"]) == 0
     out = capsys.readouterr().out
-    assert "held_out_energy_score" in out
+    assert re.search(r"energy score +│ +[\d.]+ +│ +[\d.]+ ", out), "of the last batch, and held out"
+    assert "Episodes: 1 to learn from, 1 held out." in out
     assert out.splitlines()[-1] == f"{tmp_path}/model"
     planner = ["planner.horizon=4", "planner.candidates=24", "planner.iterations=1"]
     arguments = ["evaluate", *TINY, f"checkpoint={tmp_path}/model", *planner, "episodes=1", f"run_dir={tmp_path}/eval"]
