@@ -82,7 +82,7 @@ class RobomimicFile:
                 steps=steps,
                 obs_shapes=_obs_shapes(demos[0], path),
                 action_size=int(np.prod(actions[0][1:], dtype=int)),
-                masks={name: len(_mask_members(file, name, path)) for name in _mask_names(file, path)},
+                masks={name: len(mask_members(file, name, path)) for name in mask_names(file, path)},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
                 warnings=_warnings(data, demos, steps, path),
@@ -197,9 +197,9 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
         )
     if mask is None:
         return names
-    if mask not in _mask_names(file, path):
-        raise ValueError(f"{path}: no mask/{mask}, this file has {_mask_names(file, path)}; choose one of them or None")
-    members = _mask_members(file, mask, path)
+    if mask not in mask_names(file, path):
+        raise ValueError(f"{path}: no mask/{mask}, this file has {mask_names(file, path)}; choose one of them or None")
+    members = mask_members(file, mask, path)
     if not members:
         raise ValueError(f"{path}: mask/{mask} is empty, expected names of demos; choose another mask")
     if absent := sorted(members - set(names)):
@@ -207,14 +207,16 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
     return sorted(members, key=demo_number)
 
 
-def _mask_names(file: h5py.File, path: Path) -> list[str]:
+def mask_names(file: h5py.File, path: Path) -> list[str]:
+    """The subsets of the demos that a file names."""
     masks = member(file, "mask", path)
     if masks is not None and not isinstance(masks, h5py.Group):
         raise ValueError(f"{path}: mask is no group, expected the subsets of the demos in it; remove it")
     return [] if masks is None else names_in(masks, path)
 
 
-def _mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
+def mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
+    """The names of the demos of a subset."""
     stored = array_in(file["mask"], name, path)
     with reading(path, str(stored.name)):
         if stored.ndim != 1 or stored.dtype.kind not in "SO":

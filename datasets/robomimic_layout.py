@@ -6,9 +6,8 @@ from pathlib import Path
 
 import h5py
 
-from drift_wm.datasets.guard import reading
-from drift_wm.datasets.hdf5 import array_in, data_group, member, names_in, open_hdf5
-from drift_wm.datasets.robomimic import demo_group, select_demos
+from drift_wm.datasets.hdf5 import data_group, member, names_in, open_hdf5
+from drift_wm.datasets.robomimic import demo_group, mask_members, mask_names, select_demos
 from drift_wm.datasets.robomimic_demo import obs_group
 
 
@@ -22,16 +21,8 @@ def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
     """
     with open_hdf5(path) as file:
         places = {name: place for place, name in enumerate(select_demos(file, path, mask=mask))}
-        masks = member(file, "mask", path)
-        if not isinstance(masks, h5py.Group):
-            return {}
-        found = {}
-        for subset in names_in(masks, path):
-            stored = array_in(masks, subset, path)
-            with reading(path, str(stored.name)):
-                names = stored.asstr()[()].tolist()
-            found[subset] = sorted({places[name] for name in names if name in places})
-        return {subset: members for subset, members in found.items() if members}
+        members = {name: mask_members(file, name, path) & places.keys() for name in mask_names(file, path)}
+        return {name: sorted(places[demo] for demo in demos) for name, demos in members.items() if demos}
 
 
 def nested_observations(path: Path) -> dict[str, list[str]]:

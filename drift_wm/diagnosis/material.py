@@ -82,8 +82,10 @@ def choose_material(
         allow_missing_rewards=True,  # no question is about recorded ones
         skip_missing=asked.get("skip_missing", False),
     )
-    known = [episode for episode in episodes if episode.fingerprint in learned_from]
-    unknown = [episode for episode in episodes if episode.fingerprint not in learned_from]
+    known: list[Episode] = []
+    unknown: list[Episode] = []
+    for episode in episodes:
+        (known if episode.fingerprint in learned_from else unknown).append(episode)
     if known and unknown:
         note = f"held out: the model was trained on {len(known)} other episodes of this file, not on these"
         return Material(file, keys, tuple(known), tuple(unknown), note)
