@@ -74,7 +74,8 @@ def train(
             settings.parent,
         )
     too_short = _tell_of_short(training, trainer.model)
-    _tell_of_actions(training, settings.kind)
+    beyond = share_beyond_bounds(training)
+    _tell_of_actions(training, settings.kind, beyond=beyond)
     metrics: Metrics = (folder.read_results() or {}).get("metrics", {})  # of the last batch, where nothing is left
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
@@ -94,7 +95,7 @@ def train(
         "training_episodes_too_short": too_short,
         "held_out_episodes": len(held_out),
         "held_out_known_to_parent": known,
-        "actions_beyond_bounds": share_beyond_bounds(training),
+        "actions_beyond_bounds": beyond,
         "metrics": metrics,
     }
     if ranks.first:
@@ -141,9 +142,9 @@ def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
     return count
 
 
-def _tell_of_actions(episodes: Sequence[Episode], kind: str) -> None:
+def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -> None:
     """Actions are learned as they were recorded, and planned and executed in [-1, 1]."""
-    if beyond := share_beyond_bounds(episodes):
+    if beyond:
         consequence = (
             "held to [-1, 1] where the policy acts"
             if kind == POLICY
