@@ -1,7 +1,7 @@
 """Reader of Minari datasets (HDF5 storage): `<root>/data/main_data.hdf5` with `metadata.json` beside `data`.
 
     episode_<i>/observations     T + 1 rows, an array or nested groups of arrays (dictionary spaces)
-    episode_<i>/actions          T rows, likewise
+    episode_<i>/actions          T rows, likewise; read in [-1, 1] of the bounds that `metadata.json` states
     episode_<i>/rewards          T
     episode_<i>/terminations     T; the last one says whether the world ended
     episode_<i>.attrs            seed
@@ -11,14 +11,17 @@ The layout is that of Minari 0.5 (minari.farama.org, "Dataset standards").
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
@@ -37,6 +40,7 @@ from drift_wm.datasets.hdf5 import (
 from drift_wm.datasets.keys import choose_keys
 
 MAIN_FILE = Path("data/main_data.hdf5")
+METADATA = "metadata.json"
 _NAME = re.compile(r"episode_(\d+)")
 
 
@@ -53,13 +57,16 @@ class MinariDataset:
             episodes = [_episode(file, name, path) for name in episode_names(file, path)]
             actions = [_arrays(episode, "actions", path) for episode in episodes]
             observations = _arrays(episodes[0], "observations", path)
+            size = _action_size(actions[0], path)
+            bounds = _action_bounds(path, size)
             return Description(
                 format="Minari",
                 episodes=len(episodes),
                 steps=sum(shape_of(next(iter(arrays.values())), path)[0] for arrays in actions),
                 obs_shapes={key: shape_of(array, path)[1:] for key, array in observations.items()},
-                action_size=sum(int(np.prod(shape_of(a, path)[1:], dtype=int)) for a in actions[0].values()),
+                action_size=size,
                 has_rewards="rewards" in episodes[0],
+                warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),
             )
 
     def episodes(
@@ -90,8 +97,10 @@ class MinariDataset:
             known = _arrays(_episode(file, names[0], path), "observations", path)
             flat = [key for key, array in known.items() if len(shape_of(array, path)) <= 2]
             keys = choose_keys(obs_keys, known=list(known), flat=flat, path=path)
+            actions = _arrays(_episode(file, names[0], path), "actions", path)
+            bounds = _action_bounds(path, _action_size(actions, path))
             for name in names:
-                yield f"/{name}", partial(_read_episode, file, name, keys, path, allow_missing_rewards)
+                yield f"/{name}", partial(_read_episode, file, name, keys, bounds, path, allow_missing_rewards)
 
 
 def episode_names(file: h5py.File, path: Path) -> list[str]:
@@ -111,10 +120,39 @@ def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
     return group_in(file, name, path, remedy="repair or remove this episode")
 
 
-def _read_episode(file: h5py.File, name: str, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
+def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:
+    """A of the joined arrays of actions."""
+    return sum(int(np.prod(shape_of(array, path)[1:], dtype=int)) for array in arrays.values())
+
+
+def _action_bounds(path: Path, size: int) -> ActionBounds | None:
+    """Those of the environment, where they are stated and are not [-1, 1] anyway.
+
+    Raises:
+        ValueError: the metadata are damaged.
+    """
+    metadata = path.parent.parent / METADATA
+    if not metadata.is_file():
+        return None
+    with reading(metadata):
+        content = json.loads(metadata.read_text())
+        stated = content.get("action_space") if isinstance(content, dict) else None
+        bounds = ActionBounds.of_space(stated, size=size) if isinstance(stated, str) else None
+    return None if bounds is None or bounds.are_of_planners else bounds
+
+
+def _read_episode(
+    file: h5py.File,
+    name: str,
+    keys: Sequence[str],
+    bounds: ActionBounds | None,
+    path: Path,
+    allow_missing_rewards: bool,
+) -> Episode:
     group = _episode(file, name, path)
     with reading(path, str(group.name)):
-        return _content(group, keys, path, allow_missing_rewards)
+        episode = _content(group, keys, path, allow_missing_rewards)
+    return episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
 
 
 def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:

@@ -24,6 +24,8 @@ class Moments:
     """(...) float32."""
     std: Tensor
     """(...) float32, positive: 1 where the entry never changes, so that dividing by it is harmless."""
+    largest: Tensor
+    """(...) float32, largest magnitude."""
     constant: int
     """How many entries never change, up to the rounding of float32."""
 
@@ -134,5 +136,6 @@ def _moments(parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.flo
     return Moments(
         mean=torch.as_tensor(running.mean, dtype=torch.float32),
         std=torch.as_tensor(np.where(constant, 1.0, std), dtype=torch.float32),
+        largest=torch.as_tensor(largest, dtype=torch.float32),
         constant=int(constant.sum()),
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Batch, History, Spec
-from drift_wm.normalisation import Scales
+from drift_wm.normalisation import Scales, change_of_units, join_changes
 from drift_wm.random_streams import decision_rng
 from drift_wm.requirements import require, require_at_least
 
@@ -93,7 +93,6 @@ class LearnedPolicy(nn.Module):
         self.register_buffer("obs_std", torch.ones(D))
         self.register_buffer("action_mean", torch.zeros(A))
         self.register_buffer("action_std", torch.ones(A))
-        self.register_load_state_dict_pre_hook(_add_action_scales)  # type: ignore[no-untyped-call]
         self.generator = make_generator(config.generator, K * D, k * A, blocks=k, rng=rng)
 
     @property
@@ -165,23 +164,19 @@ class LearnedPolicy(nn.Module):
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of new data without changing what the policy does.
+        """Adopt the scales of new data without changing what a trained policy does: see `LearnedWorldModel.rescale`.
 
-        The first and last layers absorb the change of units, so that a policy trained on starts exactly where its
-        parent stood; generators that mix actions with noise of unit scale keep the action scales they were first
-        given: see `LearnedWorldModel.rescale`.
+        Generators that mix actions with noise of unit scale keep the action scales they were first given.
         """
         scales, K, k = scales.to(self.device), self.history, self.chunk
-        scale, shift = scales.obs_std / self.obs_std, (scales.obs_mean - self.obs_mean) / self.obs_std
         is_set = bool((self.action_std != 1).any() or (self.action_mean != 0).any())
-        if not self.generator.rebases_output and is_set:
+        if is_set and not self.generator.rebases_output:
             scales = replace(scales, action_mean=self.action_mean.clone(), action_std=self.action_std.clone())
-        for member in self.members:
-            member.rebase(
-                repeated=(scale.repeat(K), shift.repeat(K)),
-                output_scale=(scales.action_std / self.action_std).repeat(k),
-                output_shift=((scales.action_mean - self.action_mean) / self.action_std).repeat(k),
-            )
+        if is_set:
+            seen = change_of_units((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
+            acted = change_of_units((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
+            for member in self.members:
+                member.rebase(join_changes([seen] * K), join_changes([acted] * k))
         for name in ("obs_mean", "obs_std", "action_mean", "action_std"):
             getattr(self, name).copy_(getattr(scales, name))
 
@@ -194,12 +189,6 @@ class LearnedPolicy(nn.Module):
     def _condition(self, frames: Tensor) -> Tensor:
         """Frames (B, K, D) -> conditions (B, C)."""
         return ((frames - self.obs_mean) / self.obs_std).flatten(1)
-
-
-def _add_action_scales(policy: LearnedPolicy, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Checkpoints of policies that learned actions as they were hold no scales of them: theirs are 0 and 1."""
-    for name in ("action_mean", "action_std"):
-        state.setdefault(prefix + name, getattr(policy, name))
 
 
 @dataclass(frozen=True, slots=True)

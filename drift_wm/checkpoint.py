@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 7
-"""Of what this version writes and reads; 7 since it names the episodes that a model has learned from."""
+FORMAT = 8
+"""Of what this version writes and reads; 8 since world models scale actions in a robot's own units."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,10 @@ from drift_wm.bench_statistics import sentences
 from drift_wm.build import prepare_machine
 from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
+from drift_wm.data_convert import convert
+from drift_wm.data_inspect import inspect, show
 from drift_wm.data_replay import replay
 from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
-from drift_wm.data_tools import convert, inspect, show
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.demonstrations.suite import compare_on_demonstrations
 from drift_wm.diagnose import diagnose

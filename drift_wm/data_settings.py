@@ -52,10 +52,17 @@ class ConvertSettings(DataSettings):
     """The new file; one that is there is not overwritten."""
     task: str = ""
     """What the file says of its environment (`env_name`); default: what the source says, else its name."""
+    action_low: list[float] | None = None
+    """The robot's lowest action, a number for each entry or one for all: written as -1, as planners search in [-1, 1].
+    Default: actions are written as they are read."""
+    action_high: list[float] | None = None
+    """The highest, written as 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(bool(self.out), "out", self.out, "a file to write, for example out=demos.hdf5")
+        expected = "a value if and only if action_low has one, such as action_low=[-87] action_high=[87]"
+        require((self.action_low is None) == (self.action_high is None), "action_high", self.action_high, expected)
 
 
 @dataclass

@@ -93,15 +93,10 @@ class ConditionalMLP(nn.Module):
 
     @torch.no_grad()
     def rebase_condition(self, scale: Tensor, shift: Tensor) -> None:
-        """Keep the function when the first R entries of its condition are given as c' with c = scale * c' + shift.
-
-        Args:
-            scale: (R,).
-            shift: (R,).
-        """
-        weight = self.from_condition.weight[:, : len(scale)]
-        self.from_condition.bias.add_(weight @ shift)
-        weight.mul_(scale)
+        """Keep the function when its condition is given as c' with c = scale * c' + shift, both (C,)."""
+        layer = self.from_condition
+        layer.bias.add_(layer.weight @ shift)
+        layer.weight.mul_(scale)
 
     @torch.no_grad()
     def _initialise(self, rng: torch.Generator) -> None:

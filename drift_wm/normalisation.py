@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
+SMALL_ACTIONS = 0.05
+"""Largest magnitude below which actions are in other units than a planner's [-1, 1]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """Means and standard deviations of a data set, as models need them: targets world models, actions policies.
+    """Means and standard deviations of a data set, as models need them.
 
     A standard deviation is never zero: dimensions that do not vary carry 1.
     """
@@ -27,14 +31,43 @@ class Scales:
     """(A,)"""
     action_std: Tensor
     """(A,)"""
+    action_largest: Tensor
+    """(A,) largest magnitude."""
+
+    @property
+    def action_units(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (A,) by which world models read actions: 0 and 1 of those in a planner's [-1, 1]."""
+        of_robot = (self.action_largest > 1) | (self.action_largest < SMALL_ACTIONS)
+        return torch.where(of_robot, self.action_mean, 0), torch.where(of_robot, self.action_std, 1)
 
     def to(self, device: torch.device) -> Scales:
         """The same scales on a device."""
         return Scales(*(getattr(self, entry.name).to(device) for entry in fields(self)))
 
 
+Moments = tuple[Tensor, Tensor]
+"""Mean and standard deviation."""
+Change = tuple[Tensor, Tensor]
+"""Scale and shift: what is given as x is from now on given as x', with x = scale * x' + shift."""
+
+
+def change_of_units(old: Moments, new: Moments) -> Change:
+    """Of what was standardised by old moments and is from now on by new ones, of any shape."""
+    (old_mean, old_std), (mean, std) = old, new
+    return std / old_std, (mean - old_mean) / old_std
+
+
+def join_changes(parts: Sequence[Change]) -> Change:
+    """Of a vector of such parts: (size,) each."""
+    scales, shifts = zip(*parts, strict=True)
+    return torch.cat([each.flatten() for each in scales]), torch.cat([each.flatten() for each in shifts])
+
+
 class Normaliser(nn.Module):
     """Maps observations and prediction targets to zero mean and unit variance, and targets back.
+
+    So are actions in a robot's own units, such as torques or joint angles. Those within [-1, 1], where planners
+    search, are read as they are: their spread in the data changes as a policy improves, and means nothing.
 
     A target is what the generator learns: for each of the next k steps the change of the observation
     since the newest frame, and the reward of that step, (..., k, D + 1). Changes rather than
@@ -43,13 +76,17 @@ class Normaliser(nn.Module):
 
     obs_mean: Tensor
     obs_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(self, observation_size: int, chunk: int) -> None:
+    def __init__(self, observation_size: int, action_size: int, chunk: int) -> None:
         super().__init__()
         self.register_buffer("obs_mean", torch.zeros(observation_size))
         self.register_buffer("obs_std", torch.ones(observation_size))
+        self.register_buffer("action_mean", torch.zeros(action_size))
+        self.register_buffer("action_std", torch.ones(action_size))
         self.register_buffer("target_mean", torch.zeros(chunk, observation_size + 1))
         self.register_buffer("target_std", torch.ones(chunk, observation_size + 1))
 
@@ -58,28 +95,36 @@ class Normaliser(nn.Module):
         """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
-    def unit_scales(self, action_size: int, *, keep_means: bool) -> Scales:
-        """Those under which nothing is scaled, and nothing is shifted unless the means of now are kept."""
-        zeros, ones, no_action = torch.zeros_like, torch.ones_like, torch.zeros(action_size)
+    def unit_scales(self, *, keep_means: bool) -> Scales:
+        """Those under which nothing is scaled; of means, those of observations and targets are kept if asked for."""
+        zeros, ones = torch.zeros_like, torch.ones_like
         return Scales(
             obs_mean=self.obs_mean.clone() if keep_means else zeros(self.obs_mean),
             obs_std=ones(self.obs_std),
             target_mean=self.target_mean.clone() if keep_means else zeros(self.target_mean),
             target_std=ones(self.target_std),
-            action_mean=no_action,
-            action_std=ones(no_action),
+            action_mean=zeros(self.action_mean),
+            action_std=ones(self.action_std),
+            action_largest=ones(self.action_std),
         )
 
     def set(self, scales: Scales) -> None:
         """Adopt the scales of a data set."""
         self.obs_mean.copy_(scales.obs_mean)
         self.obs_std.copy_(scales.obs_std)
+        mean, std = scales.action_units
+        self.action_mean.copy_(mean)
+        self.action_std.copy_(std)
         self.target_mean.copy_(scales.target_mean)
         self.target_std.copy_(scales.target_std)
 
     def obs(self, obs: Tensor) -> Tensor:
         """Observations (..., D) -> standardised (..., D)."""
         return (obs - self.obs_mean) / self.obs_std
+
+    def actions(self, actions: Tensor) -> Tensor:
+        """Actions (..., A) -> as the network reads them (..., A)."""
+        return (actions - self.action_mean) / self.action_std
 
     def target(self, current: Tensor, future: Tensor, reward: Tensor) -> Tensor:
         """Newest frame (..., D), next observations (..., k, D), rewards (..., k) -> targets (..., k, D + 1)."""

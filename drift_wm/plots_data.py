@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from drift_wm.data_tools import Inspection
+from drift_wm.data_inspect import Inspection
 from drift_wm.divergence import Replayed
 from drift_wm.film_strips import Strip
 from drift_wm.plots import BLUE, GREY, INK, VERMILION

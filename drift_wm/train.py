@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from drift_wm.checkpoint import load_checkpoint
+from drift_wm.data_inspect import UNIT_ACTIONS
 from drift_wm.datasets.episodes import Episode, windows_in
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
@@ -25,7 +26,7 @@ from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
 from drift_wm.metrics import MetricsLog
-from drift_wm.normalisation import Scales
+from drift_wm.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.progress import track
 from drift_wm.ranks import Ranks
 from drift_wm.run_folder import RunFolder, newest_checkpoint, run_of, settings_of
@@ -34,9 +35,6 @@ from drift_wm.training import Trainer
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 logger = logging.getLogger(__name__)
-
-_SMALL_ACTIONS = 0.05
-"""Largest entry below which actions are in other units than a planner's [-1, 1]."""
 
 
 def train(
@@ -146,9 +144,9 @@ def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -
     """Actions are learned as they were recorded, and planned and executed in [-1, 1]."""
     if beyond:
         consequence = (
-            "held to [-1, 1] where the policy acts"
+            f"and held to [-1, 1] where the policy acts in an environment; {UNIT_ACTIONS}"
             if kind == POLICY
-            else "badly the farther they are, and planners search within [-1, 1]: scale them in the data"
+            else f"and planners search within [-1, 1]; to plan with the model, {UNIT_ACTIONS}"
         )
         logger.warning(
             "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, %s",
@@ -156,11 +154,12 @@ def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -
             consequence,
         )
     largest = max(float(np.abs(episode.actions).max()) for episode in episodes)
-    if kind == WORLD_MODEL and 0 < largest < _SMALL_ACTIONS:
+    if kind == WORLD_MODEL and 0 < largest < SMALL_ACTIONS:
         logger.warning(
-            "no entry of an action is larger than %.3g: a world model hardly sees them, and planners search within "
-            "[-1, 1], where it knows nothing; scale them in the data",
+            "no entry of an action is larger than %.3g, and planners search within [-1, 1], where the model knows "
+            "nothing; to plan with it, %s",
             largest,
+            UNIT_ACTIONS,
         )
 
 
@@ -273,4 +272,5 @@ def scales_of(statistics: Statistics) -> Scales:
         target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
         action_mean=statistics.actions.mean,
         action_std=statistics.actions.std,
+        action_largest=statistics.actions.largest,
     )

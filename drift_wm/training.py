@@ -99,7 +99,7 @@ class Trainer:
         return self.averaged
 
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of the data of the next round; predictions and behaviour stay as they are."""
+        """Adopt the scales of the data of the next round; what was learned stays as it is."""
         self.model.rescale(scales)
         self.averaged.rescale(scales)
 

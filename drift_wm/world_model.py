@@ -19,7 +19,7 @@ from drift_wm.generators import (
     sample_scores,
 )
 from drift_wm.interfaces import Batch, History, Prediction, Spec
-from drift_wm.normalisation import Normaliser, Scales
+from drift_wm.normalisation import Normaliser, Scales, change_of_units, join_changes
 from drift_wm.precision import PRECISIONS, WIDE, takes_bfloat16
 from drift_wm.requirements import require, require_at_least, require_one_of
 
@@ -78,7 +78,7 @@ class LearnedWorldModel(nn.Module):
         self.history = config.history
         self.chunk = config.chunk
         D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
-        self.normaliser = Normaliser(D, k)
+        self.normaliser = Normaliser(D, A, k)
         self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
         self.ending = Ending(D, rng=rng)
         discount = config.value_discount
@@ -228,7 +228,7 @@ class LearnedWorldModel(nn.Module):
         # The first layer is a sum: the share of all actions is known before anything is predicted, and is equal for
         # all particles; that of the first frames is equal for all candidates. `PreparedModel` does the same faster.
         acted = torch.cat([history.actions[:, None].expand(B, N, K - 1, A), actions], dim=2)
-        chunks = acted.unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
+        chunks = self.normaliser.actions(acted).unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
         from_actions = net.first_layer_of(slice(K * D, None), chunks) + net.from_condition.bias
         obs = history.obs[:, None, None]
         future = actions.new_empty(B, N, noise.shape[3], H, D + 1)
@@ -250,30 +250,33 @@ class LearnedWorldModel(nn.Module):
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of new data without changing what the model predicts.
+        """Adopt the scales of new data without changing what a trained model predicts.
 
         Training is a sequence of models in which each continues the last; the network's first and last
         layers absorb the change of units, so a child starts exactly where its parent stood. Generators that mix
-        their targets with noise of unit scale keep the target scales they were first given.
+        their targets with noise of unit scale keep the target scales they were first given. The first scales change
+        no weights: these are drawn for standardised data, whatever units a robot counts in.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
-        scale, shift = scales.obs_std / old.obs_std, (scales.obs_mean - old.obs_mean) / old.obs_std
-        if not self.generator.rebases_output and old.is_set:
-            scales = replace(scales, target_mean=old.target_mean.clone(), target_std=old.target_std.clone())
-        for member in self.members:
-            member.rebase(
-                repeated=(scale.repeat(K), shift.repeat(K)),
-                output_scale=(scales.target_std / old.target_std).flatten(),
-                output_shift=((scales.target_mean - old.target_mean) / old.target_std).flatten(),
-            )
-        self.ending.rebase(scale, shift)
-        if self.value is not None:
-            self.value.rebase(scale, shift)
+        if old.is_set:
+            if not self.generator.rebases_output:
+                scales = replace(scales, target_mean=old.target_mean.clone(), target_std=old.target_std.clone())
+            seen = change_of_units((old.obs_mean, old.obs_std), (scales.obs_mean, scales.obs_std))
+            acted = change_of_units((old.action_mean, old.action_std), scales.action_units)
+            target = change_of_units((old.target_mean, old.target_std), (scales.target_mean, scales.target_std))
+            condition = join_changes([seen] * K + [acted] * (K - 1 + self.chunk))
+            for member in self.members:
+                member.rebase(condition, join_changes([target]))
+            self.ending.rebase(*seen)
+            if self.value is not None:
+                self.value.rebase(*seen)
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
         """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C)."""
-        return torch.cat([self.normaliser.obs(frames).flatten(-2), actions.flatten(-2)], dim=-1)
+        return torch.cat(
+            [self.normaliser.obs(frames).flatten(-2), self.normaliser.actions(actions).flatten(-2)], dim=-1
+        )
 
     def check(self, history: History, actions: Tensor) -> None:
         """Raise a ValueError if the model cannot predict this; arguments as `rollout`."""

@@ -201,17 +201,6 @@ def test_new_scales_leave_the_behaviour_as_it_was(linear_episodes, name):
         torch.testing.assert_close(policy.sample(obs, rng=rng(2)), before, rtol=1e-4, atol=1e-5)
 
 
-def test_the_weights_of_a_policy_without_action_scales_act_as_they_did():
-    old = make()
-    weights = {name: value for name, value in old.state_dict().items() if not name.startswith("action_")}
-    new = make(rng_seed=1)
-    new.load_state_dict(weights)
-    obs = torch.randn(5, 1, 3, generator=rng(1))
-    torch.testing.assert_close(new.sample(obs, rng=rng(2)), old.sample(obs, rng=rng(2)))
-    with pytest.raises(RuntimeError, match="obs_mean"):
-        new.load_state_dict({name: value for name, value in weights.items() if name != "obs_mean"})
-
-
 def test_all_members_of_an_ensemble_act():
     policy = make(generator=generator("regression", members=3))
     obs = torch.randn(1, 1, 3, generator=rng()).expand(60, 1, 3)

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from drift_wm.cli import main
+from drift_wm.data_inspect import inspect, show
 from drift_wm.data_settings import InspectSettings
-from drift_wm.data_tools import inspect, show
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.run_folder import RunFolder
@@ -145,6 +145,28 @@ def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     assert main([*arguments[:-1], f"run_dir={tmp_path}/again"]) == 2
     assert "is there already" in capsys.readouterr().err
     assert out.read_bytes() == before
+
+
+def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsys):
+    bounds = ["action_low=[-4]", "action_high=[2]"]
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", *bounds, f"run_dir={tmp_path}/run"]) == 0
+    for wanted, found in zip(read_episodes(demos), read_episodes(out), strict=True):
+        np.testing.assert_allclose(found.actions, (wanted.actions + 1) / 3, rtol=1e-6)
+        np.testing.assert_array_equal(found.obs, wanted.obs)
+    for wrong, told in (
+        (["action_low=[-4]"], "action_high=None: expected a value if and only if action_low has one"),
+        (
+            ["action_low=[-4,1,2]", "action_high=[4]"],
+            "3 lowest actions [-4.0, 1.0, 2.0]; expected one for all, or 1, one for each",
+        ),
+        (["action_low=[4]", "action_high=[-4]"], "expected finite numbers, each lowest below the highest"),
+        (["action_low=[-inf]", "action_high=[4]"], "expected finite numbers"),
+    ):
+        refused = ["data", "convert", str(demos), f"out={tmp_path}/no.hdf5", *wrong, f"run_dir={tmp_path}/no"]
+        assert main(refused) == 2
+        assert told in capsys.readouterr().err
+        assert not (tmp_path / "no.hdf5").exists()
 
 
 def test_rewards_that_were_never_recorded_are_not_made_up(demos, tmp_path):

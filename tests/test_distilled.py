@@ -130,7 +130,7 @@ def test_rebasing_reaches_the_networks_that_are_kept():
     before = generator.loss(c, y, rng=torch.Generator().manual_seed(1))
     kept = generator.diffusion(c, torch.zeros(8, generator.diffusion.from_noise.in_features))
     scale, shift = torch.tensor([2.0, 0.5]), torch.tensor([1.0, -1.0])
-    generator.rebase(repeated=(scale, shift), output_scale=torch.ones(3), output_shift=torch.zeros(3))
+    generator.rebase((scale, shift), (torch.ones(3), torch.zeros(3)))
     rebased = (c - shift) / scale
     after = generator.loss(rebased, y, rng=torch.Generator().manual_seed(1))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)

@@ -67,7 +67,7 @@ def test_rebasing_moves_the_bounds_with_the_units():
     generator = constant(0.0, 100.0)
     _, before = moments(generator)
     scale, shift = torch.tensor([4.0]), torch.tensor([1.0])
-    generator.rebase(repeated=(torch.ones(1), torch.zeros(1)), output_scale=scale, output_shift=shift)
+    generator.rebase((torch.ones(1), torch.zeros(1)), (scale, shift))
     mean, after = moments(generator)
     assert math.isclose(4 * after, before, rel_tol=1e-5)
     assert math.isclose(4 * mean + 1, 0.0, abs_tol=1e-6)

@@ -210,8 +210,7 @@ def test_the_centre_is_one_answer_and_survives_a_change_of_units(name):
     if name != "drifting":
         torch.testing.assert_close(centre, generator.decode(known, torch.zeros(1, generator.noise_size)))
     if generator.rebases_output:
-        unit = torch.ones(0), torch.zeros(0)
-        generator.rebase(repeated=unit, output_scale=torch.tensor([2.0]), output_shift=torch.tensor([1.0]))
+        generator.rebase((torch.ones(1), torch.zeros(1)), (torch.tensor([2.0]), torch.tensor([1.0])))
         torch.testing.assert_close(2 * generator.centre(known) + 1, centre)
 
 
@@ -248,13 +247,14 @@ def test_rebasing_keeps_the_distribution(name):
     rng = torch.Generator().manual_seed(1)
     c, z = torch.randn(20, 5, generator=rng), torch.randn(20, generator.noise_size, generator=rng)
     before = generator.sample(c, z)
-    scale, shift = torch.tensor([2.0, 0.5, 1.0]), torch.tensor([0.3, -1.0, 0.0])
+    scale, shift = torch.tensor([2.0, 0.5, 1.0, 3.0, 1.0]), torch.tensor([0.3, -1.0, 0.0, 0.0, 2.0])
     out_scale, out_shift = torch.tensor([3.0, 0.1, 1.0]), torch.tensor([0.0, 1.0, -5.0])
-    generator.rebase(repeated=(scale, shift), output_scale=out_scale, output_shift=out_shift)
+    generator.rebase((scale, shift), (out_scale, out_shift))
     if not generator.rebases_output:  # mixed with noise of unit scale: the owner keeps their units
         out_scale, out_shift = torch.ones(3), torch.zeros(3)
-    rebased = torch.cat([(c[:, :3] - shift) / scale, c[:, 3:]], dim=1)
-    torch.testing.assert_close(generator.sample(rebased, z) * out_scale + out_shift, before, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        generator.sample((c - shift) / scale, z) * out_scale + out_shift, before, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", GENERATORS)

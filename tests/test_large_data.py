@@ -153,7 +153,7 @@ import torch
 
 import drift_wm.commands
 from drift_wm.configs.schema import read_settings
-from drift_wm.data_tools import inspect
+from drift_wm.data_inspect import inspect
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows

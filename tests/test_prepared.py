@@ -56,6 +56,19 @@ def test_predicts_what_the_model_predicts(linear_episodes, history, chunk, gener
     torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["drifting", "diffusion"])
+def test_predicts_from_actions_in_a_robots_own_units(linear_episodes, name):
+    episodes = [replace(episode, actions=40 * episode.actions + 7) for episode in linear_episodes]
+    model = make(episodes, history=2, chunk=3, name=name)
+    past, actions = asked(model, H=6)
+    given = History(past.obs, 40 * past.actions + 7), 40 * actions + 7
+    expected = model.rollout(*given, particles=1, rng=rng(4))
+    found = PreparedModel(model).rollout(*given, particles=1, rng=rng(4))
+    torch.testing.assert_close(found.obs, expected.obs, rtol=1e-3, atol=1e-3)
+    alike = make(linear_episodes, history=2, chunk=3, name=name).rollout(past, actions, particles=1, rng=rng(4))
+    assert not torch.allclose(expected.obs, alike.obs, rtol=1e-3, atol=1e-3), "these are not standardised"
+
+
 @pytest.mark.parametrize(("history", "chunk"), [(2, 2), (1, 3), (3, 1)])
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_central_future_is_the_same_whether_observations_are_read_or_not(linear_episodes, name, history, chunk):

@@ -127,6 +127,42 @@ def test_minari_is_read_with_its_last_observation(minari):
     assert first.source == "door-v2"
 
 
+def box(low, high):
+    return {"type": "Box", "dtype": "float32", "shape": [len(low)], "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (box([-2.0, 0.0], [2.0, 10.0]), [[0, -0.8], [1, -0.4], [2, 0]]),
+        (
+            {"type": "Dict", "subspaces": {"b": box([0.0], [10.0]), "a": box([-2.0], [2.0])}},
+            [[0, -0.8], [1, -0.4], [2, 0]],
+        ),
+        ({"type": "Tuple", "subspaces": [box([-2.0], [2.0]), box([0.0], [10.0])]}, [[0, -0.8], [1, -0.4], [2, 0]]),
+        (box([-1.0, -1.0], [1.0, 1.0]), [[0, 1], [2, 3], [4, 5]]),
+        (box([-np.inf, 0.0], [np.inf, 10.0]), [[0, 1], [2, 3], [4, 5]]),
+        ({"type": "Discrete", "n": 3}, [[0, 1], [2, 3], [4, 5]]),
+    ],
+)
+def test_actions_of_minari_are_read_in_the_units_of_a_planner(minari, space, expected):
+    (minari / "metadata.json").write_text(json.dumps({"action_space": json.dumps(space)}))
+    np.testing.assert_allclose(read_demonstrations(minari)[0].actions, expected, atol=1e-6)
+    told = open_demonstrations(minari).describe().warnings
+    mapped = expected[0][1] == -0.8
+    assert told == (("actions are read in [-1, 1] of the robot's -2 to 2, 0 to 10",) if mapped else ())
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", '{"action_space": "nonsense"}', '{"action_space": "[]"}', '{"action_space": "{\\"type\\": \\"Box\\"}"}'],
+)
+def test_metadata_of_minari_that_are_damaged_are_named(minari, content):
+    (minari / "metadata.json").write_text(content)
+    with pytest.raises(ValueError, match=r"metadata\.json is damaged"):
+        read_demonstrations(minari)
+
+
 def test_minari_is_described(minari):
     found = open_demonstrations(minari).describe()
     assert (found.format, found.episodes, found.steps, found.action_size) == ("Minari", 2, 5, 2)

@@ -48,7 +48,7 @@ def perfect(model: LearnedWorldModel) -> LearnedWorldModel:
     steps = torch.arange(1, model.chunk + 1).view(-1, 1)
     mean = torch.cat([steps * VELOCITY, torch.full((model.chunk, 1), REWARD)], dim=1)
     model.normaliser.set(
-        Scales(torch.zeros(3), torch.ones(3), mean, torch.ones_like(mean), torch.zeros(2), torch.ones(2))
+        Scales(torch.zeros(3), torch.ones(3), mean, torch.ones_like(mean), torch.zeros(2), torch.ones(2), torch.ones(2))
     )
     with torch.no_grad():
         for member in model.members:

@@ -1,6 +1,11 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig, sample_scores
@@ -8,6 +13,7 @@ from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec
 from drift_wm.precision import multiplies_bfloat16
 from drift_wm.train import scales_of
+from drift_wm.training import Trainer, TrainingConfig
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
@@ -73,6 +79,39 @@ def test_regression_has_one_future():
     assert torch.equal(found.obs[:, :, 0], found.obs[:, :, 1])
 
 
+def in_robot_units(episodes: Sequence[Episode], *, unit: float = 1.0, zero: float = 0.0, obs_unit: float = 1.0):
+    """The same with actions and observations as a robot counts them."""
+    return [replace(each, actions=unit * each.actions + zero, obs=obs_unit * each.obs) for each in episodes]
+
+
+def trained_error(episodes: Sequence[Episode]) -> float:
+    """Of a short training, in standard deviations."""
+    trainer = Trainer(SPEC, make(name="regression").config, TrainingConfig(batch_size=64), seed=0)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=2)))
+    windows = Windows(episodes, history=1, chunk=2)
+    trainer.train_round(windows, 300)
+    return float(trainer.averaged.scores(windows.batch(torch.arange(len(windows))), rng=rng())["error"])
+
+
+@pytest.mark.parametrize(
+    "units", [{"unit": 100.0}, {"unit": 0.001}, {"unit": 0.2, "zero": 3.0}, {"obs_unit": 100.0}, {"obs_unit": 0.01}]
+)
+def test_a_robots_own_units_teach_what_those_of_a_planner_teach(linear_episodes, units):
+    assert trained_error(in_robot_units(linear_episodes, **units)) < 1.1 * trained_error(linear_episodes)
+
+
+def test_the_network_reads_actions_in_a_planners_units_as_they_are(linear_episodes):
+    model = make()
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    assert torch.equal(model.normaliser.action_mean, torch.zeros(2))
+    assert torch.equal(model.normaliser.action_std, torch.ones(2))
+    mixed = [replace(e, actions=e.actions * np.array([1, 50], np.float32)) for e in linear_episodes]
+    statistics = compute_statistics(mixed, chunk=2)
+    model.rescale(scales_of(statistics))
+    assert model.normaliser.action_mean.tolist() == [0, statistics.actions.mean[1]]
+    assert model.normaliser.action_std.tolist() == [1, statistics.actions.std[1]]
+
+
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("name", GENERATORS)
 def test_rescaling_keeps_predictions(linear_episodes, name, members):
@@ -81,8 +120,9 @@ def test_rescaling_keeps_predictions(linear_episodes, name, members):
     given = model.normaliser.target_std.clone()
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
     before = model.rollout(past, actions, particles=2, rng=rng(4))
-    scales = scales_of(compute_statistics(linear_episodes, chunk=2))
+    scales = scales_of(compute_statistics(in_robot_units(linear_episodes, unit=2.0, zero=0.5), chunk=2))
     model.rescale(scales)
+    assert torch.equal(model.normaliser.action_std, scales.action_std)
     after = model.rollout(past, actions, particles=2, rng=rng(4))
     torch.testing.assert_close(after.obs, before.obs, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(after.reward, before.reward, rtol=1e-3, atol=1e-4)

@@ -111,18 +111,17 @@ class ConditionalGenerator(nn.Module, ABC):
         """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""
         return self.decode(self.backbone.from_condition(c), z)
 
-    def rebase(self, *, repeated: tuple[Tensor, Tensor], output_scale: Tensor, output_shift: Tensor) -> None:
+    def rebase(self, condition: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
         """Keep the distribution when conditions and targets are from now on given in other units.
 
         Args:
-            repeated: scale and shift (R,) of the first R entries of the condition, c = scale * c' + shift.
-            output_scale: (Y,) of y = scale * y' + shift; ones where `rebases_output` is false.
-            output_shift: (Y,); zeros likewise.
+            condition: scale and shift (C,) of c = scale * c' + shift.
+            output: those (Y,) of y = scale * y' + shift; ones and zeros where `rebases_output` is false.
         """
         for network in self._networks():
-            network.rebase_condition(*repeated)
+            network.rebase_condition(*condition)
         if self.rebases_output:
-            self._rebase_output(output_scale, output_shift)
+            self._rebase_output(*output)
 
     def _networks(self) -> list[ConditionalMLP]:
         """Every network that reads the condition."""

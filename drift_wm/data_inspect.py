@@ -1,10 +1,9 @@
-"""Looking at logged demonstrations, and writing them in robomimic's schema: `drift-wm data`."""
+"""Looking at logged demonstrations: `drift-wm data inspect`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,21 +12,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from drift_wm.data_settings import ConvertSettings, DataSettings, InspectSettings
+from drift_wm.data_settings import DataSettings, InspectSettings
 from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
-from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import nested_observations, subsets
+from drift_wm.datasets.robomimic_layout import nested_observations
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.film_strips import Strip, film_strips
-from drift_wm.interfaces import Spec
 from drift_wm.progress import track
 from drift_wm.run_folder import RunFolder
 
 Read = TypeVar("Read")
 
+UNIT_ACTIONS = (
+    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
+)
 _TOLD = 20
 """Damaged demonstrations that are named; all are in `results.json`."""
 
@@ -104,7 +104,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     every = max(1, _count(settings, description) // settings.plotted)
     recorded = demonstrations.rewards_recorded(mask=settings.mask)
     readings = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
-    found = _tracked(read_or_tell(readings, demonstrations.path), demonstrations, settings, description)
+    found = tracked(read_or_tell(readings, demonstrations.path), demonstrations, settings, description)
     for episode, has_rewards in zip(found, recorded, strict=True):
         if isinstance(episode, ValueError):
             damaged.append(str(episode).removeprefix(f"{demonstrations.path}: "))
@@ -139,43 +139,6 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     )
     folder.write_results(inspection.as_dict())
     return inspection
-
-
-def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
-    """Write the demonstrations as a robomimic HDF5 file, one at a time.
-
-    Of a file of robomimic's schema, its subsets and what it says of its environment are kept.
-
-    Returns:
-        What `results.json` holds.
-
-    Raises:
-        ValueError: the data cannot be read, or the new file is there already, or its folder is not.
-    """
-    out = Path(settings.out)
-    if out.exists():
-        raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
-    if not out.parent.is_dir():
-        raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
-    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
-    description = demonstrations.describe()
-    episodes = _episodes(demonstrations, settings, description)
-    first = next(episodes)
-    spec = Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds)
-    known = isinstance(demonstrations, RobomimicFile)
-    env_args = read_env_args(demonstrations.path) if known else {}
-    name = settings.task or env_args.get("env_name") or Path(settings.data).stem
-    count = write_episodes(
-        out,
-        chain([first], episodes),
-        env_args={**env_args, "env_name": name},
-        spec=spec,
-        rewards=demonstrations.rewards_recorded(mask=settings.mask),
-        masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
-    )
-    results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
-    folder.write_results(results)
-    return results
 
 
 def show(found: Inspection, console: Console) -> None:
@@ -220,13 +183,7 @@ def show(found: Inspection, console: Console) -> None:
         console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _episodes(demonstrations: Demonstrations, settings: DataSettings, description: Description) -> Iterator[Episode]:
-    """One at a time, with progress; zeros where there are no rewards."""
-    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
-    return _tracked(found, demonstrations, settings, description)
-
-
-def _tracked(
+def tracked(
     found: Iterable[Read], demonstrations: Demonstrations, settings: DataSettings, description: Description
 ) -> Iterator[Read]:
     """With progress.
@@ -275,7 +232,7 @@ def _remarks(ranges: Sequence[Range]) -> list[str]:
     if outside:
         found.append(
             f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
-            f"{max(actions.high):.3g}); planners search within it"
+            f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
         )
     found += [f"{each.constant} of {each.size} {each.name} never change" for each in ranges if each.constant]
     return found
