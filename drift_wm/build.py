@@ -19,7 +19,7 @@ from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
 from drift_wm.foresight import ForesightPolicy
-from drift_wm.interfaces import Objective, Risk, Spec, WorldModel
+from drift_wm.interfaces import Objective, Risk, WorldModel
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
@@ -117,8 +117,7 @@ def make_policy(
     Raises:
         ValueError: settings that do not fit together or do not fit the model.
     """
-    objective, proposals = settings.objective, None
-    _require_goal(objective, model.spec)
+    objective, proposals = _objective_in(model, settings.objective), None
     planner = make_planner(settings.planner, model.spec.action_size, device=device)
     if settings.particles < 2 and settings.risk.name != "mean":
         logger.warning(
@@ -132,8 +131,6 @@ def make_policy(
                 max(1, settings.particles),
                 members,
             )
-        if model.value is not None and objective.discount == 1:
-            objective = replace(objective, discount=model.value.discount)
         if model.value is not None and settings.proposals:
             _require_room(settings.proposals, planner)
             seeing = PreparedModel(model, central=True, compile=settings.compile)
@@ -163,12 +160,12 @@ def make_foresight(
     Raises:
         ValueError: a goal of another size, or what `ForesightPolicy` raises.
     """
-    _require_goal(settings.objective, model.spec)
-    seen = _reads_observations(settings.objective)
+    objective = _objective_in(model, settings.objective)
+    seen = _reads_observations(objective)
     return ForesightPolicy(
         policy,
         PreparedModel(model, central=settings.particles == 0, observe=seen),
-        make_objective(settings.objective),
+        make_objective(objective),
         make_risk(settings.risk),
         proposals=settings.proposals,
         particles=max(1, settings.particles),
@@ -191,10 +188,18 @@ def make_objective(settings: ObjectiveSettings) -> Objective:
     return terms[0] if len(terms) == 1 else Sum(tuple(terms))
 
 
-def _require_goal(settings: ObjectiveSettings, spec: Spec) -> None:
-    size = spec.observation_size
+def _objective_in(model: WorldModel, settings: ObjectiveSettings) -> ObjectiveSettings:
+    """Settings that fit a model: its value counts under its own discount, unless another one is asked for.
+
+    Raises:
+        ValueError: a goal of another size.
+    """
+    size = model.spec.observation_size
     fits = settings.name != "goal" or len(settings.goal) == size
     require(fits, "objective.goal", settings.goal, f"{size} numbers, an observation of this task")
+    if isinstance(model, LearnedWorldModel) and model.value is not None and settings.discount == 1:
+        return replace(settings, discount=model.value.discount)
+    return settings
 
 
 def _require_room(proposals: int, planner: SamplingPlanner[PlannerConfig]) -> None:

@@ -8,12 +8,15 @@ import torch
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.windows import Windows
+from drift_wm.diagnosis.open_loop import error_of_mean
+from drift_wm.generators import one_member_each
 from drift_wm.interfaces import History, Metrics
 from drift_wm.learned import LearnedModel
 from drift_wm.world_model import LearnedWorldModel
 
 OPEN_LOOP_STEPS = 20
 MAX_WINDOWS = 2048
+_PARTICLES = 8
 
 
 @torch.inference_mode()
@@ -27,8 +30,8 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
 
     Returns:
         `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
-        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations in units of
-        the observations' standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
+        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations' mean in units
+        of their standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
         What the episodes are too short for is absent.
     """
     metrics: Metrics = {}
@@ -50,9 +53,12 @@ def _open_loop_error(model: LearnedWorldModel, episodes: Sequence[Episode], step
     batch = windows.batch(_choose(len(windows), rng))
     K = model.history
     history = History(batch.obs[:, :K], batch.actions[:, : K - 1])
-    predicted = model.rollout(history, batch.actions[:, None, K - 1 :], particles=1, rng=rng).obs[:, 0, 0]
-    error = (predicted - batch.obs[:, K:]) / model.normaliser.obs_std
-    return float(error.square().mean().sqrt())
+    members = len(model.members)
+    predicted = model.rollout(
+        history, batch.actions[:, None, K - 1 :], particles=members * _PARTICLES, rng=rng, independent=True
+    ).obs[:, 0]
+    unit = model.normaliser.obs_std
+    return error_of_mean(one_member_each(predicted, members, rng=rng) / unit, batch.obs[:, K:] / unit)
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:

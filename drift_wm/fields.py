@@ -101,8 +101,8 @@ def kernel_field(
         A = sqrt(max(softmax_T(-d/t) * softmax_x(-d/t), 1e-6))
         V = (A_pos * sum A_neg) y_pos - (A_neg * sum A_pos) y_neg,   then V / rms(V), summed over t
 
-    The floor of 1e-6, the self-mask of 100 mean distances and the scale pooled over the batch follow the
-    authors' released code rather than the paper's pseudo-code.
+    The floor of 1e-6, the self-mask of 100 mean distances and the scale pooled over the batch, to which the distances
+    of samples to themselves count as zeros, follow the authors' released code rather than the paper's pseudo-code.
 
     Args:
         x: (B, G, Y) generated samples.
@@ -125,7 +125,7 @@ def kernel_field(
     own = torch.zeros_like(distance[:1], dtype=torch.bool)
     if negatives is None:
         own[:, :, : x.shape[1]] = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    scale = _mean_distance(distance, own, pooled)
+    scale = _mean_distance(distance, pooled)
     distance = distance / scale + _SELF_DISTANCE * own
     force = torch.zeros_like(x)
     for temperature in temperatures:
@@ -202,15 +202,13 @@ def _require_siblings(x: Tensor) -> None:
     if siblings < 2:
         raise ValueError(
             f"a field needs at least 2 generated siblings per condition to repel each other, got {siblings}; "
-            "set model.generator.siblings to 2 or more (4 is the default)"
+            "set model.generator.siblings to 2 or more"
         )
 
 
-def _mean_distance(distance: Tensor, own: Tensor, pooled: bool) -> Tensor:
-    """Mean over all pairs but a sample with itself: (1, 1, 1), or (B, 1, 1) when not pooled."""
-    counted = (~own).to(distance.dtype)
-    total = (distance * counted).sum(dim=(1, 2), keepdim=True)
-    mean = total / counted.sum(dim=(1, 2), keepdim=True)
+def _mean_distance(distance: Tensor, pooled: bool) -> Tensor:
+    """Mean over all pairs, a sample with itself included: (1, 1, 1), or (B, 1, 1) when not pooled."""
+    mean = distance.mean(dim=(1, 2), keepdim=True)
     return (mean.mean(dim=0, keepdim=True) if pooled else mean).clamp_min(_TINY)
 
 

@@ -74,14 +74,13 @@ class ForesightPolicy(BehaviourPolicy):
         chunks = self.model.sample(seen, rng=noises, noise=self.noise).clamp(-1, 1)
         candidates = chunks.view(B, P, *chunks.shape[1:])
         past = history.actions[:, history.actions.shape[1] - (self.advisor.history - 1) :]
-        score = make_score(
-            self.advisor,
-            self.objective,
-            self.risk,
-            History(history.obs[:, -self.advisor.history :], past, history.physics),
-            particles=self.particles,
-            rng=sources[0],
-        )
-        scores = score(candidates)
-        sound = torch.where(scores.isfinite(), scores, -torch.inf)  # the largest of all would be one that is no number
+        frames, physics = history.obs[:, -self.advisor.history :], history.physics
+        scores = []
+        for i, source in enumerate(sources):  # each episode by its own noise, so that it acts as it would alone
+            now = slice(i, i + 1)
+            known = History(frames[now], past[now], None if physics is None else physics[now])
+            score = make_score(self.advisor, self.objective, self.risk, known, particles=self.particles, rng=source)
+            scores.append(score(candidates[now]))
+        each = torch.cat(scores)
+        sound = torch.where(each.isfinite(), each, -torch.inf)  # the largest of all would be one that is no number
         return candidates[torch.arange(B), sound.argmax(dim=1)]

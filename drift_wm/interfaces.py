@@ -14,7 +14,7 @@ Actions are always scaled to [-1, 1]. Every source of randomness is a `torch.Gen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -144,6 +144,10 @@ class Generator(Protocol):
     @property
     def nfe(self) -> int:
         """Network evaluations per sample."""
+        ...
+
+    def each(self) -> Sequence[Generator]:
+        """The members of an ensemble; of a generator alone, itself."""
         ...
 
     def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:

@@ -20,6 +20,7 @@ from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
+from drift_wm.generators import one_member_each
 from drift_wm.interfaces import History
 from drift_wm.world_model import LearnedWorldModel
 
@@ -156,8 +157,9 @@ def predict(model: LearnedWorldModel, probe: Probe) -> Tensor:
     """
     model.config = replace(model.config, precision="float32")
     rng = torch.Generator(model.device).manual_seed(probe.seed)
-    prediction = model.rollout(probe.history, probe.actions, particles=PARTICLES, rng=rng, independent=True)
-    return prediction.obs.squeeze(1) / probe.obs_std
+    members = len(model.members)
+    prediction = model.rollout(probe.history, probe.actions, particles=members * PARTICLES, rng=rng, independent=True)
+    return one_member_each(prediction.obs.squeeze(1), members, rng=rng) / probe.obs_std
 
 
 def drift_between(parent: Tensor, child: Tensor, *, chunk: int) -> Drift:

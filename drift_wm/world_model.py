@@ -205,7 +205,9 @@ class LearnedWorldModel(nn.Module):
             prediction.later = self.value(self.normaliser.obs(prediction.final))
         if self.ending.seen:
             survival = self.ending.survival(self.normaliser.obs(prediction.obs))
-            prediction.reward = prediction.reward * survival[..., :-1]
+            # Rewards behind an end are zeros, so the generator has ends within a chunk in its mean already.
+            chunk_starts = torch.arange(prediction.reward.shape[-1]) // self.chunk * self.chunk
+            prediction.reward = prediction.reward * survival[..., chunk_starts]
             if prediction.later is not None:
                 prediction.later = prediction.later * survival[..., -1]
         return prediction
@@ -252,10 +254,9 @@ class LearnedWorldModel(nn.Module):
     def rescale(self, scales: Scales) -> None:
         """Adopt the scales of new data without changing what a trained model predicts.
 
-        Training is a sequence of models in which each continues the last; the network's first and last
-        layers absorb the change of units, so a child starts exactly where its parent stood. Generators that mix
-        their targets with noise of unit scale keep the target scales they were first given. The first scales change
-        no weights: these are drawn for standardised data, whatever units a robot counts in.
+        Training is a sequence of models in which each continues the last; the network's first and last layers absorb
+        the change of units, so a child starts exactly where its parent stood. Generators that mix targets with noise of
+        unit scale keep the first target scales. The first scales change no weights, which are drawn for standard ones.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
         if old.is_set:
@@ -274,9 +275,8 @@ class LearnedWorldModel(nn.Module):
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
         """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C)."""
-        return torch.cat(
-            [self.normaliser.obs(frames).flatten(-2), self.normaliser.actions(actions).flatten(-2)], dim=-1
-        )
+        seen, acted = self.normaliser.obs(frames), self.normaliser.actions(actions)
+        return torch.cat([seen.flatten(-2), acted.flatten(-2)], dim=-1)
 
     def check(self, history: History, actions: Tensor) -> None:
         """Raise a ValueError if the model cannot predict this; arguments as `rollout`."""

@@ -99,3 +99,24 @@ def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
     assert len(caplog.messages) == 2, "a single model is planned in at its centre"
     make_policy(model, replace(asked, particles=2), device="cpu")
     assert "of 3 members the first 2 alone plan; set particles=3" in caplog.messages[2]
+
+
+def test_scores_of_an_ensemble_are_those_of_its_mixture():
+    """Members that each say one number: equal shares of them would lie farther apart than independent draws do."""
+    said, members = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]), 5
+
+    class Members:
+        noise_size = 1
+
+        def each(self):
+            return [self] * members
+
+        def sample(self, c, z):
+            share = z.shape[1] // members
+            return said.repeat_interleave(share).view(1, -1, 1).expand(len(c), -1, 1)
+
+    y = torch.zeros(4000, 1)
+    measured = sample_scores(Members(), y, y, rng=torch.Generator().manual_seed(1))
+    between = (said[:, None] - said).abs().mean()
+    assert float(measured["energy_score"]) == pytest.approx(float(said.abs().mean() - between / 2), abs=0.02)
+    assert float(measured["error"]) < 0.15, "zero up to chance: the members' mean is right"

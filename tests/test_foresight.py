@@ -63,7 +63,7 @@ def act(policy, steps=1, B=3):
 def test_the_best_proposal_is_executed():
     world = Sums()
     actions = act(advised(world), steps=2)
-    ((_, candidates),) = world.asked
+    candidates = torch.cat([asked for _, asked in world.asked])
     assert candidates.shape == (3, 8, 4, 2)
     assert candidates.abs().max() <= 1
     worth = candidates.sum(dim=(2, 3))
@@ -85,7 +85,7 @@ class Doomed(Sums):
 def test_a_future_that_is_no_number_is_not_chosen():
     world = Doomed()
     actions = act(advised(world), steps=2)
-    ((_, candidates),) = world.asked
+    candidates = torch.cat([asked for _, asked in world.asked])
     second = candidates.sum(dim=(2, 3)).topk(2, dim=1).indices[:, 1]
     torch.testing.assert_close(actions, candidates[torch.arange(3), second][:, :2])
 
@@ -94,8 +94,18 @@ def test_one_proposal_is_what_the_policy_does_alone():
     torch.testing.assert_close(act(advised(proposals=1), steps=5), act(BehaviourPolicy(make_learned()), steps=5))
 
 
-def test_episodes_of_a_batch_act_as_they_would_alone():
-    policy, obs = advised(), torch.randn(3, 3, generator=rng(5))
+class Noisy(Sums):
+    """Whose futures differ by their noise more than by what is done."""
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        prediction = super().rollout(history, actions, particles=particles, rng=rng)
+        noise = torch.randn(1, actions.shape[1], particles, 1, generator=rng)
+        return Prediction(torch.zeros(0), prediction.reward + 10 * noise)
+
+
+@pytest.mark.parametrize("world", [Sums(), Noisy()])
+def test_episodes_of_a_batch_act_as_they_would_alone(world):
+    policy, obs = advised(world, particles=2), torch.randn(3, 3, generator=rng(5))
     together = policy.act(obs, policy.reset(obs, seed=7))[0]
     for i in range(3):
         alone = policy.act(obs[i : i + 1], policy.reset(obs[i : i + 1], seed=7 + i))[0]
@@ -113,9 +123,9 @@ def test_a_model_that_reads_more_frames_is_given_them():
     world = Sums(history=3)
     policy = advised(world)
     actions = act(policy, steps=3)
-    history, _ = world.asked[1]
-    assert history.obs.shape == (3, 3, 3)
-    torch.testing.assert_close(history.actions, actions[:, :2])
+    for i, (history, _) in enumerate(world.asked[3:]):  # three episodes, each by itself; the second chunk
+        assert history.obs.shape == (1, 3, 3)
+        torch.testing.assert_close(history.actions, actions[i : i + 1, :2])
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,9 @@ class Oracle:
     noise_size = 1 + OUTPUT_SIZE
     width = 1.0  # of the spread, relative to the law's
 
+    def each(self):
+        return [self]
+
     def sample(self, c, z):
         law, middle = self._read(c)
         std = torch.tensor([0.02, 0.5, 0.05, 0.05])[law]

@@ -210,10 +210,10 @@ def _with_uncertainty(answers: Answers, evidence: Evidence, material: Material, 
     measured = measure_uncertainty(
         evidence.model,
         members,
-        evidence.samples,
         evidence.situations,
         evidence.scale,
         material.data_range,
+        particles=evidence.samples.shape[1],
         rng=stream(seed, 5),
     )
     return replace(answers, uncertainty=measured)

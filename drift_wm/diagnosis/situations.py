@@ -16,7 +16,9 @@ from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.windows import Windows
+from drift_wm.generators import one_member_each
 from drift_wm.interfaces import History, WorldModel
+from drift_wm.world_model import LearnedWorldModel
 
 MAX_ROWS = 8192
 """Most sequences that are predicted at once; it bounds memory and changes no law."""
@@ -78,7 +80,13 @@ def draw_situations(
 
 
 def sample_model(
-    model: WorldModel, situations: Situations, steps: int, *, particles: int, rng: torch.Generator
+    model: WorldModel,
+    situations: Situations,
+    steps: int,
+    *,
+    particles: int,
+    rng: torch.Generator,
+    by_member: bool = False,
 ) -> Tensor:
     """What a model says will be seen after the recorded actions: (W, P, steps, D).
 
@@ -88,6 +96,8 @@ def sample_model(
         steps: how far to predict.
         particles: P.
         rng: of the noise, by itself for each situation.
+        by_member: of an ensemble, equal shares of all members in contiguous groups; by default, the member that gives
+            each sample is drawn by chance.
 
     Raises:
         ValueError: the situations are too short, or do not fit the model.
@@ -98,14 +108,15 @@ def sample_model(
             f"steps is {steps}, {whole} in whole chunks of {model.chunk}; expected at most {situations.horizon}, the "
             "length of the recorded futures: predict fewer steps"
         )
-    width = max(1, MAX_ROWS // particles)
+    members = len(model.members) if isinstance(model, LearnedWorldModel) and not by_member else 1
+    width = max(1, MAX_ROWS // (particles * members))
     parts = []
     for start in range(0, len(situations), width):
         part = situations.select(slice(start, start + width))
         prediction = model.rollout(
-            part.history, part.actions[:, None, :whole], particles=particles, rng=rng, independent=True
+            part.history, part.actions[:, None, :whole], particles=particles * members, rng=rng, independent=True
         )
-        parts.append(prediction.obs[:, 0, :, :steps].clone())
+        parts.append(one_member_each(prediction.obs[:, 0, :, :steps], members, rng=rng).clone())
     return torch.cat(parts)
 
 

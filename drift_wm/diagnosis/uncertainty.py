@@ -30,11 +30,11 @@ class UncertaintyMeasures:
 def measure_uncertainty(
     model: WorldModel,
     members: int,
-    samples: Tensor,
     situations: Situations,
     scale: Tensor,
     data_range: Tensor,
     *,
+    particles: int,
     rng: torch.Generator,
 ) -> UncertaintyMeasures:
     """Compare the members' means.
@@ -42,18 +42,22 @@ def measure_uncertainty(
     Args:
         model: an ensemble that shares its particles out among its members in contiguous groups.
         members: E >= 2.
-        samples: (W, P, H, D), P >= 2 E, of this model in these situations, all finite.
         situations: W.
         scale: (D,) standard deviations over the data.
         data_range: (D,) largest less smallest value over the data.
-        rng: of the strange situations and their prediction.
+        particles: P >= 2 E.
+        rng: of the predictions, and of the strange situations.
     """
     k = model.chunk
-    P = samples.shape[1]
-    near = member_disagreement(samples[:, :, :k], members, scale)
-    error = ((samples[:, :, :k].mean(dim=1) - situations.future[:, :k]) / scale).square().mean(dim=(1, 2)).sqrt()
+    samples = sample_model(model, situations, k, particles=particles, rng=rng, by_member=True)
+    near = member_disagreement(samples, members, scale)
+    error = ((samples.mean(dim=1) - situations.future[:, :k]) / scale).square().mean(dim=(1, 2)).sqrt()
+    finite = error.isfinite()  # these are other draws than those that were found finite before
+    near, error = near[finite], error[finite]
     strange = beyond_range(situations, data_range, rng=rng)
-    far = member_disagreement(sample_model(model, strange, k, particles=P, rng=rng), members, scale)
+    far = member_disagreement(
+        sample_model(model, strange, k, particles=particles, rng=rng, by_member=True), members, scale
+    )
     is_strange = torch.arange(len(near) + len(far)) >= len(near)
     return UncertaintyMeasures(
         members=members,

@@ -167,7 +167,8 @@ def measure_exploitation(
     """
     history = situations.history
     few = min(particles, PLANNING_PARTICLES)
-    score = make_score(model, PredictedReturn(), Mean(), history, particles=few, rng=rng)
+    rewards_alone = PredictedReturn(value=False)  # as what comes after the plan is not executed
+    score = make_score(model, rewards_alone, Mean(), history, particles=few, rng=rng)
     plan = planner.improve(score, planner.init(len(situations)), rng=rng)
     if plan.lost:
         return None

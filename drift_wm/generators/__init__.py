@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from drift_wm.generators.base import ConditionalGenerator, sample_scores
+from drift_wm.generators.base import ConditionalGenerator, one_member_each, sample_scores
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.consistency import ConsistencyGenerator
 from drift_wm.generators.diffusion import DiffusionGenerator
@@ -52,5 +52,6 @@ __all__ = [
     "GeneratorConfig",
     "RegressionGenerator",
     "make_generator",
+    "one_member_each",
     "sample_scores",
 ]

@@ -150,6 +150,28 @@ class ConditionalGenerator(nn.Module, ABC):
         return done / steps
 
 
+def one_member_each(samples: Tensor, members: int, *, rng: torch.Generator) -> Tensor:
+    """Independent samples of an ensemble's mixture: the member that gives each is drawn by chance.
+
+    Equal shares of the members would differ more from each other than independent samples do, which flatters what is
+    measured by their distances.
+
+    Args:
+        samples: (B, members * P, ...), of all members in equal, contiguous groups.
+        members: of the ensemble; 1 of a single generator, whose samples are returned as they are.
+        rng: of the choice.
+
+    Returns:
+        (B, P, ...).
+    """
+    if members == 1:
+        return samples
+    B, P = len(samples), samples.shape[1] // members
+    choice = torch.randint(members, (B, P), generator=rng, device=rng.device).to(samples.device)
+    rows, columns = torch.arange(B, device=samples.device)[:, None], torch.arange(P, device=samples.device)
+    return samples.view(B, members, P, *samples.shape[2:])[rows, choice, columns]
+
+
 @torch.no_grad()
 def sample_scores(
     generator: Generator, c: Tensor, y: Tensor, *, rng: torch.Generator, samples: int = 8
@@ -160,8 +182,9 @@ def sample_scores(
     E|x - y| - E|x - x'|/2, lowest for the true law. `error` is the root mean square distance to the data of the
     mean that the samples estimate. `spread` is the root mean square standard deviation of the samples.
     """
-    z = torch.randn(c.shape[0], samples, generator.noise_size, generator=rng, device=c.device)
-    x = generator.sample(c.unsqueeze(1), z)
+    members = len(generator.each())
+    z = torch.randn(c.shape[0], members * samples, generator.noise_size, generator=rng, device=c.device)
+    x = one_member_each(generator.sample(c.unsqueeze(1), z), members, rng=rng)
     to_data = (x - y.unsqueeze(1)).norm(dim=-1).mean()
     between = torch.cdist(x, x).sum(dim=(1, 2)).mean() / (samples * (samples - 1))
     variance = x.var(dim=1).mean()

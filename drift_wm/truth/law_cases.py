@@ -7,7 +7,7 @@ import time
 import torch
 from torch import Tensor
 
-from drift_wm.generators import AnyGenerator, make_generator
+from drift_wm.generators import AnyGenerator, make_generator, one_member_each
 from drift_wm.measures import energy_distance
 from drift_wm.training import TrainingConfig
 from drift_wm.truth.laws import (
@@ -67,8 +67,10 @@ def _measure(generator: AnyGenerator, law: int, seed: int) -> dict[str, float]:
     position = torch.rand(_POSITIONS, POSITION_SIZE, generator=rng) * 2 - 1
     conditions = Conditions(torch.full((_POSITIONS,), law), position)
     truth = draw_outcomes(conditions, _SAMPLES, rng)
-    noise = torch.randn(_POSITIONS, _SAMPLES, generator.noise_size, generator=rng)
-    samples = generator.sample(conditions.encoded().unsqueeze(1).expand(-1, _SAMPLES, -1), noise)
+    members = len(generator.each())
+    noise = torch.randn(_POSITIONS, members * _SAMPLES, generator.noise_size, generator=rng)
+    sampled = generator.sample(conditions.encoded().unsqueeze(1).expand(-1, members * _SAMPLES, -1), noise)
+    samples = one_member_each(sampled, members, rng=rng)
     metrics = {"energy_distance": float(energy_distance(samples, truth).mean())}
     if law < len(_STDS):
         return metrics | {"std_ratio": float(samples.std(dim=1).mean() / _STDS[law])}
