@@ -19,9 +19,9 @@ from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
 from drift_wm.episodes import Environment
 from drift_wm.foresight import ForesightPolicy
-from drift_wm.interfaces import Objective, Risk, WorldModel
+from drift_wm.interfaces import Objective, Planner, Risk, WorldModel
 from drift_wm.planners.factory import make_planner
-from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
+from drift_wm.planners.loop import SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.policies import PlanningPolicy
@@ -108,17 +108,29 @@ def require_simulator(task: str) -> None:
 
 
 def make_policy(
-    model: WorldModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
+    model: WorldModel,
+    settings: PlanningSettings,
+    *,
+    device: torch.device,
+    exploration_std: float = 0.0,
+    planner: Planner | None = None,
 ) -> PlanningPolicy:
     """Model-predictive control in a world model; in a learned one as it is now.
 
     A model with a value function is planned in under its discount, unless another is asked for.
 
+    Args:
+        model: to plan in.
+        settings: how.
+        device: where to compute.
+        exploration_std: of noise on the actions.
+        planner: in place of the one that the settings name.
+
     Raises:
         ValueError: settings that do not fit together or do not fit the model.
     """
     objective, proposals = _objective_in(model, settings.objective), None
-    planner = make_planner(settings.planner, model.spec.action_size, device=device)
+    planner = planner or make_planner(settings.planner, model.spec.action_size, device=device)
     if settings.particles < 2 and settings.risk.name != "mean":
         logger.warning(
             "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
@@ -134,7 +146,7 @@ def make_policy(
         if model.value is not None and settings.proposals:
             _require_room(settings.proposals, planner)
             seeing = PreparedModel(model, central=True, compile=settings.compile)
-            proposals = ActorProposals(seeing, horizon=settings.planner.horizon, count=settings.proposals)
+            proposals = ActorProposals(seeing, horizon=planner.horizon, count=settings.proposals)
         model = PreparedModel(
             model,
             central=settings.particles == 0,
@@ -202,7 +214,9 @@ def _objective_in(model: WorldModel, settings: ObjectiveSettings) -> ObjectiveSe
     return settings
 
 
-def _require_room(proposals: int, planner: SamplingPlanner[PlannerConfig]) -> None:
+def _require_room(proposals: int, planner: Planner) -> None:
+    if not isinstance(planner, SamplingPlanner):
+        return  # whoever brings a planner knows what it has room for
     most = planner.most_proposals
     expected = f"at most {most}, for which planner.candidates={planner.config.candidates} leave room"
     require(proposals <= most, "proposals", proposals, f"{expected}; raise planner.candidates, or set proposals={most}")

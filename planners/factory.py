@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from drift_wm.planners.cem import CEM, CEMConfig
@@ -10,6 +12,14 @@ from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
 from drift_wm.planners.mppi import MPPI, MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSampling, PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShooting, RandomShootingConfig
+
+_CLASSES: dict[type[PlannerConfig], type[SamplingPlanner[Any]]] = {
+    ICEMConfig: ICEM,
+    CEMConfig: CEM,
+    MPPIConfig: MPPI,
+    RandomShootingConfig: RandomShooting,
+    PredictiveSamplingConfig: PredictiveSampling,
+}
 
 
 def make_planner(
@@ -24,18 +34,10 @@ def make_planner(
     Raises:
         ValueError: no planner belongs to the configuration's type, or `action_size` is not positive.
     """
-    # iCEM's settings are CEM's and more, so they are asked first.
-    if isinstance(config, ICEMConfig):
-        return ICEM(config, action_size, device=device, dtype=dtype)
-    if isinstance(config, CEMConfig):
-        return CEM(config, action_size, device=device, dtype=dtype)
-    if isinstance(config, MPPIConfig):
-        return MPPI(config, action_size, device=device, dtype=dtype)
-    if isinstance(config, RandomShootingConfig):
-        return RandomShooting(config, action_size, device=device, dtype=dtype)
-    if isinstance(config, PredictiveSamplingConfig):
-        return PredictiveSampling(config, action_size, device=device, dtype=dtype)
-    raise ValueError(
-        f"config is a {type(config).__name__}; expected CEMConfig, ICEMConfig, MPPIConfig, "
-        "RandomShootingConfig or PredictiveSamplingConfig. Use one of them."
-    )
+    planner = _CLASSES.get(type(config))
+    if planner is None:
+        raise ValueError(
+            f"config is a {type(config).__name__}; expected one of {', '.join(each.__name__ for each in _CLASSES)}"
+        )
+    made: SamplingPlanner[PlannerConfig] = planner(config, action_size, device=device, dtype=dtype)
+    return made

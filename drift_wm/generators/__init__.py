@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from drift_wm.generators.base import ConditionalGenerator, one_member_each, sample_scores
-from drift_wm.generators.config import GeneratorConfig
+from drift_wm.generators.config import OWN_GENERATORS, GeneratorConfig
 from drift_wm.generators.consistency import ConsistencyGenerator
 from drift_wm.generators.diffusion import DiffusionGenerator
 from drift_wm.generators.distilled import DistilledGenerator
@@ -17,7 +17,8 @@ from drift_wm.generators.regression import RegressionGenerator
 
 AnyGenerator = ConditionalGenerator | Ensemble
 
-_UNBLOCKED: dict[str, type[ConditionalGenerator]] = {
+_CLASSES: dict[str, type[ConditionalGenerator]] = {
+    "drifting": DriftingGenerator,
     "regression": RegressionGenerator,
     "gaussian": GaussianGenerator,
     "diffusion": DiffusionGenerator,
@@ -25,7 +26,27 @@ _UNBLOCKED: dict[str, type[ConditionalGenerator]] = {
     "consistency": ConsistencyGenerator,
     "distilled": DistilledGenerator,
 }
-"""Generators whose loss does not depend on how y divides into the steps of a chunk."""
+
+
+def register_generator(name: str, generator: type[ConditionalGenerator]) -> None:
+    """Make a generator of your own known as `model.generator.name=name`, beside the rivals on the same network.
+
+    It needs a `_loss` and a `decode`: see `ConditionalGenerator`. A program that loads its checkpoints registers it
+    first, as does each process of a pool: call this where the class is defined.
+
+    Args:
+        name: not that of one that is there.
+        generator: made from `(condition_size, output_size, config=..., rng=...)`.
+
+    Raises:
+        ValueError: the name belongs to another generator, or the class is none.
+    """
+    if not (isinstance(generator, type) and issubclass(generator, ConditionalGenerator)):
+        raise ValueError(f"generator={generator!r}: expected a subclass of drift_wm.generators.ConditionalGenerator")
+    if not name.isidentifier() or _CLASSES.get(name, generator).__qualname__ != generator.__qualname__:
+        raise ValueError(f"name={name!r}: expected an identifier that is not one of {', '.join(_CLASSES)}")
+    _CLASSES[name] = generator
+    OWN_GENERATORS.add(name)
 
 
 def make_generator(
@@ -39,9 +60,10 @@ def make_generator(
 def _make_one(
     config: GeneratorConfig, condition_size: int, output_size: int, blocks: int, rng: torch.Generator
 ) -> ConditionalGenerator:
-    if config.name == "drifting":
-        return DriftingGenerator(condition_size, output_size, blocks=blocks, config=config, rng=rng)
-    return _UNBLOCKED[config.name](condition_size, output_size, config=config, rng=rng)
+    generator = _CLASSES[config.name]
+    if issubclass(generator, DriftingGenerator):  # the one whose loss depends on how y divides into steps
+        return generator(condition_size, output_size, blocks=blocks, config=config, rng=rng)
+    return generator(condition_size, output_size, config=config, rng=rng)
 
 
 __all__ = [
@@ -53,5 +75,6 @@ __all__ = [
     "RegressionGenerator",
     "make_generator",
     "one_member_each",
+    "register_generator",
     "sample_scores",
 ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from drift_wm.requirements import require, require_at_least, require_one_of
 
 GENERATORS = ("drifting", "regression", "gaussian", "diffusion", "flow", "consistency", "distilled")
+OWN_GENERATORS: set[str] = set()
+"""Names of those that `drift_wm.generators.register_generator` was given."""
 FIELDS = ("energy", "kernel", "kernel_per_condition", "attraction")
 PREDICTIONS = ("v", "eps")
 
@@ -50,7 +52,7 @@ class GeneratorConfig:
     """Diffusion only: what the network predicts, `v` or `eps`."""
 
     def __post_init__(self) -> None:
-        require_one_of(GENERATORS, "model.generator.name", self.name)
+        require_one_of((*GENERATORS, *sorted(OWN_GENERATORS)), "model.generator.name", self.name)
         require_one_of(FIELDS, "model.generator.field", self.field)
         require_at_least(2, self, "siblings", group="model.generator.")
         require(self.prediction in PREDICTIONS, "model.generator.prediction", self.prediction, "v or eps")

@@ -1,0 +1,127 @@
+"""The package for programs: what `import drift_wm` offers.
+
+A run of the command line is loaded, planned in, asked for futures and set to act, in a simulation or on a robot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from drift_wm import build
+from drift_wm.behaviour import BehaviourPolicy
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.configs.schema import read_settings
+from drift_wm.env_settings import EnvSettings
+from drift_wm.episodes import Environment
+from drift_wm.interfaces import Planner, Policy, Spec
+from drift_wm.learned import POLICY, LearnedModel, load_policy, load_world_model
+from drift_wm.policies import PlanningPolicy
+from drift_wm.run_folder import newest_checkpoint
+from drift_wm.world_model import LearnedWorldModel
+
+
+class Agent:
+    """A policy that acts one observation at a time, as the loop of a robot or a simulation calls it.
+
+    Args:
+        policy: decides.
+        spec: sizes of what it sees and does.
+        device: where it computes.
+    """
+
+    def __init__(self, policy: Policy[Any], spec: Spec, *, device: torch.device | str = "cpu") -> None:
+        self.policy = policy
+        self.spec = spec
+        self._device = torch.device(device)
+        self.reset()
+
+    def reset(self, *, seed: int = 0) -> None:
+        """Begin an episode: the next observation is its first.
+
+        Args:
+            seed: of what the policy draws.
+        """
+        self._seed, self._state = seed, None
+
+    def act(self, obs: ArrayLike) -> NDArray[np.float32]:
+        """The newest observation (D,) -> the action (A,) in [-1, 1] to take now.
+
+        Raises:
+            ValueError: the observation has another shape, or holds a NaN or an infinity.
+        """
+        seen = np.asarray(obs, dtype=np.float32)
+        if seen.shape != (self.spec.observation_size,):
+            raise ValueError(f"obs has shape {seen.shape}; expected ({self.spec.observation_size},), one observation")
+        if not np.isfinite(seen).all():
+            raise ValueError(f"obs is {seen.tolist()}; expected finite numbers: look for the NaN in the sensors")
+        batch = torch.from_numpy(seen).to(self._device).unsqueeze(0)
+        with torch.inference_mode():
+            state = self.policy.reset(batch, seed=self._seed) if self._state is None else self._state
+            action, self._state = self.policy.act(batch, state)
+        return np.asarray(action[0].cpu().numpy(), dtype=np.float32)
+
+
+def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> LearnedModel:
+    """The newest model of a run folder, or that of a checkpoint: a world model or a policy, ready to use.
+
+    Raises:
+        ValueError: there is no checkpoint, or it cannot be read.
+    """
+    checkpoint = load_checkpoint(newest_checkpoint(Path(run)), device=device)
+    load = load_policy if checkpoint.kind == POLICY else load_world_model
+    return load(checkpoint, device=device)
+
+
+def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cpu") -> Agent:
+    """What acts by the newest model of a run: its policy, or a planner that plans as the run did.
+
+    Args:
+        run: a run folder, or a checkpoint.
+        settings: others than those of the run, as `drift-wm evaluate --help` lists them, such as
+            `"planner.candidates=128"` or `"noise=0"`.
+        device: where to compute.
+
+    Raises:
+        ValueError: the run cannot be read, or a setting does not fit.
+    """
+    model = load_model(run, device=device)
+    actor = "model" if isinstance(model, LearnedWorldModel) else "policy"
+    asked = read_settings("evaluate", [f"checkpoint='{run}'", f"actor={actor}", *settings])
+    if isinstance(model, LearnedWorldModel):
+        policy: Policy[Any] = build.make_policy(model, asked, device=torch.device(device))
+    else:
+        policy = BehaviourPolicy(model, execute=asked.execute, noise=asked.noise)
+    return Agent(policy, model.spec, device=device)
+
+
+def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = None) -> PlanningPolicy:
+    """Model-predictive control in a world model, for many environments at once.
+
+    Args:
+        model: to plan in, as it is now.
+        settings: of `drift-wm evaluate`, such as `"planner=mppi"`, `"planner.horizon=20"` or `"particles=16"`.
+        planner: one of your own; the settings of `planner` are then not read.
+
+    Raises:
+        ValueError: a setting does not fit.
+    """
+    asked = read_settings("evaluate", ["checkpoint=none", *settings])
+    return build.make_policy(model, asked, device=model.device, planner=planner)
+
+
+def make_env(task: str, **settings: Any) -> Environment:
+    """The environment of a task: a `gymnasium.Env` with actions in [-1, 1].
+
+    Args:
+        task: a `domain-task` of the dm_control suite, a name of gymnasium, or `robosuite:Name`.
+        settings: of `EnvSettings`, such as `action_repeat=2`.
+
+    Raises:
+        ValueError: no such task, or a setting does not fit.
+    """
+    return build.make_env(task, EnvSettings(**settings))

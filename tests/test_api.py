@@ -1,0 +1,143 @@
+"""What `import drift_wm` offers: load a run, act by it, plan in it by a planner of one's own."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import drift_wm
+from drift_wm.cli import main
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.replay import read_episodes
+from drift_wm.generators import ConditionalGenerator, register_generator
+from drift_wm.generators import config as generator_config
+from drift_wm.interfaces import Plan
+from drift_wm.world_model import LearnedWorldModel
+
+TASK = ["task=cartpole-balance", "env.action_repeat=50"]
+SMALL = ["model.generator.width=16", "model.chunk=2", "steps=5", "training.batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert main(["collect", *TASK, "episodes=2", f"run_dir={folder}/data"]) == 0
+    data = f"data={folder}/data/episodes.hdf5"
+    assert main(["train", data, *SMALL, f"run_dir={folder}/model"]) == 0
+    small = [each for each in SMALL if not each.startswith("model.chunk")]
+    assert main(["train", data, "kind=policy", *small, f"run_dir={folder}/policy"]) == 0
+    return folder
+
+
+PLANNED = ["planner.horizon=4", "planner.candidates=32", "planner.iterations=2"]
+
+
+@pytest.mark.parametrize("kind", ["model", "policy"])
+def test_an_agent_acts_as_the_command_line_evaluates(runs, kind, tmp_path):
+    settings = PLANNED if kind == "model" else []
+    asked = ["evaluate", f"actor={kind}", f"checkpoint={runs}/{kind}", "episodes=1", "video=false", *settings]
+    assert main([*asked, f"run_dir={tmp_path}"]) == 0
+    (wanted,) = read_episodes(tmp_path / "rollouts.hdf5")
+    agent = drift_wm.load_agent(runs / kind, *settings)
+    for _ in range(2):  # the second time after a reset
+        env = drift_wm.make_env("cartpole-balance", action_repeat=50)
+        obs, _ = env.reset(seed=wanted.seed)
+        agent.reset()
+        for action in wanted.actions:
+            acted = agent.act(obs)
+            np.testing.assert_allclose(acted, action, atol=1e-5)
+            obs = env.step(acted)[0]
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("obs", "message"),
+    [
+        (np.zeros(4), r"obs has shape \(4,\); expected \(5,\)"),
+        (np.zeros((1, 5)), r"obs has shape \(1, 5\)"),
+        ([0, 0, np.nan, 0, 0], "expected finite numbers: look for the NaN in the sensors"),
+    ],
+)
+def test_an_agent_refuses_what_is_no_observation(runs, obs, message):
+    with pytest.raises(ValueError, match=message):
+        drift_wm.load_agent(runs / "policy").act(obs)
+
+
+def test_a_run_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere"):
+        drift_wm.load_model(tmp_path / "nowhere")
+
+
+class Still:
+    """A planner that does nothing, whatever it is worth."""
+
+    horizon = 4
+
+    def init(self, batch_size):
+        still = torch.zeros(batch_size, 4, 1)
+        return Plan(still, still, still, torch.zeros(batch_size), still[:, None])
+
+    def improve(self, score, plan, *, rng, proposals=None):
+        assert score(plan.mean.unsqueeze(1)).shape == (len(plan.mean), 1)
+        return plan
+
+    def shift(self, plan, steps):
+        return plan
+
+    def action(self, plan):
+        return plan.mean
+
+
+def test_a_planner_of_ones_own_plans_in_a_loaded_model(runs):
+    model = drift_wm.load_model(runs / "model")
+    assert isinstance(model, LearnedWorldModel)
+    policy = drift_wm.plan_in(model, planner=Still())
+    agent = drift_wm.Agent(policy, model.spec)
+    assert agent.act(np.ones(5)).tolist() == [0.0]
+    usual = drift_wm.plan_in(model, "planner=mppi", "planner.horizon=4", "particles=2")
+    assert (type(usual.planner).__name__, usual.planner.horizon, usual.particles) == ("MPPI", 4, 2)
+
+
+class Median(ConditionalGenerator):
+    """Regression by the absolute error."""
+
+    stochastic = False
+
+    def _loss(self, c, y, *, rng):
+        return (self.backbone(c) - y).abs().mean()
+
+    def decode(self, known, z):
+        return self.backbone.complete(known, 0 * z)
+
+
+@pytest.fixture
+def median():
+    register_generator("median", Median)
+    register_generator("median", Median)  # as a module that is imported twice does
+    yield
+    generator_config.OWN_GENERATORS.discard("median")
+
+
+def test_a_generator_of_ones_own_trains_and_is_loaded_by_name(runs, median, tmp_path):
+    data = f"data={runs}/data/episodes.hdf5"
+    assert main(["train", data, *SMALL, "model.generator.name=median", f"run_dir={tmp_path}/run"]) == 0
+    model = drift_wm.load_model(tmp_path / "run")
+    assert isinstance(model.generator, Median)
+    generator_config.OWN_GENERATORS.discard("median")
+    with pytest.raises(ValueError, match=r"model\.generator\.name='median': expected one of"):
+        drift_wm.load_model(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("name", "generator"), [("drifting", Median), ("no name", Median), ("mine", Episode)])
+def test_names_of_others_and_other_classes_are_refused(name, generator):
+    with pytest.raises(ValueError, match="expected"):
+        register_generator(name, generator)
+
+
+def test_importing_the_package_is_quick_and_its_names_are_there():
+    code = "import sys, drift_wm; assert 'torch' not in sys.modules; assert callable(drift_wm.load_agent)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    with pytest.raises(AttributeError, match="no attribute 'load'"):
+        _ = drift_wm.load
