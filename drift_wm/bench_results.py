@@ -78,7 +78,8 @@ def table(results: GridResults, *, suite: str) -> list[Row]:
 
 
 CAPTION = (
-    f"ratio: mean return over that published for {ANCHOR}, in a suite; steady: runs of which no evaluation in the last "
+    "return: mean and standard error over runs, of the references over episodes; episodes: lowest and highest; "
+    f"ratio: return over that published for {ANCHOR}, in a suite; steady: runs of which no evaluation in the last "
     f"{LAST:.0%} of training fell below half of their best."
 )
 """What the columns mean that do not say it."""
@@ -86,20 +87,18 @@ CAPTION = (
 
 def as_table(rows: Sequence[Row]) -> Table:
     """The grid for a terminal, in eighty columns; `tables.md` has the rest."""
-    several = len({row.planner for row in rows} - {NO_PLANNER}) > 1
-    title = "Return: mean and standard error over seeds; over episodes for the references"
-    shown = Table(title=title, caption=CAPTION, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    several = _several_planners(rows)
+    shown = Table(caption=CAPTION, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     shown.caption_justify = "left"
     shown.add_column("task", no_wrap=True)
     shown.add_column("acts")
-    for column in ("return", "n", "episodes", "ratio", "steady"):
+    for column in ("return", "runs", "episodes", "ratio", "steady"):
         shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        spread = "" if row.standard_error is None else f" ± {row.standard_error:.1f}"
         shown.add_row(
             row.task,
             f"{row.model}, {row.planner}" if several and row.planner != NO_PLANNER else row.model,
-            f"{row.mean:.1f}{spread}",
+            _mean(row),
             str(len(row.returns)),
             f"{row.lowest:.0f}-{row.highest:.0f}",
             _ratio(row),
@@ -108,27 +107,38 @@ def as_table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-HEADER = (
-    *("task", "model", "planner", "frames", "mean", "standard error", "n", "lowest to highest episode"),
-    *(ANCHOR, "ratio", "steady"),
-)
+def header(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of `cells`; planners have one where there are several."""
+    planner = ("planner",) if _several_planners(rows) else ()
+    return ("task", "model", *planner, "frames", "return", "runs", "episodes", ANCHOR, "ratio", "steady")
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """A row as text."""
-    return (
-        row.task,
-        row.model,
-        row.planner,
-        " to ".join(f"{frames:,}" for frames in sorted({min(row.frames), max(row.frames)})) if row.frames else "-",
-        f"{row.mean:.1f}",
-        "-" if row.standard_error is None else f"{row.standard_error:.1f}",
-        str(len(row.returns)),
-        f"{row.lowest:.0f} to {row.highest:.0f}",
-        "-" if row.anchor is None else f"{row.anchor:.0f}",
-        _ratio(row),
-        _steady(row),
-    )
+def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Rows as text."""
+    several = _several_planners(rows)
+    return [
+        (
+            row.task,
+            row.model,
+            *((row.planner,) if several else ()),
+            " to ".join(f"{frames:,}" for frames in sorted({min(row.frames), max(row.frames)})) if row.frames else "-",
+            _mean(row),
+            str(len(row.returns)),
+            f"{row.lowest:.0f} to {row.highest:.0f}",
+            "-" if row.anchor is None else f"{row.anchor:.0f}",
+            _ratio(row),
+            _steady(row),
+        )
+        for row in rows
+    ]
+
+
+def _several_planners(rows: Sequence[Row]) -> bool:
+    return len({row.planner for row in rows} - {NO_PLANNER}) > 1
+
+
+def _mean(row: Row) -> str:
+    return f"{row.mean:.1f}" + ("" if row.standard_error is None else f" ± {row.standard_error:.1f}")
 
 
 def _ratio(row: Row) -> str:

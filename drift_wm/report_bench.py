@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.bench_cells import GridResults
-from drift_wm.bench_results import CAPTION, HEADER, Row, cells
+from drift_wm.bench_results import CAPTION, Row, cells, header
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
@@ -47,8 +47,8 @@ def write_bench_page(
         "bench.html.jinja",
         title=f"Planning in learned world models: {settings.suite or 'a grid of runs'}",
         lines=sentences,
-        header=HEADER,
-        rows=[cells(row) for row in rows],
+        header=header(rows),
+        rows=cells(rows),
         caption=CAPTION,
         published_header=("task", *PUBLISHED),
         published=_published(settings),
@@ -61,10 +61,10 @@ def write_bench_page(
 
 
 def bench_tables(rows: Sequence[Row], sentences: Sequence[str]) -> str:
-    """The table of the page in Markdown, with the mean of every seed, and what it adds up to below it."""
-    lines = table_head([*HEADER, "every seed, or episode"])
-    for row in rows:
-        lines.append(table_line([*cells(row), ", ".join(f"{value:.0f}" for value in row.returns)]))
+    """The table of the page in Markdown, with every run's return, and what it adds up to below it."""
+    lines = table_head([*header(rows), "each run, or episode"])
+    for row, shown in zip(rows, cells(rows), strict=True):
+        lines.append(table_line([*shown, ", ".join(f"{value:.0f}" for value in row.returns)]))
     return "\n".join([*lines, "", CAPTION, "", *(f"* {sentence}" for sentence in sentences)]) + "\n"
 
 

@@ -183,7 +183,7 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     for words in ("cartpole-swingup", "interquartile mean", "TD-MPC2, 500k", "data:image/png"):
         assert words in page
     tables = (tmp_path / "tables.md").read_text()
-    assert re.search(r"\| cartpole-swingup \| drifting \| icem \| .* \| 150 \|\n", tables)
+    assert re.search(r"\| cartpole-swingup \| drifting \| .* \| 150 \|\n", tables)
     assert f"times {ANCHOR}" in tables
     for text in (" ".join(out.split()), page, tables):
         assert "steady: runs of which no evaluation in the last 20% of training fell below half of their best." in text
