@@ -266,10 +266,35 @@ def toy_material(linear_episodes):
     return Material(Path("toy.hdf5"), None, tuple(linear_episodes[:2]), tuple(linear_episodes[2:]), "for tests")
 
 
+class Agreeing(Toy):
+    """Members of one law, which is wide where the first entry is far from zero."""
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        prediction = super().rollout(history, actions, particles=particles, rng=rng)
+        start = history.obs[:, -1, None, None, None]
+        noise = torch.randn(prediction.obs.shape, generator=rng) * start[..., :1].square()
+        return Prediction(start + noise, prediction.reward)
+
+
+def test_members_that_agree_warn_as_well_as_chance(linear_episodes):
+    episodes = tuple(linear_episodes[2:])
+    material = Material(Path("toy.hdf5"), None, tuple(linear_episodes[:2]), episodes, "for tests")
+    found = []
+    for seed in range(10):
+        settings = DiagnoseSettings(**{**SETTINGS, "windows": 60, "particles": 20, "horizon": 2, "seed": seed})
+        found.append(ask(Agreeing(), material, single_entries(3), None, settings, members=5, device=CPU).uncertainty)
+    mean, by_chance = (
+        np.mean([each.auroc_of_errors for each in kind])
+        for kind in ([each.disagreement for each in found], [each.chance for each in found])
+    )
+    assert mean == pytest.approx(by_chance, abs=0.07)
+
+
 def test_disagreement_that_grows_with_strangeness_tells_it(toy_material):
     settings = DiagnoseSettings(**{**SETTINGS, "windows": 40, "particles": 20, "horizon": 2})
     answers = ask(Toy(), toy_material, single_entries(3), None, settings, members=2, device=CPU)
-    assert answers.uncertainty.auroc_of_strange > 0.9
+    assert answers.uncertainty.disagreement.auroc_of_strange > 0.9
+    assert answers.uncertainty.chance.auroc_of_strange < 0.8
     assert answers.uncertainty.members == 2
     assert {missing.question for missing in answers.unmeasured} == {
         "distance to the true distribution",

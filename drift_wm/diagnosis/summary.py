@@ -133,9 +133,12 @@ def _use_table(answers: Answers) -> Table:
     rows += _exploitation_rows(answers.exploitation) if answers.exploitation else []
     if (warned := answers.uncertainty) is not None:
         rows += [
-            ("disagreement warns of large errors, AUROC", number(warned.auroc_of_errors), "1", "0.5"),
-            ("disagreement and error, rank correlation", number(warned.rank_correlation), "1", "0"),
-            ("disagreement tells strange from known, AUROC", number(warned.auroc_of_strange), "1", "0.5"),
+            (question, number(getattr(warned.disagreement, name)), "1", number(getattr(warned.chance, name)))
+            for question, name in (
+                ("disagreement warns of large errors, AUROC", "auroc_of_errors"),
+                ("disagreement and error, rank correlation", "rank_correlation"),
+                ("disagreement tells strange from known, AUROC", "auroc_of_strange"),
+            )
         ]
     return Table(
         title="Actions, value and doubt",

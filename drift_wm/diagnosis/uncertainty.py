@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import torch
 from scipy import stats  # type: ignore[import-untyped]
@@ -12,19 +12,33 @@ from drift_wm.diagnosis.situations import Situations, sample_model
 from drift_wm.interfaces import WorldModel
 from drift_wm.rankings import auroc, disagreement
 
+_EXCHANGES = 8
+"""Of samples among members, whose mean is what chance shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """How well a number for each situation warns. AUROC: 1 warns perfectly."""
+
+    auroc_of_errors: float
+    """Does it single out the quarter of situations with the largest errors?"""
+    rank_correlation: float
+    """Spearman's, with the error."""
+    auroc_of_strange: float
+    """Does it single out situations beyond the range of the data? See `beyond_range`."""
+
 
 @dataclass(frozen=True, slots=True)
 class UncertaintyMeasures:
-    """Of the first chunk of each situation. AUROC: 1 warns perfectly, 0.5 as chance does."""
+    """Of the first chunk of each situation."""
 
     members: int
     situations: int
-    auroc_of_errors: float
-    """Does disagreement single out the quarter of situations with the largest errors?"""
-    rank_correlation: float
-    """Spearman's, of disagreement and error."""
-    auroc_of_strange: float
-    """Does it single out situations beyond the range of the data? See `beyond_range`."""
+    disagreement: Warnings
+    """Of the members' disagreement."""
+    chance: Warnings
+    """The same with each situation's samples dealt out to the members at random. Not 0.5, 0 and 0.5: where a law is
+    wide, the disagreement that is left by chance scatters more, too."""
 
 
 def measure_uncertainty(
@@ -50,22 +64,39 @@ def measure_uncertainty(
     """
     k = model.chunk
     samples = sample_model(model, situations, k, particles=particles, rng=rng, by_member=True)
-    near = member_disagreement(samples, members, scale)
     error = ((samples.mean(dim=1) - situations.future[:, :k]) / scale).square().mean(dim=(1, 2)).sqrt()
     finite = error.isfinite()  # these are other draws than those that were found finite before
-    near, error = near[finite], error[finite]
+    near, error = samples[finite], error[finite]
     strange = beyond_range(situations, data_range, rng=rng)
-    far = member_disagreement(
-        sample_model(model, strange, k, particles=particles, rng=rng, by_member=True), members, scale
-    )
-    is_strange = torch.arange(len(near) + len(far)) >= len(near)
+    far = sample_model(model, strange, k, particles=particles, rng=rng, by_member=True)
+
+    def warnings(known: Tensor, unknown: Tensor) -> Warnings:
+        doubts = [member_disagreement(each, members, scale) for each in (known, unknown)]
+        return _warnings(doubts[0], doubts[1], error)
+
+    by_chance = [warnings(_dealt_out(near, rng), _dealt_out(far, rng)) for _ in range(_EXCHANGES)]
     return UncertaintyMeasures(
         members=members,
         situations=len(near),
+        disagreement=warnings(near, far),
+        chance=Warnings(*(sum(values) / _EXCHANGES for values in zip(*map(astuple, by_chance), strict=True))),
+    )
+
+
+def _warnings(near: Tensor, far: Tensor, error: Tensor) -> Warnings:
+    """Numbers (W,) of known situations and (V,) of strange ones, and the errors (W,) in the first."""
+    is_strange = torch.arange(len(near) + len(far), device=near.device) >= len(near)
+    return Warnings(
         auroc_of_errors=auroc(near, error > error.quantile(0.75)),
         rank_correlation=float(stats.spearmanr(near.cpu(), error.cpu()).statistic),
-        auroc_of_strange=auroc(torch.cat([near, far]), is_strange.to(near.device)),
+        auroc_of_strange=auroc(torch.cat([near, far]), is_strange),
     )
+
+
+def _dealt_out(samples: Tensor, rng: torch.Generator) -> Tensor:
+    """Samples (W, P, ...) in another order, by chance for each situation."""
+    order = torch.rand(samples.shape[:2], generator=rng, device=rng.device).argsort(dim=1).to(samples.device)
+    return samples[torch.arange(len(samples), device=samples.device)[:, None], order]
 
 
 def member_disagreement(samples: Tensor, members: int, scale: Tensor) -> Tensor:
