@@ -69,17 +69,16 @@ class Episode:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that name the episode, whichever of its observations were read, and however.
 
-        They are of the beginning: the actions and rewards up to the 16th change of the action, and the seed. A demo
-        with `next_obs` has one transition more than the same without it, and other keys give other observations, but
-        the beginning is one. Where actions change less often they tell episodes apart badly, and the first 16
+        They are of its actions up to the 16th change: a demo with `next_obs` has one transition more than the same
+        without it, other keys give other observations and some copies have no rewards or seed, but the beginning of
+        what was done is one. Where actions change less often they tell episodes apart badly, and the first 16
         observations are hashed as well: such an episode has another name under other keys. Episodes that repeat the
-        actions, rewards and seed of another have its name, so that none is called unknown that was learned from.
+        actions of another have its name: rather is one called known that is not than the other way round.
         """
         changes = 1 + np.flatnonzero((self.actions[1:] != self.actions[:-1]).any(axis=1))[:_TELLING]
-        telling = len(changes) == _TELLING
-        rows = 1 + int(changes[-1]) if telling else max(1 + int(changes[-1:].sum()), min(_TELLING, len(self)))
-        parts = [self.actions[:rows], self.rewards[:rows], *(() if telling else (self.obs[:_TELLING],))]
-        digest = hashlib.sha256(repr(self.seed).encode())
+        rows = 1 + int(changes[-1]) if len(changes) else 1
+        parts = [self.actions[:rows]] if len(changes) == _TELLING else [self.actions[:rows], self.obs[:_TELLING]]
+        digest = hashlib.sha256()
         for array in parts:
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)

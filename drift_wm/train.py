@@ -248,14 +248,14 @@ def split(
         seed: of the choice.
         avoid: fingerprints of episodes that are held out only where too few others are left.
     """
-    names = [episode.fingerprint for episode in episodes]
+    names = [(episode.fingerprint, episode.obs[0].tobytes()) for episode in episodes]
     first = {name: i for i, name in reversed(list(enumerate(names)))}
     count = round(held_out_fraction * len(first))
     if held_out_fraction > 0 and len(first) > 1:
         count = min(max(count, 1), len(first) - 1)
     order: list[int] = np.random.default_rng(seed).permutation(len(episodes)).tolist()
     order = [i for i in order if first[names[i]] == i]  # copies of an episode are on one side together
-    order.sort(key=lambda i: names[i] in avoid)
+    order.sort(key=lambda i: names[i][0] in avoid)
     chosen = {names[i] for i in order[:count]}
     training = [episode for episode, name in zip(episodes, names, strict=True) if name not in chosen]
     return training, [episodes[first[name]] for name in dict.fromkeys(names) if name in chosen]

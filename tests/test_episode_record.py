@@ -76,11 +76,11 @@ def test_a_demo_has_one_name_however_it_is_read():
     rng = np.random.default_rng(0)
     whole = record(rng.normal(size=(31, 3)), rng.normal(size=(30, 2)), rng.normal(size=30))
     without_next_obs = record(whole.obs[:-1], whole.actions[:-1], whole.rewards[:-1])
-    other_keys = record(whole.obs[:, ::2] + 1, whole.actions, whole.rewards)
+    other_keys = record(whole.obs[:, ::2] + 1, whole.actions, np.zeros(30), seed=1)
     assert {whole.fingerprint} == {without_next_obs.fingerprint, other_keys.fingerprint}
 
 
-def test_actions_that_tell_little_leave_it_to_rewards_and_observations():
+def test_actions_that_tell_little_leave_it_to_observations():
     rng = np.random.default_rng(0)
     obs, idle, rewards = rng.normal(size=(31, 3)), np.zeros((30, 2)), np.zeros(30)
     step = np.where(np.arange(30) < 5, 0.0, 1.0)[:, None].repeat(2, axis=1)
@@ -88,8 +88,6 @@ def test_actions_that_tell_little_leave_it_to_rewards_and_observations():
         first = record(obs, actions, rewards)
         assert record(obs[:-1], actions[:-1], rewards[:-1]).fingerprint == first.fingerprint
         assert record(obs + 1, actions, rewards).fingerprint != first.fingerprint
-        assert record(obs, actions, rewards + 1).fingerprint != first.fingerprint
-        assert record(obs, actions, rewards, seed=1).fingerprint != first.fingerprint
     late = np.concatenate([idle, rng.normal(size=(30, 2))])
     other = np.concatenate([idle, rng.normal(size=(30, 2))])
     assert len({record(np.zeros((61, 1)), a, np.zeros(60)).fingerprint for a in (late, other)}) == 2, "an idle start"

@@ -115,6 +115,14 @@ def test_copies_of_an_episode_are_on_one_side_together(linear_episodes):
     assert not {each.fingerprint for each in training} & {each.fingerprint for each in held_out}
 
 
+def test_episodes_that_repeat_actions_from_other_starts_can_be_held_out(linear_episodes):
+    first = linear_episodes[0]
+    others = [replace(first, obs=first.obs + np.float32(shift)) for shift in range(4)]
+    assert len({each.fingerprint for each in others}) == 1
+    training, held_out = split(others, 0.25, seed=0)
+    assert (len(training), len(held_out)) == (3, 1)
+
+
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.05), (0.2, 0.2)])
 def test_the_pace_is_that_of_the_data_unless_told(tmp_path, linear_episodes, asked, found):
     logs = write_logs(tmp_path / "paced.hdf5", linear_episodes, decision_seconds=0.05)
