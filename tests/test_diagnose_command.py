@@ -190,9 +190,11 @@ def test_the_range_of_what_varies_by_rounding_alone_is_zero(linear_episodes):
     assert found.tolist() == [np.ptp(episode.obs[:, 0]), 0, 0]
 
 
-def test_an_only_episode_is_halved(tmp_path, linear_episodes):
+@pytest.mark.parametrize("copies", [1, 3])
+def test_an_only_episode_is_halved(tmp_path, linear_episodes, copies):
     replay = Replay.open(tmp_path / "replay.hdf5", env_args={"env_name": "linear"})
-    replay.append(linear_episodes[0])
+    for _ in range(copies):
+        replay.append(linear_episodes[0])
     material = choose(tmp_path, ".", "replay.hdf5", learned_from=[linear_episodes[0].fingerprint])
     assert "TRAINED ON ALL" in material.note
     assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20]

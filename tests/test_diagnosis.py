@@ -1,6 +1,7 @@
 """What a diagnosis finds in models of known faults, dressed up from the true simulator itself."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -401,6 +402,38 @@ def test_material_that_does_not_fit_the_model_is_refused(toy_material, spec, chu
     model.spec, model.chunk = spec, chunk
     with pytest.raises(ValueError, match=match):
         ask(model, toy_material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+
+
+@pytest.mark.parametrize(("lengths", "horizon"), [([50], 34), ([50, 50], 42), ([40, 50, 50], 42), ([3, 3], 2)])
+def test_the_horizon_leaves_enough_situations(toy_material, lengths, horizon):
+    whole = linear_record(max(lengths))
+    episodes = tuple(
+        Episode(whole.obs[: n + 1], whole.actions[:n], whole.rewards[:n], terminated=False) for n in lengths
+    )
+    material = replace(toy_material, measured=episodes)
+    settings = DiagnoseSettings(**{**SETTINGS, "horizon": 50})
+    answers = ask(chunks_of_two(), material, single_entries(3), None, settings, members=1, device=CPU)
+    assert answers.open_loop.steps[-1] == horizon
+    assert answers.situations == min(settings.windows, sum(max(0, n - horizon + 1) for n in lengths))
+
+
+def test_too_few_situations_are_not_called_divergence(toy_material):
+    whole = linear_record(2)
+    material = replace(toy_material, measured=(whole,))
+    with pytest.raises(ValueError, match=r"hold 1 situation with 2 steps after it.*more or longer episodes"):
+        ask(chunks_of_two(), material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+
+
+def chunks_of_two():
+    model = Toy()
+    model.chunk = 2
+    return model
+
+
+def linear_record(length):
+    rng = np.random.default_rng(0)
+    obs, actions = rng.normal(size=(length + 1, 3)), rng.uniform(-1, 1, (length, 2))
+    return Episode(obs.astype(np.float32), actions.astype(np.float32), np.zeros(length, np.float32), terminated=False)
 
 
 def test_groups_name_the_entries():

@@ -97,10 +97,11 @@ def choose_material(
 
 
 def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Half of the episodes, or of the only one."""
-    if len(episodes) > 1:
-        return split(episodes, 0.5, seed=seed)
-    (only,) = episodes
+    """Half of the episodes, or of the only one; copies of one are one."""
+    fitted, measured = split(episodes, 0.5, seed=seed)
+    if measured:
+        return fitted, measured
+    only = episodes[0]
     if len(only) < 2:
         return [only], [only]
     middle = len(only) // 2

@@ -30,6 +30,8 @@ from drift_wm.progress import track
 
 QUESTIONS = 5
 """Steps of the progress bar."""
+_ENOUGH = 16
+"""Situations for which a horizon is shortened; a measure over fewer tells of single moments."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,7 @@ def stream(seed: int, question: int) -> torch.Generator:
 
 def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, device: torch.device) -> Evidence:
     """Draw situations and predict them."""
-    horizon = _horizon(model, material, settings.horizon)
+    horizon = _horizon(model, material, settings)
     drawn = draw_situations(
         material.measured,
         history=model.history,
@@ -105,6 +107,11 @@ def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, d
         device=device,
         rng=stream(settings.seed, 0),
     )
+    if len(drawn) < 2:
+        raise ValueError(
+            f"{material.file}: the {len(material.measured)} episodes to measure on hold {len(drawn)} situation with "
+            f"{horizon} steps after it, expected at least 2; choose more or longer episodes by data="
+        )
     samples = sample_model(model, drawn, horizon, particles=settings.particles, rng=stream(settings.seed, 1))
     finite = samples.isfinite().all(dim=3).all(dim=2).all(dim=1)
     if int(finite.sum()) < 2:
@@ -116,8 +123,8 @@ def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, d
     return Evidence(model, drawn.select(finite), int((~finite).sum()), samples[finite], scale)
 
 
-def _horizon(model: WorldModel, material: Material, asked: int) -> int:
-    """Whole chunks, and short enough for half of the episodes."""
+def _horizon(model: WorldModel, material: Material, settings: DiagnoseSettings) -> int:
+    """Whole chunks, short enough for half of the episodes and for enough situations, as far as one chunk allows."""
     lengths = sorted(len(episode) for episode in material.measured)
     first, k = material.measured[0], model.chunk
     found = (first.obs.shape[1], first.actions.shape[1])
@@ -132,8 +139,11 @@ def _horizon(model: WorldModel, material: Material, asked: int) -> int:
             f"{material.file}: the longest of {len(lengths)} episodes has {lengths[-1]} steps, expected at least the "
             f"model's chunk of {k}; choose longer episodes"
         )
-    fitting = max(min(asked, lengths[len(lengths) // 2]), k)
-    return fitting // k * k
+    wanted = min(settings.windows, _ENOUGH)
+    horizon = max(min(settings.horizon, lengths[len(lengths) // 2]), k) // k * k
+    while horizon > k and sum(max(0, length - horizon + 1) for length in lengths) < wanted:
+        horizon -= k
+    return horizon
 
 
 def _why_no_truth(truth: Truth | None, evidence: Evidence) -> str | None:
