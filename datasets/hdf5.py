@@ -58,6 +58,12 @@ def names_in(group: h5py.Group, path: Path) -> list[str]:
 def member(group: h5py.Group, name: str, path: Path) -> h5py.HLObject | None:
     """What has a name in a group; None where nothing has, which is not the same as something that cannot be read."""
     with reading(path, f"{str(group.name).rstrip('/')}/{name}"):
+        link = group.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise ValueError(
+                f"{path}: {group.name}/{name} is a link to another file, {link.filename}, which is not followed; write "
+                "one file that holds the data, for example with h5repack or h5copy"
+            )
         # `get` returns its default also where there is something that cannot be opened.
         if name not in group:
             return None
@@ -213,7 +219,8 @@ def _is_coarse(values: NDArray[np.generic], single: Float32Array) -> bool:
     """Whether some column (T, size) varies, and by little more than the distance of neighbouring float32 numbers."""
     with np.errstate(all="ignore"):  # what is no number is reported elsewhere
         spread, step = values.astype(np.float64).std(axis=0), np.spacing(np.abs(single).max(axis=0))
-        return bool(np.any((spread > 0) & (step > _COARSE * spread)))
+        rounding = 8 * np.finfo(np.float64).eps * np.abs(values).max(axis=0)  # of the mean of equal numbers
+        return bool(np.any((spread > rounding) & (step > _COARSE * spread)))
 
 
 @lru_cache(maxsize=1024)

@@ -209,6 +209,26 @@ def test_numbers_that_float32_cannot_tell_apart_are_named_once(path, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("value", [0.3, 1e6 / 3])
+def test_a_constant_whose_deviation_is_rounding_is_not_told_of(path, caplog, value):
+    assert np.full(50, 0.3).std() > 0
+    write_file(path, length=50, without=["next_obs"])
+    for number in (0, 1):
+        replace(path, f"data/demo_{number}/obs/a", np.full((50, 1), value))
+    read_episodes(path)
+    assert not caplog.records
+
+
+def test_links_to_other_files_are_not_called_damage(path):
+    write_file(path, numbers=(0,))
+    with h5py.File(path.with_name("many.hdf5"), "w") as file:
+        file["data/demo_0"] = h5py.ExternalLink(path.name, "data/demo_0")
+        file["data/demo_1"] = h5py.ExternalLink("gone.hdf5", "data/demo_0")
+    for read in (read_episodes, lambda many: RobomimicFile(many).describe()):
+        with pytest.raises(ValueError, match=r"demo_0 is a link to another file, demos\.hdf5, which is not followed"):
+            read(path.with_name("many.hdf5"))
+
+
 def test_a_single_step_without_next_obs_is_no_episode(path):
     write_file(path, length=1, without=["next_obs"])
     with pytest.raises(ValueError, match=r"demo_0 .*actions has no rows"):
