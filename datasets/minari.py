@@ -156,7 +156,9 @@ def _read_episode(
 
 
 def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
-    actions = _joined(_arrays(group, "actions", path), None, path)
+    stored = _arrays(group, "actions", path)
+    _require_continuous(stored, path)
+    actions = _joined(stored, None, path)
     obs = _joined(_arrays(group, "observations", path), keys, path)
     if "rewards" in group:
         rewards = read_matrix(array_in(group, "rewards", path), path, rows=len(actions))
@@ -199,6 +201,16 @@ def _arrays(group: h5py.Group, name: str, path: Path) -> dict[str, h5py.Dataset]
     if not arrays:
         raise ValueError(f"{path}: {group.name} has no {name}, found {names_in(group, path)}; remove this episode")
     return dict(sorted(arrays.items()))
+
+
+def _require_continuous(arrays: dict[str, h5py.Dataset], path: Path) -> None:
+    """Raise a ValueError for actions of Discrete and MultiDiscrete spaces: numbers of choices measure nothing."""
+    for array in arrays.values():
+        if array.dtype.kind != "f":
+            raise ValueError(
+                f"{path}: {array.name} holds {array.dtype} of shape {array.shape}, expected floating-point actions of "
+                "a Box space: discrete choices are not supported; choose a dataset of continuous actions"
+            )
 
 
 def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: Path) -> Float32Array:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.guard import reading
 
+_FRAME = "frame_index"
+"""LeRobot's number of a row within its episode."""
+
 
 def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """Columns (T, size) of numbers of a parquet file, of the rows of one episode if that is named.
+    """Columns (T, size) of numbers of a parquet file, of the rows of one episode in the order of time if that is named.
 
     Raises:
         ValueError: pyarrow is not installed, the file is damaged, or a column is missing or holds no numbers.
@@ -30,12 +33,16 @@ def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None
         if absent := [name for name in names if name not in there]:
             raise ValueError(f"{file}: no column {absent}, found {there}; choose among them")
         # A schema in the folder's other files is none of this one's: partitioning and threads stay off.
-        table = parquet.read_table(file, columns=list(names), filters=rows, partitioning=None)
+        wanted = list(dict.fromkeys([*names, *([_FRAME] if episode is not None and _FRAME in there else [])]))
+        table = parquet.read_table(file, columns=wanted, filters=rows, partitioning=None)
     found = {}
-    for name in names:
+    for name in wanted:
         with reading(file, f"column {name}"):
             found[name] = _matrix(table[name], name, file)
-    return found
+    if _FRAME not in found or episode is None:
+        return found
+    order = np.argsort(found[_FRAME][:, 0], kind="stable")  # rows may be stored in another order
+    return {name: found[name][order] for name in names}
 
 
 def _matrix(column: Any, name: str, file: Path) -> NDArray[np.generic]:

@@ -208,6 +208,29 @@ def test_lerobot_3_reads_its_episodes_out_of_one_file(lerobot3):
     np.testing.assert_array_equal(second.rewards, [1.5, 1.5])
 
 
+def test_rows_of_lerobot_come_in_the_order_of_time(lerobot3):
+    (wanted, other) = read_demonstrations(lerobot3)
+    file = lerobot3 / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(file).append_column("frame_index", pyarrow.array([0, 1, 2, 3, 0, 1, 2]))
+    parquet.write_table(table.take(pyarrow.array([2, 5, 0, 3, 4, 1, 6])), file)
+    for found, expected in zip(read_demonstrations(lerobot3), (wanted, other), strict=True):
+        np.testing.assert_array_equal(found.obs, expected.obs)
+        np.testing.assert_array_equal(found.actions, expected.actions)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+def test_discrete_actions_of_minari_are_refused(minari, kind):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        for group in file.values():
+            length = len(group["actions"])
+            del group["actions"]
+            group["actions"] = np.ones(length, kind)
+    with pytest.raises(
+        ValueError, match=r"episode_0/actions holds .* of shape \(3,\), expected floating-point actions"
+    ):
+        read_demonstrations(minari)
+
+
 def test_rewards_that_are_missing_are_an_error_unless_allowed(lerobot2, minari):
     with pytest.raises(ValueError, match="no rewards are recorded; set allow_missing_rewards"):
         read_demonstrations(lerobot2)
