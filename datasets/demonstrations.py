@@ -32,6 +32,10 @@ class Description:
     """Seconds between two rows; 0: not recorded."""
     warnings: tuple[str, ...] = ()
     """What a user should know: what is announced and absent, what does not fit together."""
+    ignored_ends: tuple[str, ...] = ()
+    """Ends of worlds, or of recordings, that are stored and that nothing is learned of."""
+    unread_keys: tuple[str, ...] = ()
+    """Observations that are left out where no keys are named, and those that some demonstrations lack."""
 
 
 Reading = tuple[str, Callable[[], Episode]]

@@ -200,7 +200,10 @@ def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, l
         ValueError: it has other dimensions, or cannot be read.
     """
     if len(shape := shape_of(dataset, path)) > 2:
-        raise ValueError(f"{path}: {dataset.name} has shape {shape}, expected (T,) or (T, size); leave images out")
+        raise ValueError(
+            f"{path}: {dataset.name} has shape {shape}, expected (T,) or (T, size), as images are not learned from; "
+            "choose other keys, or store it flattened"
+        )
     return as_matrix(read_numbers(dataset, path, rows=rows, last=last), f"{path}: {dataset.name}")
 
 

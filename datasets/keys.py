@@ -26,9 +26,12 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
         chosen = sorted(flat)
     else:
         chosen = [key for entry in asked for key in _meant(entry, known=known, flat=flat, path=path)]
+    if not chosen and asked is not None:
+        raise ValueError(f"{path}: obs_keys is empty; name at least one in obs_keys, of {sorted(known)}")
     if not chosen:
         raise ValueError(
-            f"{path}: no low-dimensional observation key among {sorted(known)}; name at least one in obs_keys"
+            f"{path}: no low-dimensional observation key among {sorted(known)}, expected one with a row of numbers for "
+            "each step, as pictures and text are not learned from; store the robot's positions or the like beside them"
         )
     return list(dict.fromkeys(chosen))
 

@@ -39,7 +39,6 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
-    attribute,
     data_group,
     demo_names,
     demo_number,
@@ -48,11 +47,18 @@ from drift_wm.datasets.hdf5 import (
     names_in,
     number_attribute,
     open_hdf5,
-    read_numbers,
     shape_of,
 )
 from drift_wm.datasets.keys import choose_keys
-from drift_wm.datasets.robomimic_demo import REPAIR, obs_group, read_demo
+from drift_wm.datasets.robomimic_demo import REPAIR, read_demo
+from drift_wm.datasets.robomimic_notes import (
+    arrays_of,
+    ends_not_learned,
+    every_demo_is_done,
+    holds_numbers,
+    keys_not_read,
+    what_does_not_fit,
+)
 
 _NOT_AN_OBSERVATION = "actions"
 """Isaac Lab stores the previous action under this observation key."""
@@ -80,12 +86,14 @@ class RobomimicFile:
                 format="robomimic",
                 episodes=len(demos),
                 steps=steps,
-                obs_shapes=_obs_shapes(demos[0], path),
+                obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays_of(demos[0], path).items()},
                 action_size=int(np.prod(actions[0][1:], dtype=int)),
                 masks={name: len(mask_members(file, name, path)) for name in mask_names(file, path)},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
-                warnings=_warnings(data, demos, steps, path),
+                warnings=tuple(what_does_not_fit(data, demos, steps, path)),
+                ignored_ends=tuple(ends_not_learned(demos, path)),
+                unread_keys=tuple(keys_not_read(demos, path)),
             )
 
     def episodes(
@@ -112,10 +120,14 @@ class RobomimicFile:
         with open_hdf5(path) as file:
             data = data_group(file, path)
             names = select_demos(file, path, mask=mask)
-            shapes = _obs_shapes(demo_group(data, names[0], path), path)
-            flat = [key for key, shape in shapes.items() if len(shape) <= 1 and key != _NOT_AN_OBSERVATION]
-            keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=path)
-            ends = not _every_demo_is_done(data, path)
+            arrays = arrays_of(demo_group(data, names[0], path), path)
+            flat = [
+                key
+                for key, array in arrays.items()
+                if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key != _NOT_AN_OBSERVATION
+            ]
+            keys = choose_keys(obs_keys, known=list(arrays), flat=flat, path=path)
+            ends = not every_demo_is_done((demo_group(data, name, path) for name in demo_names(data)), path)
 
             def read(name: str) -> Episode:
                 demo = demo_group(data, name, path)
@@ -143,34 +155,6 @@ def read_episodes(
     """All demonstrations of a robomimic file, such as those this package writes, in memory."""
     demonstrations = RobomimicFile(path)
     return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
-
-
-def _warnings(data: h5py.Group, demos: Sequence[h5py.Group], steps: int, path: Path) -> tuple[str, ...]:
-    """What does not fit together, or is missing."""
-    found = []
-    total = attribute(data, "total", path)
-    if total is not None and not np.array_equal(np.asarray(total), steps):
-        found.append(f"the attribute total says {total} steps, the demos hold {steps}")
-    numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
-    if gaps := numbers[-1] - numbers[0] + 1 - len(numbers):
-        found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
-    for name, loss in (
-        ("next_obs", "so the last transition of each demo is dropped"),
-        ("rewards", "so a world model learns none"),
-        ("dones", "so no demo is known to have ended"),
-        ("states", "so the demos cannot be replayed in a simulator"),
-    ):
-        without = sum(name not in demo for demo in demos)
-        if without:
-            found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
-    if _every_demo_is_done(data, path):
-        found.append(
-            "every demo ends with done, which robomimic's extraction also writes where a recording stops: none is "
-            "taken for the end of a world; set the attribute terminated of each demo to tell"
-        )
-    if "env_args" not in data.attrs:
-        found.append("the attribute env_args is missing, so the task is not known")
-    return tuple(found)
 
 
 def demo_group(data: h5py.Group, name: str, path: Path) -> h5py.Group:
@@ -224,22 +208,3 @@ def mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
                 f"{path}: mask/{name} holds {stored.dtype} of shape {stored.shape}, expected names of demos; remove it"
             )
         return {entry.decode() if isinstance(entry, bytes) else str(entry) for entry in stored[()]}
-
-
-def _obs_shapes(demo: h5py.Group, path: Path) -> dict[str, tuple[int, ...]]:
-    """The arrays of observations, and the shape of one row."""
-    obs = obs_group(demo, path)
-    found = {name: member(obs, name, path) for name in names_in(obs, path)}
-    return {name: shape_of(item, path)[1:] for name, item in found.items() if isinstance(item, h5py.Dataset)}
-
-
-def _every_demo_is_done(data: h5py.Group, path: Path) -> bool:
-    """Whether the last rows of all demos say done, and nothing else tells which worlds ended."""
-    for name in demo_names(data):
-        demo = demo_group(data, name, path)
-        if "terminated" in demo.attrs or "dones" not in demo:
-            return False
-        dones = array_in(demo, "dones", path)
-        if not shape_of(dones, path)[0] or not np.any(read_numbers(dones, path, last=True)):
-            return False
-    return True

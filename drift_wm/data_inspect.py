@@ -133,7 +133,14 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         ranges=ranges,
         terminated=terminated,
         damaged=tuple(damaged),
-        warnings=(*description.warnings, *unread, *absent, *_remarks(ranges)),
+        warnings=(
+            *description.warnings,
+            *description.ignored_ends,
+            *description.unread_keys,
+            *unread,
+            *absent,
+            *_remarks(ranges),
+        ),
         plotted=tuple(plotted),
         strips=tuple(strips),
     )

@@ -13,7 +13,7 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.data_inspect import UNIT_ACTIONS
-from drift_wm.datasets.episodes import Episode, windows_in
+from drift_wm.datasets.episodes import Episode, count_windows, windows_in
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
@@ -57,7 +57,10 @@ def train(
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, shape)
-    seconds = settings.decision_seconds or open_demonstrations(settings.data).describe().decision_seconds
+    description = open_demonstrations(settings.data).describe()
+    for note in (*description.ignored_ends, *(() if settings.obs_keys else description.unread_keys)):
+        logger.warning("%s: %s", settings.data, note)
+    seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
@@ -125,16 +128,23 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
 
 
 def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
-    """How many episodes give no window to learn from."""
+    """How many episodes give no window to learn from.
+
+    Raises:
+        ValueError: none gives one.
+    """
     steps, past_end = model.training_steps, isinstance(model, LearnedWorldModel)
     count = sum(windows_in(episode, steps, past_end=past_end) == 0 for episode in episodes)
+    if count == len(episodes):  # told before anything is written that would keep the folder for other settings
+        count_windows(episodes, steps, past_end=past_end)
     if count:
         logger.warning(
             "%d of %d training episodes are shorter than the %d steps that are predicted at once, and teach nothing; a "
-            "smaller model.chunk%s reads them",
+            "smaller %s.chunk%s reads them",
             count,
             len(episodes),
             steps,
+            "model" if past_end else "policy",
             " or model.self_rollout" if steps > model.chunk else "",
         )
     return count

@@ -162,7 +162,7 @@ def test_a_column_of_rewards_and_flat_actions_are_accepted(path):
         ("actions", np.zeros((0, 3)), "expected 0 rows"),
         ("obs/a", np.array([0, -1, np.nan, -3]), r"demos\.hdf5: /data/demo_0 .*obs\[2, 0\] is nan.*leave out"),
         ("actions", np.full((4, 3), 1e300), r"actions\[0, 0\] is inf"),
-        ("obs/b", np.array([b"x"] * 4), "demo_0/obs/b holds .S1, expected numbers"),
+        ("actions", np.array([b"x"] * 4), "demo_0/actions holds .S1, expected numbers"),
     ],
 )
 def test_a_faulty_array_is_named(path, name, values, message):
@@ -175,11 +175,50 @@ def test_a_faulty_array_is_named(path, name, values, message):
 def test_where_every_demo_ends_with_done_none_tells_of_the_end_of_a_world(path):
     write_file(path, numbers=(1, 3))
     assert not any(episode.terminated for episode in read_episodes(path))
-    assert any("every demo ends with done" in warning for warning in RobomimicFile(path).describe().warnings)
+    assert any("every demo ends with done" in warning for warning in RobomimicFile(path).describe().ignored_ends)
     edit(path, lambda file: [demo.attrs.__setitem__("terminated", True) for demo in file["data"].values()])
     assert all(episode.terminated for episode in read_episodes(path)), "what is told is believed"
     write_file(path, numbers=(0, 1))
     assert [episode.terminated for episode in read_episodes(path)] == [False, True]
+
+
+def test_dones_without_effect_are_named(path):
+    write_file(path)
+    assert RobomimicFile(path).describe().ignored_ends == ()
+    for number in (0, 1):
+        edit(path, lambda file, number=number: file.__delitem__(f"data/demo_{number}/next_obs"))
+    (note,) = RobomimicFile(path).describe().ignored_ends
+    assert note.startswith("1 of 2 demos end with done and have no next_obs")
+    replace(path, "data/demo_1/dones", [0, 0, 1, 1])
+    assert RobomimicFile(path).describe().ignored_ends == (), "what the last row says is told one row before as well"
+    assert read_episodes(path)[1].terminated
+    replace(path, "data/demo_0/dones", [0, 1, 0, 0])
+    (note,) = RobomimicFile(path).describe().ignored_ends
+    assert note.startswith("1 of 2 demos have done in their midst and no next_obs")
+
+
+def test_keys_that_are_text_or_that_some_demos_lack_are_named(path):
+    write_file(path, numbers=(0, 1, 2))
+    assert RobomimicFile(path).describe().unread_keys == ()
+
+    def change(file):
+        file["data/demo_0/obs/words"] = np.array([b"go"] * 4)
+        file["data/demo_0/next_obs/words"] = np.array([b"go"] * 4)
+        for number in (1, 2):
+            file[f"data/demo_{number}/obs/c"] = np.zeros((4, 1))
+        del file["data/demo_2/obs/b"]
+
+    edit(path, change)
+    text, b, c, words = RobomimicFile(path).describe().unread_keys
+    assert text.startswith("obs/words holds |S2, no numbers")
+    assert b.startswith("1 of 3 demos have no obs/b: a demo without it cannot be read")
+    assert c == "1 of 3 demos have no obs/c: the first is one of these, so it is not read"
+    assert words.startswith("2 of 3 demos have no obs/words")
+    assert read_episodes(path, obs_keys=["a"])[0].obs.shape[1] == 1
+    edit(path, lambda file: file["data"].__delitem__("demo_2"))
+    assert read_episodes(path)[0].obs.shape[1] == 3
+    with pytest.raises(ValueError, match=r"obs/words holds \|S2, expected numbers"):
+        read_episodes(path, obs_keys=["words"])
 
 
 @pytest.mark.parametrize("rows", [[0, 2, 1, 3], [0, 1, 3, 4]])
@@ -239,7 +278,7 @@ def test_bad_keys_are_refused(path):
     write_file(path)
     with pytest.raises(ValueError, match=r"demos\.hdf5: no observation 'c', found \['a', 'actions'"):
         read_episodes(path, obs_keys=["c"])
-    with pytest.raises(ValueError, match=r"camera_image has shape .*leave images out"):
+    with pytest.raises(ValueError, match=r"camera_image has shape .*images are not learned from"):
         read_episodes(path, obs_keys=["camera_image"])
     with pytest.raises(ValueError, match="name at least one"):
         read_episodes(path, obs_keys=[])

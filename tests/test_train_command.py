@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from drift_wm.behaviour import PolicySettings
 from drift_wm.checkpoint import load_checkpoint
+from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay, read_env_args
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
@@ -105,6 +107,17 @@ def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, capl
     assert (results["training_episodes"], results["training_episodes_too_short"]) == (6, 5)
     assert "5 of 6 training episodes are shorter than the 4 steps" in caplog.text
     assert "model.chunk or model.self_rollout" in caplog.text
+    shape = {"model": WorldModelConfig(generator=model.generator), "policy": PolicySettings(chunk=4)}
+    asked = settings(logs, kind="policy", steps=1, held_out_fraction=0.0, **shape)
+    train(asked, RunFolder(tmp_path / "policy"), device=CPU)
+    assert "a smaller policy.chunk reads them" in caplog.text
+
+
+def test_a_request_that_is_refused_does_not_block_the_corrected_one(tmp_path, data, capsys):
+    asked = ["train", f"data={data}", "steps=1", "model.generator.width=16", f"run_dir={tmp_path}/run"]
+    assert main([*asked, "model.chunk=100"]) == 2
+    assert "no window of chunk = 100 steps" in capsys.readouterr().err
+    assert main([*asked, "model.chunk=5"]) == 0
 
 
 def test_copies_of_an_episode_are_on_one_side_together(linear_episodes):
@@ -121,6 +134,22 @@ def test_episodes_that_repeat_actions_from_other_starts_can_be_held_out(linear_e
     assert len({each.fingerprint for each in others}) == 1
     training, held_out = split(others, 0.25, seed=0)
     assert (len(training), len(held_out)) == (3, 1)
+
+
+def test_ends_and_keys_that_are_not_learned_are_named(tmp_path, data, caplog):
+    with h5py.File(data, "r+") as file:
+        for number, demo in enumerate(file["data"].values()):
+            del demo.attrs["terminated"]
+            demo["dones"][-1] = 1
+            if number:
+                demo["obs/extra"] = np.zeros((40, 1))
+    for keys, count in ((None, 2), (["state"], 1)):
+        caplog.clear()
+        train(settings(data, obs_keys=keys), RunFolder(tmp_path / f"run{count}"), device=CPU)
+        told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+        assert len(told) == count
+        assert "every demo ends with done" in told[0]
+        assert "set the attribute terminated" in told[0]
 
 
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.05), (0.2, 0.2)])

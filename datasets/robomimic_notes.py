@@ -1,0 +1,115 @@
+"""What a user should know of a robomimic file: what is missing in it, and what in it is not learned from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from drift_wm.datasets.hdf5 import array_in, attribute, demo_number, member, names_in, read_numbers, shape_of
+from drift_wm.datasets.robomimic_demo import obs_group
+
+
+def what_does_not_fit(data: h5py.Group, demos: Sequence[h5py.Group], steps: int, path: Path) -> list[str]:
+    """What does not fit together, or is missing."""
+    found = []
+    total = attribute(data, "total", path)
+    if total is not None and not np.array_equal(np.asarray(total), steps):
+        found.append(f"the attribute total says {total} steps, the demos hold {steps}")
+    numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
+    if gaps := numbers[-1] - numbers[0] + 1 - len(numbers):
+        found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
+    for name, loss in (
+        ("next_obs", "so the last transition of each demo is dropped"),
+        ("rewards", "so a world model learns none"),
+        ("dones", "so no demo is known to have ended"),
+        ("states", "so the demos cannot be replayed in a simulator"),
+    ):
+        without = sum(name not in demo for demo in demos)
+        if without:
+            found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
+    if "env_args" not in data.attrs:
+        found.append("the attribute env_args is missing, so the task is not known")
+    return found
+
+
+def ends_not_learned(demos: Sequence[h5py.Group], path: Path) -> list[str]:
+    """Dones that are there and have no effect."""
+    remedy = "to tell, set the attribute terminated of each demo, which counts where the demo has next_obs"
+    if every_demo_is_done(demos, path):
+        return [
+            "every demo ends with done, which robomimic's extraction also writes where a recording stops: none is "
+            f"taken for the end of a world; {remedy}"
+        ]
+    cut = [done for demo in demos if "next_obs" not in demo and (done := _dones(demo, path)) is not None and len(done)]
+    found = []
+    if dropped := sum(bool(done[-1]) and not done[-2:-1].any() for done in cut):
+        found.append(
+            f"{dropped} of {len(demos)} demos end with done and have no next_obs: their last transition is dropped, "
+            "and the end of the world with it; write next_obs into them, the observation after each action"
+        )
+    # Of the last two rows the last is dropped, and the one before says whether the world ended.
+    if joined := sum(bool(done[:-2].any()) for done in cut):
+        found.append(
+            f"{joined} of {len(demos)} demos have done in their midst and no next_obs that would tell whether the rows "
+            "follow each other there: each is read as one stretch of time; if episodes were joined, write each as a "
+            "demo of its own"
+        )
+    return found
+
+
+def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
+    """Observations that are left out where no keys are named, and those that some demos lack."""
+    first = obs_group(demos[0], path)
+    known = names_in(first, path)
+    found = [
+        f"obs/{name} holds {array.dtype}, no numbers, and is not read"
+        for name, array in arrays_of(demos[0], path).items()
+        if not holds_numbers(array)
+    ]
+    groups = [group for demo in demos if isinstance(group := member(demo, "obs", path), h5py.Group)]
+    counts = Counter(name for group in groups for name in names_in(group, path))
+    for name, count in sorted(counts.items()):
+        if count < len(groups):
+            consequence = (
+                "a demo without it cannot be read with it; name the others in obs_keys"
+                if name in known
+                else "the first is one of these, so it is not read"
+            )
+            found.append(f"{len(groups) - count} of {len(demos)} demos have no obs/{name}: {consequence}")
+    return found
+
+
+def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
+    """The arrays among a demo's observations."""
+    obs = obs_group(demo, path)
+    found = {name: member(obs, name, path) for name in names_in(obs, path)}
+    return {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
+
+
+def holds_numbers(array: h5py.Dataset) -> bool:
+    """Whether a model can learn from it."""
+    return array.dtype.kind in "biuf"
+
+
+def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
+    """Whether the last rows of all demos say done, and nothing else tells which worlds ended."""
+    for demo in demos:
+        if "terminated" in demo.attrs or "dones" not in demo:
+            return False
+        dones = array_in(demo, "dones", path)
+        if not shape_of(dones, path)[0] or not np.any(read_numbers(dones, path, last=True)):
+            return False
+    return True
+
+
+def _dones(demo: h5py.Group, path: Path) -> NDArray[np.generic] | None:
+    """(T, ...) of a demo; None where there are none, or damaged ones, which reading the demo tells of."""
+    try:
+        return read_numbers(array_in(demo, "dones", path), path) if "dones" in demo else None
+    except ValueError:
+        return None
