@@ -27,7 +27,9 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
     else:
         chosen = [key for entry in asked for key in _meant(entry, known=known, flat=flat, path=path)]
     if not chosen and asked is not None:
-        raise ValueError(f"{path}: obs_keys is empty; name at least one in obs_keys, of {sorted(known)}")
+        raise ValueError(
+            f"{path}: no observation key in obs_keys=[]; name at least one in obs_keys, of {sorted(known)}"
+        )
     if not chosen:
         raise ValueError(
             f"{path}: no low-dimensional observation key among {sorted(known)}, expected one with a row of numbers for "

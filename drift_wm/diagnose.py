@@ -94,6 +94,7 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
         learned_from=checkpoint.learned_from,
         obs_keys=settings.obs_keys,
         mask=settings.mask,
+        skip_missing=settings.skip_missing,
         seed=settings.seed,
     )
     world = world_of(settings.task, settings.env, material.file, checkpoint)

@@ -113,9 +113,11 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
     asked = settings_of(run)
     if settings.obs_keys is not None:
         asked |= {"obs_keys": settings.obs_keys}
+    if settings.skip_missing:
+        asked |= {"skip_missing": True}
     newest = load_checkpoint(ancestry.members[-1].path)
     source = (
-        episodes_of_file(Path(settings.probe), asked)
+        episodes_of_file(Path(settings.probe), asked, learned_from=newest.learned_from)
         if settings.probe
         else episodes_of_run(run, asked, learned_from=newest.learned_from)
     )

@@ -18,6 +18,8 @@ class LineageSettings(MachineSettings):
     """File or folder of episodes to compare all models on. Default: what the run held out of its data; its replay."""
     obs_keys: list[str] | None = None
     """Observation keys of these episodes, concatenated; default: those that the run was trained on."""
+    skip_missing: bool = False
+    """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole; as the run did."""
     windows: int = 512
     """Windows of these episodes."""
     horizon: int = 20

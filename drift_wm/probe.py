@@ -107,13 +107,22 @@ def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collec
     )
 
 
-def episodes_of_file(file: Path, settings: dict[str, Any]) -> ProbeEpisodes:
+def episodes_of_file(file: Path, settings: dict[str, Any], *, learned_from: Collection[str]) -> ProbeEpisodes:
     """All episodes of a file or folder; read with the observation keys of the run, where its settings name some.
+
+    Args:
+        file: of the episodes.
+        settings: what the run was asked.
+        learned_from: fingerprints of the episodes that the run's newest model, and those before it, were trained on.
 
     Raises:
         ValueError: the file is missing or damaged.
     """
-    return ProbeEpisodes(file, tuple(_read(file, settings)), "chosen by probe=")
+    episodes = _read(file, settings)
+    known = sum(episode.fingerprint in learned_from for episode in episodes)
+    trained = f"models of the lineage WERE TRAINED ON {known} of these {len(episodes)} episodes"
+    note = trained if known else "no model of the lineage was trained on these"
+    return ProbeEpisodes(file, tuple(episodes), f"chosen by probe=; {note}")
 
 
 def make_probe(

@@ -12,6 +12,7 @@ import torch
 
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
+from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
@@ -180,6 +181,19 @@ def test_a_folder_without_rewards_is_material(tmp_path, linear_episodes):
     assert [episode.fingerprint for episode in material.measured] == [e.fingerprint for e in linear_episodes[1:]]
     named = groups_of_file(tmp_path, None, 3)
     assert [(group.name, group.start, group.stop) for group in named] == [("pose", 0, 1), ("speed", 1, 3)]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_episodes_that_a_folder_lacks_are_left_out_if_asked(files, monkeypatch, skip):
+    asked = []
+
+    def read(file, *, skip_missing, **others):
+        asked.append(skip_missing)
+        return read_demonstrations(file, **others)
+
+    monkeypatch.setattr("drift_wm.diagnosis.material.read_demonstrations", read)
+    choose(files, "linear", skip_missing=skip)
+    assert asked == [skip]
 
 
 def test_the_range_of_what_varies_by_rounding_alone_is_zero(linear_episodes):

@@ -21,6 +21,7 @@ from torch import Tensor
 from drift_wm.ancestry import trace
 from drift_wm.checkpoint import load_checkpoint, save_checkpoint
 from drift_wm.cli import main
+from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
@@ -104,6 +105,28 @@ def test_all_models_are_measured_on_the_same_probe(copied):
     assert (long.probe.windows, long.probe.chunk, long.probe.horizon) == (35, 2, 6)
     assert [model.quality for model in measure("second").models] == [model.quality for model in long.models[:2]]
     assert measure("third", seed=2).models != long.models
+
+
+def test_episodes_of_training_in_a_chosen_probe_are_counted(copied, linear_episodes):
+    note = measure("third", probe="logs.hdf5").probe.note
+    assert note == "chosen by probe=; models of the lineage WERE TRAINED ON 5 of these 6 episodes"
+    strange = [replace(each, actions=each.actions / 2) for each in linear_episodes[:2]]
+    record(Path("strange.hdf5"), strange)
+    note = measure("third", probe="strange.hdf5").probe.note
+    assert note == "chosen by probe=; no model of the lineage was trained on these"
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_episodes_that_a_folder_lacks_are_left_out_if_asked(copied, monkeypatch, skip):
+    asked = []
+
+    def read(file, *, skip_missing, **others):
+        asked.append(skip_missing)
+        return read_demonstrations(file, **others)
+
+    monkeypatch.setattr("drift_wm.probe.read_demonstrations", read)
+    measure("third", probe="logs.hdf5", skip_missing=skip)
+    assert asked == [skip]
 
 
 def test_moved_folders_are_followed_from_anywhere(copied, monkeypatch):
@@ -226,7 +249,7 @@ def test_the_end_of_the_trail_is_said(copied):
     Path("third/config.json").unlink()
     lineage = measure("third", probe="logs.hdf5")
     assert lineage.trail_ends.endswith("and no file is known to hold it")
-    assert lineage.probe.note == "chosen by probe="
+    assert lineage.probe.note.startswith("chosen by probe=; ")
 
 
 def test_a_parent_whose_run_went_on_is_found_by_its_id(copied):

@@ -51,6 +51,7 @@ def choose_material(
     learned_from: Collection[str],
     obs_keys: list[str] | None,
     mask: str | None,
+    skip_missing: bool = False,
     seed: int,
 ) -> Material:
     """Read the episodes, and keep those apart that the model was trained on.
@@ -61,6 +62,7 @@ def choose_material(
         learned_from: fingerprints of the episodes that the model was trained on.
         obs_keys: observation keys; None: those of the model's run.
         mask: a subset of the file; None: that of the run if this is its file, else all episodes.
+        skip_missing: whether episodes that a LeRobot dataset lacks are left out, besides where the model's run did so.
         seed: of the division where the model knows none of the episodes, or all.
 
     Raises:
@@ -80,7 +82,7 @@ def choose_material(
         obs_keys=keys,
         mask=mask,
         allow_missing_rewards=True,  # no question is about recorded ones
-        skip_missing=asked.get("skip_missing", False),
+        skip_missing=skip_missing or asked.get("skip_missing", False),
     )
     known: list[Episode] = []
     unknown: list[Episode] = []
