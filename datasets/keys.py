@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -36,6 +36,16 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
             "each step, as pictures and text are not learned from; store the robot's positions or the like beside them"
         )
     return list(dict.fromkeys(chosen))
+
+
+def keys_left_out(asked: Sequence[str] | None, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The keys that `choose_keys` does not choose, by the shapes of one observation of each."""
+
+    def is_chosen(key: str) -> bool:
+        flat = len(shapes[key]) <= 1
+        return flat if asked is None else key in asked or (flat and any(fnmatchcase(key, entry) for entry in asked))
+
+    return sorted(key for key in shapes if not is_chosen(key))
 
 
 def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:

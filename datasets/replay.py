@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ def write_episodes(
     spec: Spec,
     rewards: Iterable[bool] | None = None,
     masks: Mapping[str, Sequence[int]] | None = None,
+    finish: Callable[[h5py.File], None] | None = None,
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
@@ -162,6 +163,7 @@ def write_episodes(
         rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
             for rewards. None: all were.
         masks: subsets by name, as positions among the episodes; each at least one.
+        finish: adds what episodes do not hold, before the file appears.
 
     Returns:
         How many there were.
@@ -183,6 +185,8 @@ def write_episodes(
                 count += 1
             for name, demos in (masks or {}).items():
                 _write_mask(file, name, demos)
+            if finish is not None:
+                finish(file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -115,6 +115,8 @@ def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, c
 def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
     results = convert(settings, folder)
     console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
+    if absent := results["not_written"]:
+        console.print(f"not written: {', '.join(absent)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -> None:

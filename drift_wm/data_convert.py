@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from drift_wm.data_inspect import tracked
 from drift_wm.data_settings import ConvertSettings
 from drift_wm.datasets.action_bounds import ActionBounds
+from drift_wm.datasets.keys import keys_left_out
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import subsets
+from drift_wm.datasets.robomimic_layout import keep_simulator, parts_not_copied, subsets
 from drift_wm.interfaces import Spec
 from drift_wm.run_folder import RunFolder
 
@@ -21,8 +23,8 @@ from drift_wm.run_folder import RunFolder
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
 
-    Of a file of robomimic's schema, its subsets and what it says of its environment are kept. Zeros stand where there
-    are no rewards.
+    Of a file of robomimic's schema, its subsets, the simulator's states and what it says of its environment are kept.
+    No rewards are written where there are none.
 
     Returns:
         What `results.json` holds.
@@ -56,8 +58,16 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         spec=Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds),
         rewards=demonstrations.rewards_recorded(mask=settings.mask),
         masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
+        finish=partial(keep_simulator, demonstrations.path, mask=settings.mask) if known else None,
     )
-    results = {"command": "data-convert", "data": settings.data, "file": str(out), "converted": count}
+    images = [f"obs/{key}" if known else key for key in keys_left_out(settings.obs_keys, description.obs_shapes)]
+    results = {
+        "command": "data-convert",
+        "data": settings.data,
+        "file": str(out),
+        "converted": count,
+        "not_written": sorted({*images, *(parts_not_copied(demonstrations.path) if known else ())}),
+    }
     folder.write_results(results)
     return results
 

@@ -147,6 +147,18 @@ def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     assert out.read_bytes() == before
 
 
+def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            rows = len(demo["actions"])
+            demo["obs/camera"], demo["obs/words"] = np.zeros((rows, 2, 2, 3), np.uint8), np.array([b"go"] * rows)
+            demo["obs/robot/pose"], demo["processed_actions"] = np.zeros((rows, 1)), np.zeros((rows, 1))
+    absent = ["obs/camera", "obs/robot", "obs/words", "processed_actions"]
+    assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run"]) == 0
+    assert f"not written: {', '.join(absent)}\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == absent
+
+
 def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsys):
     bounds = ["action_low=[-4]", "action_high=[2]"]
     out = tmp_path / "new.hdf5"

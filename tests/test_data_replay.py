@@ -58,6 +58,22 @@ def test_a_converted_file_is_reproduced_as_well(file, tmp_path, capsys):
     assert results["verdict"].startswith("reproduces exactly")
 
 
+def test_a_converted_file_without_a_final_state_is_replayed_like_the_original(file, tmp_path, capsys):
+    with h5py.File(file, "r+") as opened:
+        for number, demo in enumerate(opened["data"].values()):
+            del demo["final_state"]
+            demo.attrs["model_file"] = f"<mujoco {number}/>"
+    (tmp_path / "first").mkdir()
+    wanted, _ = replay(file, tmp_path / "first", capsys)
+    new = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(file), f"out={new}", f"run_dir={tmp_path}/convert"]) == 0
+    found, _ = replay(new, tmp_path, capsys)
+    assert found["verdict"] == wanted["verdict"]
+    assert found["steps"] == wanted["steps"]
+    with h5py.File(new) as opened:
+        assert [demo.attrs["model_file"] for demo in opened["data"].values()] == ["<mujoco 0/>", "<mujoco 1/>"]
+
+
 @pytest.mark.parametrize("disturbance", ["gust", "slip", "payload", "sensor"])
 def test_the_chance_of_a_disturbance_comes_back_with_the_seed(disturbance, tmp_path, capsys):
     file = collect(tmp_path / "data", f"env.disturbance.name={disturbance}")
