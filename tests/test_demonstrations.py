@@ -238,6 +238,16 @@ def test_policies_act_and_are_ranked_end_to_end(file, tmp_path, inline_pool):
     assert (tmp_path / "policies" / "drifting-seed1" / "results.json").exists(), "usable by drift-wm evaluate"
 
 
+def test_a_single_demonstration_leaves_nothing_to_hold_out_and_is_acted_on_all_the_same(tmp_path, inline_pool, caplog):
+    path = tmp_path / "one.hdf5"
+    write_episodes(path, [demonstration(0)], env_args={"env_name": TASK}, spec=Spec(2, 2, 0.0))
+    asked = settings(path, parts=["policies"], policies=["regression"], policy_steps=2, episodes=1)
+    (row,) = compare_on_demonstrations(asked, RunFolder(tmp_path))
+    assert row.metrics == {}, "no energy score"
+    assert len(row.each["return"]) == 1
+    assert f"door={path} holds a single demonstration, so nothing is held out" in caplog.text
+
+
 def test_diffusion_acts_in_every_number_of_steps(file, tmp_path, inline_pool):
     asked = settings(file, parts=["policies"], policies=["diffusion"], policy_steps=5, episodes=1)
     rows = compare_on_demonstrations(asked, RunFolder(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def policy_rows(name: str, seed: int, folder: Path, settings: DemonstrationsSett
         assert isinstance(actor.policy, BehaviourPolicy)
         generator = actor.policy.model.generator
         as_trained = sampling.noise == 1 and sampling.steps in (0, generator.nfe)
-        metrics = {"energy_score": trained["metrics"]["held_out_energy_score"]} if as_trained else {}
+        measured = trained["metrics"].get("held_out_energy_score")  # absent where nothing was held out
+        metrics = {"energy_score": measured} if as_trained and measured is not None else {}
         generator.set_sampling_steps(sampling.steps)
         row = Row("policies", sampling.label(name), generator.nfe, seed, metrics)
         rows.append(_acted(row, actor, _rollouts(run, generator.nfe, sampling.noise), settings))
@@ -82,25 +84,31 @@ def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> l
 
 
 def require_door(settings: DemonstrationsSettings) -> None:
-    """Raise a ValueError if the demonstrations or their world cannot be had, or do not fit."""
+    """Raise a ValueError if the demonstrations or their world cannot be had, or do not fit.
+
+    A warning says so where there are too few of them to hold any out.
+    """
     episodes = read_demonstrations(settings.door, allow_missing_rewards=True)
-    env = make_env(settings.task, ENV)
     sizes = (episodes[0].obs.shape[1], episodes[0].actions.shape[1])
-    expected = (env.task_spec.observation_size, env.task_spec.action_size)
-    env.close()
+    with closing(make_env(settings.task, ENV)) as env:
+        expected = (env.task_spec.observation_size, env.task_spec.action_size)
     if sizes != expected:
         raise ValueError(
             f"door={settings.door!r}: its observations and actions have sizes {sizes}, task={settings.task!r} has "
             f"{expected}; name the task in which they were recorded"
         )
+    if len({episode.fingerprint for episode in episodes}) == 1:
+        logger.warning(
+            "door=%s holds a single demonstration, so nothing is held out: the energy score of the policies is not "
+            "measured",
+            settings.door,
+        )
 
 
 def _can_be_restored(settings: DemonstrationsSettings) -> bool:
-    world = make_env(settings.task, ENV)
-    world.reset(seed=0)
-    state = world.physics_state()
-    world.close()
-    return state.size > 0
+    with closing(make_env(settings.task, ENV)) as world:
+        world.reset(seed=0)
+        return world.physics_state().size > 0
 
 
 def _run_of(name: str, seed: int, folder: Path) -> RunFolder:

@@ -37,7 +37,7 @@ def _policies(table: Table) -> list[str]:
         *_acted(table, "policies", "policy", dict.fromkeys(_POLICIES)),
         "",
         "Network evaluations are those of a chunk of actions; noise is scaled where said, down to the centre. Energy "
-        "score: of held-out demonstrations, in standard deviations of the actions.",
+        "score: of held-out demonstrations, in standard deviations of the actions; - where none was held out.",
     ]
 
 
