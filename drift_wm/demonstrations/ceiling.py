@@ -6,6 +6,7 @@ the simulator shows by choosing among the same chunks, and on whether the world 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -26,9 +27,6 @@ from drift_wm.rankings import rank_correlation
 from drift_wm.rehearsal import RehearsedWorld
 from drift_wm.settings import EVALUATION_SEED
 
-AT_ONCE = 25
-"""Environments acted in together."""
-
 
 def rehearsed_row(
     row: Row, policy: LearnedPolicy, advisor: WorldModel, env: EnvSettings, settings: DemonstrationsSettings
@@ -37,29 +35,25 @@ def rehearsed_row(
 
     Its metrics tell how the advisor would have ranked the same chunks: see `ranking_quality`.
     """
-    count = min(AT_ONCE, settings.episodes)
-    worlds, copies = ([make_env(settings.task, env) for _ in range(count)] for _ in range(2))
     returns, successes, predicted, true = [], [], [], []
-    for start in range(0, settings.episodes, count):
-        seeds = [EVALUATION_SEED + i for i in range(start, min(start + count, settings.episodes))]
-        for copy, seed in zip(copies, seeds, strict=False):
+    with closing(make_env(settings.task, env)) as world, closing(make_env(settings.task, env)) as copy:
+        # One episode after the other: the time goes into rehearsing, which no batch makes faster.
+        for number in range(settings.episodes):
+            seed = EVALUATION_SEED + number
             copy.reset(seed=seed)
-        witness = _Witness(RehearsedWorld(copies[: len(seeds)]), advisor)
-        acting = ForesightPolicy(policy, witness, PredictedReturn(), Mean(), proposals=settings.proposals)
-        rollouts = run_episodes(
-            acting,
-            worlds[: len(seeds)],
-            seeds=seeds,
-            policy_seed=POLICY_SEED + start,
-            source=row.contender,
-            title=f"rehearse episodes {start + 1} to {start + len(seeds)} of {settings.episodes}",
-        )
-        returns += rollouts.returns
-        successes += [float(episode.success) for episode in rollouts.episodes if episode.success is not None]
-        predicted += witness.predicted
-        true += witness.true
-    for each in (*worlds, *copies):
-        each.close()
+            witness = _Witness(RehearsedWorld([copy]), advisor)
+            rollouts = run_episodes(
+                ForesightPolicy(policy, witness, PredictedReturn(), Mean(), proposals=settings.proposals),
+                [world],
+                seeds=[seed],
+                policy_seed=POLICY_SEED + number,
+                source=row.contender,
+                title=f"rehearse episode {number + 1} of {settings.episodes}",
+            )
+            returns += rollouts.returns
+            successes += [float(episode.success) for episode in rollouts.episodes if episode.success is not None]
+            predicted += witness.predicted
+            true += witness.true
     outcomes = {"return": returns} | ({"success": successes} if successes else {})
     quality = ranking_quality(torch.cat(predicted), torch.cat(true))
     return replace(row, metrics=quality, each=outcomes)

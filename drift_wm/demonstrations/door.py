@@ -13,7 +13,7 @@ from drift_wm.behaviour import BehaviourPolicy, PolicySettings
 from drift_wm.build import make_env
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.demonstrations.ceiling import AT_ONCE, rehearsed_row
+from drift_wm.demonstrations.ceiling import rehearsed_row
 from drift_wm.demonstrations.rivals import (
     ADVISORS,
     ALONE,
@@ -41,6 +41,8 @@ from drift_wm.world_model import WorldModelConfig
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 25
+"""Environments acted in together."""
 ENV = EnvSettings(action_repeat=1)
 """Each row of the data is a step of the environment."""
 
@@ -155,7 +157,7 @@ def _actor(
     ranking: Ranking | None = None,
     advisor: RunFolder | None = None,
 ) -> Actor:
-    """A trained policy in its world, advised or not."""
+    """A trained policy in its world, advised or not. It plans in no simulator, so there is nothing to close."""
     asked = EvaluateSettings(task=settings.task, env=ENV, actor="policy", checkpoint=str(run.path), noise=noise)
     if ranking is not None and advisor is not None:
         asked = replace(
