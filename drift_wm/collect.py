@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -25,24 +26,24 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
     Returns:
         What `results.json` holds.
     """
-    actor = make_actor(settings, device=device, exploration_std=settings.exploration_std)
-    folder.require_model(actor.model_id)
-    env = make_env(actor.task, actor.env)
-    file = Replay.open(folder.path / FILE, env_args=env_args(env.task_name, actor.env), spec=env.task_spec)
-    for number in range(len(file), settings.episodes):
-        seed = training_seed(settings.seed, number)
-        rollouts = run_episodes(
-            actor.policy,
-            [env],
-            seeds=[seed],
-            policy_seed=seed,
-            source=actor.name,
-            device=device,
-            title=f"episode {number + 1} of {settings.episodes}, {actor.name}",
-        )
-        # robomimic builds the simulator of robosuite's demos from their own model.
-        attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else {}
-        file.append(rollouts.episodes[0], **attributes)
+    with closing(make_actor(settings, device=device, exploration_std=settings.exploration_std)) as actor:
+        folder.require_model(actor.model_id)
+        with closing(make_env(actor.task, actor.env)) as env:
+            file = Replay.open(folder.path / FILE, env_args=env_args(env.task_name, actor.env), spec=env.task_spec)
+            for number in range(len(file), settings.episodes):
+                seed = training_seed(settings.seed, number)
+                rollouts = run_episodes(
+                    actor.policy,
+                    [env],
+                    seeds=[seed],
+                    policy_seed=seed,
+                    source=actor.name,
+                    device=device,
+                    title=f"episode {number + 1} of {settings.episodes}, {actor.name}",
+                )
+                # robomimic builds the simulator of robosuite's demos from their own model.
+                attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else {}
+                file.append(rollouts.episodes[0], **attributes)
     returns = [float(episode.rewards.sum()) for episode in file.episodes]
     results = {
         "command": "collect",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -36,24 +37,23 @@ def replay(settings: ReplaySettings, folder: RunFolder) -> Replayed:
     path = Path(settings.data)
     task, env_settings = _recorded_world(path)
     recordings = list(read_recordings(path, mask=settings.mask))[: settings.demos or None]
-    env = make_env(task, env_settings)
-    _require_sizes(env, recordings[0], path)
-    scales = tuple(_scale(values) for values in zip(*((r.states, r.episode.obs) for r in recordings), strict=True))
-    demos = []
-    with track("replay", len(recordings)) as progress:
-        for number, recording in enumerate(recordings):
-            demos.append(replay_demo(env, recording, *scales))
-            progress.update(number + 1)
-    env.close()
-    found = Replayed(
-        path=path,
-        task=task,
-        env=env_record(env_settings),
-        seconds=env.task_spec.decision_seconds,
-        tolerance=settings.tolerance,
-        demos=tuple(demos),
-        remarks=(*_version_remarks(path), *_world_remarks(env, env_settings, recordings)),
-    )
+    with closing(make_env(task, env_settings)) as env:
+        _require_sizes(env, recordings[0], path)
+        scales = tuple(_scale(values) for values in zip(*((r.states, r.episode.obs) for r in recordings), strict=True))
+        demos = []
+        with track("replay", len(recordings)) as progress:
+            for number, recording in enumerate(recordings):
+                demos.append(replay_demo(env, recording, *scales))
+                progress.update(number + 1)
+        found = Replayed(
+            path=path,
+            task=task,
+            env=env_record(env_settings),
+            seconds=env.task_spec.decision_seconds,
+            tolerance=settings.tolerance,
+            demos=tuple(demos),
+            remarks=(*_version_remarks(path), *_world_remarks(env, env_settings, recordings)),
+        )
     folder.write_results(found.as_dict())
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,7 @@ def _groups(model: LearnedWorldModel, material: Material, world: World | None) -
     """The task's own names where it is known, else the keys of the file."""
     if world is None:
         return groups_of_file(material.file, material.obs_keys, model.spec.observation_size)
-    env = make_env(world.task, world.env)
-    require_spec(model.spec, env.task_spec, world.task)
-    assert isinstance(env, DmControlEnv), "a world is one of the suite"
-    groups = groups_of_env(env)
-    env.close()
-    return groups
+    with closing(make_env(world.task, world.env)) as env:
+        require_spec(model.spec, env.task_spec, world.task)
+        assert isinstance(env, DmControlEnv), "a world is one of the suite"
+        return groups_of_env(env)

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,17 @@ from drift_wm.build import make_env
 from drift_wm.env_settings import EnvSettings
 from drift_wm.episodes import Environment, Step, World
 from drift_wm.pool import start_worker
+
+
+@contextmanager
+def open_environments(task: str, settings: EnvSettings, *, count: int) -> Iterator[list[Environment]]:
+    """Environments of one task in this process, freed at the end of the block, whatever ends it.
+
+    Raises:
+        ValueError: as `make_env`.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(make_env(task, settings))) for _ in range(count)]
 
 
 @contextmanager
@@ -38,12 +49,7 @@ def open_worlds(task: str, settings: EnvSettings, *, count: int, workers: int) -
     processes = min(workers or os.cpu_count() or 1, count)
     with ExitStack() as stack:
         if processes == 1:
-            worlds: list[World] = []
-            for _ in range(count):
-                env = make_env(task, settings)
-                stack.callback(env.close)
-                worlds.append(env)
-            yield worlds
+            yield [*stack.enter_context(open_environments(task, settings, count=count))]
             return
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
         # One process each, so that an environment is always met by the process that holds it.

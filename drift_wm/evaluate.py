@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
 from drift_wm.env_workers import open_worlds
 from drift_wm.envs.gymnasium_env import plain_name
+from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.episodes import Environment, run_episodes
 from drift_wm.films import film_best, film_several
 from drift_wm.interfaces import Policy, Spec
@@ -50,6 +51,13 @@ class Actor:
     env: EnvSettings
     model_id: str | None = None
     """Of the checkpoint that it acts by, if it does, and of the one that advises it."""
+    simulator: SimulatorWorldModel | None = None
+    """What it plans in, if that is the true simulator; its threads run until it is closed."""
+
+    def close(self) -> None:
+        """Stop what it plans in; it does not act after that."""
+        if self.simulator is not None:
+            self.simulator.close()
 
 
 def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
@@ -58,17 +66,17 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
     Returns:
         What `results.json` holds.
     """
-    actor = make_actor(settings, device=device)
-    folder.require_model(actor.model_id)
     seeds = [settings.evaluation_seed + i for i in range(settings.episodes)]
-    evaluation, episodes = evaluate_policy(
-        actor,
-        seeds,
-        folder.path / ROLLOUTS,
-        batch=settings.batch,
-        workers=settings.workers,
-        device=device,
-    )
+    with closing(make_actor(settings, device=device)) as actor:
+        folder.require_model(actor.model_id)
+        evaluation, episodes = evaluate_policy(
+            actor,
+            seeds,
+            folder.path / ROLLOUTS,
+            batch=settings.batch,
+            workers=settings.workers,
+            device=device,
+        )
     if settings.video:
         with closing(make_env(actor.task, actor.env)) as env:
             film_best(env, episodes, folder.path / "best_episode.mp4")
@@ -92,7 +100,7 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
 def make_actor(
     settings: EvaluateSettings | CollectSettings, *, device: torch.device, exploration_std: float | None = None
 ) -> Actor:
-    """What the settings say shall act: a model's planner, the simulator's planner, a policy, or chance.
+    """What the settings say shall act: a model's planner, the simulator's planner, a policy, or chance. Close it.
 
     Planners act without noise, and the scripted demonstrator with its own, unless another `exploration_std` is given.
 
@@ -101,9 +109,12 @@ def make_actor(
     """
     task, env = settings.task or DEFAULT_TASK, settings.env
     if settings.actor == "simulator":
-        simulator = make_simulator(task, settings)
-        policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=exploration_std or 0.0)
-        return Actor(SIMULATOR, policy, task, env)
+        std = exploration_std or 0.0
+        with ExitStack() as stack:
+            simulator = stack.enter_context(make_simulator(task, settings))
+            policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=std)
+            stack.pop_all()  # from here on the actor closes it
+        return Actor(SIMULATOR, policy, task, env, simulator=simulator)
     if settings.actor == SCRIPTED:
         std = SCRIPTED_NOISE if exploration_std is None else exploration_std
         return Actor(SCRIPTED, ScriptedPolicy(task, noise=std), task, env)
@@ -211,9 +222,8 @@ def evaluate_policy(
     name, at_once = actor.name, min(batch, len(seeds))
     # All environments of a planner share its noise. Who draws for each of them must not repeat a batch in the next.
     shares_noise = isinstance(actor.policy, PlanningPolicy)
-    described = make_env(actor.task, actor.env)
-    kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
-    described.close()
+    with closing(make_env(actor.task, actor.env)) as described:
+        kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
     times_file = file.with_suffix(".decision_ms.json")
     times: list[float] = read_json(times_file, list) if times_file.exists() else []
     missing = min(at_once, len(seeds) - len(kept))

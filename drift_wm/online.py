@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -26,30 +27,30 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
     Returns:
         What `results.json` holds.
     """
-    run = OnlineRun(settings, folder, device=device)
-    run.learn()
-    model_row, episodes = run.evaluate()
-    rows = [model_row, *run.references()]
-    p50, p95 = np.percentile(run.decision_ms(), [50, 95])
-    curve, seconds = run.curve, run.seconds
-    results = {
-        "command": "online",
-        "task": run.env.task_name,
-        "seed": settings.seed,
-        **env_record(settings.env),
-        "frames": curve[-1].frames,
-        "evaluations": [row.as_dict() for row in rows],
-        "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
-        "curve": [point.as_dict() for point in curve],
-        "progress": run.progress,
-        "learning_seconds": None if seconds is None else sum(seconds.values()),
-        "seconds": seconds,
-        "model_id": run.trainer.id(),
-        "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
-        "environment": describe_environment(),
-    }
-    folder.write_results(results)
-    _show(run, rows, episodes, results)
+    with closing(OnlineRun(settings, folder, device=device)) as run:
+        run.learn()
+        model_row, episodes = run.evaluate()
+        rows = [model_row, *run.references()]
+        p50, p95 = np.percentile(run.decision_ms(), [50, 95])
+        curve, seconds = run.curve, run.seconds
+        results = {
+            "command": "online",
+            "task": run.env.task_name,
+            "seed": settings.seed,
+            **env_record(settings.env),
+            "frames": curve[-1].frames,
+            "evaluations": [row.as_dict() for row in rows],
+            "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
+            "curve": [point.as_dict() for point in curve],
+            "progress": run.progress,
+            "learning_seconds": None if seconds is None else sum(seconds.values()),
+            "seconds": seconds,
+            "model_id": run.trainer.id(),
+            "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
+            "environment": describe_environment(),
+        }
+        folder.write_results(results)
+        _show(run, rows, episodes, results)
     return results
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.env_settings import env_args, env_record
+from drift_wm.env_workers import open_environments
 from drift_wm.episodes import run_episodes
 from drift_wm.evaluate import (
     POLICY_SEED,
@@ -48,7 +49,7 @@ STATUS, PROGRESS, SECONDS = "status.json", "progress.json", "seconds.json"
 
 
 class OnlineRun:
-    """The parts of one run, and what is done with them: `learn`, then `evaluate` and `references`.
+    """The parts of one run, and what is done with them: `learn`, then `evaluate` and `references`. Close it at the end.
 
     Args:
         settings: what to do.
@@ -63,22 +64,28 @@ class OnlineRun:
         self.settings, self.folder, self.device = settings, folder, device
         if settings.reference_simulator_episodes:
             require_simulator(settings.task)
-        self.env = make_env(settings.task, settings.env)
-        spec = self.env.task_spec
-        self.trainer = Trainer(
-            spec,
-            settings.model,
-            settings.training,
-            seed=settings.seed,
-            device=device,
-            task={"name": self.env.task_name, **env_record(settings.env)},
-        )
-        self._planner()  # before any work, so that a horizon the chunk does not divide fails now
-        recorded = env_args(self.env.task_name, settings.env)
-        self.replay = Replay.open(folder.path / "replay.hdf5", env_args=recorded, spec=spec)
-        if not len(self.replay):
-            write_json(folder.path / SECONDS, {})
-        resume(self.trainer, folder, device=device)
+        with ExitStack() as stack:
+            self.env = stack.enter_context(closing(make_env(settings.task, settings.env)))
+            spec = self.env.task_spec
+            self.trainer = Trainer(
+                spec,
+                settings.model,
+                settings.training,
+                seed=settings.seed,
+                device=device,
+                task={"name": self.env.task_name, **env_record(settings.env)},
+            )
+            self._planner()  # before any work, so that a horizon the chunk does not divide fails now
+            recorded = env_args(self.env.task_name, settings.env)
+            self.replay = Replay.open(folder.path / "replay.hdf5", env_args=recorded, spec=spec)
+            if not len(self.replay):
+                write_json(folder.path / SECONDS, {})
+            resume(self.trainer, folder, device=device)
+            stack.pop_all()  # nothing was refused: the environment is open until `close`
+
+    def close(self) -> None:
+        """Free the environment."""
+        self.env.close()
 
     def learn(self) -> None:
         """Collect every episode and train every round that the folder does not hold yet."""
@@ -255,19 +262,16 @@ class OnlineRun:
     def _returns_on_the_way(self, *, title: str) -> list[float]:
         settings = self.settings
         seeds = [settings.evaluation_seed + i for i in range(settings.progress_episodes)]
-        envs = [make_env(settings.task, settings.env) for _ in seeds]
-        rollouts = run_episodes(
-            self._planner(),
-            envs,
-            seeds=seeds,
-            policy_seed=POLICY_SEED,
-            source=PLANNER,
-            device=self.device,
-            title=title,
-        )
-        for env in envs:
-            env.close()
-        return rollouts.returns
+        with open_environments(settings.task, settings.env, count=len(seeds)) as envs:
+            return run_episodes(
+                self._planner(),
+                envs,
+                seeds=seeds,
+                policy_seed=POLICY_SEED,
+                source=PLANNER,
+                device=self.device,
+                title=title,
+            ).returns
 
     def _evaluate(self, name: str, policy: Policy[Any], count: int, file: str) -> tuple[Evaluation, list[Episode]]:
         fewer = count < self.settings.evaluation_episodes

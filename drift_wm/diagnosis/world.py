@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,8 @@ def open_truth(world: World, *, threads: int) -> Iterator[Truth]:
     Raises:
         ValueError: no such task.
     """
-    env = make_env(world.task, world.env)
-    gust = env.disturbance.force if isinstance(env, DisturbedEnv) else 0.0
-    env.close()
+    with closing(make_env(world.task, world.env)) as env:
+        gust = env.disturbance.force if isinstance(env, DisturbedEnv) else 0.0
     with _simulator(world, threads, observe=True) as observer, _simulator(world, threads, observe=False) as judge:
         yield Truth(observer, judge, gust)
 

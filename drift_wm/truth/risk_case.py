@@ -6,16 +6,17 @@ model of the mean stands on the edge and falls half of the time; a model that bl
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from drift_wm.build import make_env
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.diagnosis.world import World
 from drift_wm.env_settings import EnvSettings
+from drift_wm.env_workers import open_environments
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.episodes import run_episodes
@@ -60,24 +61,27 @@ class EdgeReward:
 
 def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> list[Row]:
     """Plan by CVaR in one rival's model, and act in the true world: the mean return over episodes."""
-    model = _simulator() if name == SIMULATOR else PreparedModel(_learned(name, seed, folder, settings))
-    policy = PlanningPolicy(
-        model,
-        CEM(CEMConfig(horizon=4, candidates=64, iterations=3, elites=8), model.spec.action_size),
-        EdgeReward(),
-        CVaR(_LEVEL),
-        particles=_PARTICLES,
-    )
     count = settings.episodes if name != SIMULATOR else -(-settings.episodes // _SIMULATOR_SHARE)
-    envs = [make_env(CASE.world.task, CASE.world.env) for _ in range(count)]
-    rollouts = run_episodes(
-        policy,
-        envs,
-        seeds=[EVALUATION_SEED + 1000 * seed + i for i in range(len(envs))],
-        policy_seed=seed,
-        source=name,
-        title=f"plan at the edge, {name}",
-    )
+    with ExitStack() as stack:
+        if name == SIMULATOR:
+            model: PreparedModel | SimulatorWorldModel = stack.enter_context(_simulator())
+        else:
+            model = PreparedModel(_learned(name, seed, folder, settings))
+        policy = PlanningPolicy(
+            model,
+            CEM(CEMConfig(horizon=4, candidates=64, iterations=3, elites=8), model.spec.action_size),
+            EdgeReward(),
+            CVaR(_LEVEL),
+            particles=_PARTICLES,
+        )
+        rollouts = run_episodes(
+            policy,
+            stack.enter_context(open_environments(CASE.world.task, CASE.world.env, count=count)),
+            seeds=[EVALUATION_SEED + 1000 * seed + i for i in range(count)],
+            policy_seed=seed,
+            source=name,
+            title=f"plan at the edge, {name}",
+        )
     reward = EdgeReward()
     rewards = [reward.of(torch.from_numpy(episode.obs[1:])) for episode in rollouts.episodes]
     returns = [float(values.sum()) for values in rewards]

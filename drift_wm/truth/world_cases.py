@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
+from drift_wm.env_workers import open_environments
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import History, WorldModel
@@ -81,9 +83,8 @@ CHUNKS = tuple(
 
 def collect_case(case: Case, folder: Path, settings: TruthSettings) -> None:
     """Record the episodes of a case, and true samples of its held-out situations where it is stochastic."""
-    env = make_env(case.world.task, case.world.env)
-    count = math.ceil(case.data_share * settings.transitions / env.decisions_per_episode)
-    env.close()
+    with closing(make_env(case.world.task, case.world.env)) as env:
+        count = math.ceil(case.data_share * settings.transitions / env.decisions_per_episode)
     _record(case, training_file(case, folder), count, _SEED)
     _record(case, _held_out_file(case, folder), _HELD_OUT_EPISODES, _HELD_OUT_SEED)
     if case in STOCHASTIC:
@@ -248,19 +249,18 @@ def _entries(samples: Tensor) -> Tensor:
 
 def _record(case: Case, file: Path, count: int, seed: int) -> None:
     """Episodes of pink noise, each with the simulator's states; those already in the file are kept."""
-    envs = [make_env(case.world.task, case.world.env) for _ in range(_AT_ONCE)]
-    policy = PinkNoisePolicy(envs[0].task_spec.action_size, envs[0].decisions_per_episode)
-    kept = Replay.open(file, env_args=env_args(case.world.task, case.world.env), spec=envs[0].task_spec)
-    while (done := len(kept)) < count:
-        seeds = [seed + done + i for i in range(min(_AT_ONCE, count - done))]
-        title = f"{case.name}: {done} of {count} episodes"
-        rollouts = run_episodes(
-            policy, envs[: len(seeds)], seeds=seeds, policy_seed=seed + done, source="noise", title=title
-        )
-        for episode in rollouts.episodes:
-            kept.append(episode)
-    for env in envs:
-        env.close()
+    task, settings = case.world.task, case.world.env
+    with open_environments(task, settings, count=_AT_ONCE) as envs:
+        policy = PinkNoisePolicy(envs[0].task_spec.action_size, envs[0].decisions_per_episode)
+        kept = Replay.open(file, env_args=env_args(task, settings), spec=envs[0].task_spec)
+        while (done := len(kept)) < count:
+            seeds = [seed + done + i for i in range(min(_AT_ONCE, count - done))]
+            title = f"{case.name}: {done} of {count} episodes"
+            rollouts = run_episodes(
+                policy, envs[: len(seeds)], seeds=seeds, policy_seed=seed + done, source="noise", title=title
+            )
+            for episode in rollouts.episodes:
+                kept.append(episode)
 
 
 def _situations(case: Case, folder: Path, settings: TruthSettings) -> Situations:
