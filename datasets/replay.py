@@ -19,7 +19,6 @@ A demo holds what robomimic's own tools expect, and a little more, so that readi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -30,9 +29,10 @@ import numpy as np
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, open_hdf5
-from drift_wm.datasets.rewriting import rewrite, temporary_of
+from drift_wm.datasets.rewriting import rewrite
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
+from drift_wm.writing import replacing, temporary_of
 
 OBS_KEY = "state"
 """The one observation key of these files: observations are flat."""
@@ -172,24 +172,20 @@ def write_episodes(
         ValueError: an episode has other sizes.
         OSError: the file cannot be written.
     """
-    temporary, count = temporary_of(path), 0
+    count = 0
     pairs = zip(episodes, repeat(True), strict=False) if rewards is None else zip(episodes, rewards, strict=True)
-    try:
-        with h5py.File(temporary, "w") as file:
-            _write_header(file, env_args, spec)
-            for episode, recorded in pairs:
-                if _sizes(episode) != (spec.observation_size, spec.action_size):
-                    expected = (spec.observation_size, spec.action_size)
-                    raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
-                _write_demo(file["data"], episode, number=count, rewards=recorded)
-                count += 1
-            for name, demos in (masks or {}).items():
-                _write_mask(file, name, demos)
-            if finish is not None:
-                finish(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, temporary=temporary_of(path)) as temporary, h5py.File(temporary, "w") as file:
+        _write_header(file, env_args, spec)
+        for episode, recorded in pairs:
+            if _sizes(episode) != (spec.observation_size, spec.action_size):
+                expected = (spec.observation_size, spec.action_size)
+                raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
+            _write_demo(file["data"], episode, number=count, rewards=recorded)
+            count += 1
+        for name, demos in (masks or {}).items():
+            _write_mask(file, name, demos)
+        if finish is not None:
+            finish(file)
     return count
 
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 
-
-def temporary_of(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
-    return path.with_name(f".{path.name}.tmp")
+from drift_wm.writing import replacing, temporary_of
 
 
 def rewrite(path: Path, edit: Callable[[h5py.File], None]) -> None:
@@ -22,21 +17,14 @@ def rewrite(path: Path, edit: Callable[[h5py.File], None]) -> None:
 
     HDF5 works on memory only: a write that fails inside the library can leave a file that does not even close.
     """
-    temporary = temporary_of(path)
     try:
         old = path.read_bytes() if path.exists() else b""
         image = io.BytesIO(old)
         with h5py.File(image, "r+" if old else "w") as file:
             edit(file)
-        with temporary.open("wb") as stream:
-            stream.write(image.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        with replacing(path, temporary=temporary_of(path)) as temporary:  # a leftover is removed at the next opening
+            temporary.write_bytes(image.getbuffer())
     except OSError as error:
-        # The first error is the one to report; a leftover that resists is removed when the file is next opened.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         # OSError picks the subclass that belongs to the number: PermissionError stays one.
         raise OSError(
             error.errno or errno.EIO,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from drift_wm.writing import replacing, temporary_of
 
 FORMAT = 8
 """Of what this version writes and reads; 8 since world models scale actions in a robot's own units."""
@@ -49,18 +50,17 @@ def weights_id(weights: dict[str, Tensor]) -> str:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside the target, then rename: a kill leaves the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write a checkpoint; a kill leaves the old file or the new one, never half of one.
+
+    Raises:
+        OSError: the file cannot be written; the old one is intact.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in Checkpoint.__slots__}}
     try:
-        with temporary.open("wb") as file:
+        with replacing(path, temporary=temporary_of(path)) as temporary, temporary.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
         raise OSError(
             f"could not write checkpoint {path}: {error}; free some space or choose another run_dir "
             "(the previous checkpoint is intact)"

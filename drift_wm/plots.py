@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from drift_wm.results import CurvePoint, Evaluation
-from drift_wm.writing import beside
+from drift_wm.writing import replacing
 
 # Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
 # the markers say the same once more.
@@ -76,12 +75,8 @@ def save(figure: Figure, path: Path) -> None:
     """
     if path.suffix != ".png":
         raise ValueError(f"plot path is {path}, expected a name that ends in .png: rename it")
-    temporary = beside(path)
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.writing import replacing
 
 Frame = NDArray[np.uint8]
 """(height, width, 3) RGB."""
@@ -124,12 +124,9 @@ def write_video(path: Path, frames: Iterable[Frame], *, fps: float) -> None:
     first = next(checked, None)
     if first is None:
         raise ValueError(f"no frames for {path}, expected at least one: record an episode before writing its video")
-    temporary = path.with_name(f".{path.stem}.tmp.mp4")  # the writer chooses the container by the ending
-    try:
+    ending = path.with_name(f".{path.stem}.tmp.mp4")  # by which the writer chooses the container
+    with replacing(path, temporary=ending) as temporary:
         _encode(temporary, itertools.chain([first], checked), fps=fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_frames(path: Path, numbers: Sequence[int]) -> list[Frame]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,8 +14,40 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
 
 
+def temporary_of(path: Path) -> Path:
+    """A hidden name in the target's folder, the same for every process, so that a kill leaves one file at most.
+
+    For large files that one process writes at a time.
+    """
+    return path.with_name(f".{path.name}.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, temporary: Path | None = None) -> Iterator[Path]:
+    """Yield where to write; what is written there is on the disk and has the name `path` when the block ends.
+
+    An error or a kill leaves the old file, or none where there was none. After an error nothing else is left.
+
+    Args:
+        path: the file to write or to replace, in a folder that exists.
+        temporary: where it is written, in the same folder; None: `beside(path)`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = temporary or beside(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file of which a reader never sees half, nor a kill leaves half."""
-    temporary = beside(path)
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
