@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ class Episode:
     """Who acted, in free text: "random", "noise", "planner", the name of a file of demonstrations."""
     success: bool | None = None
     """Whether the task was solved at any moment, where the world tells of it."""
+    _fingerprint: str | None = field(default=None, init=False, repr=False)
+    """Once it was asked for: hashing reads every number. Not an argument, so that `replace` never hands it on."""
 
     def __post_init__(self) -> None:
         _check_array("obs", self.obs, np.float32, ndim=2)
@@ -75,14 +77,22 @@ class Episode:
         observations are hashed as well: such an episode has another name under other keys. Episodes that repeat the
         actions of another have its name: rather is one called known that is not than the other way round.
         """
-        changes = 1 + np.flatnonzero((self.actions[1:] != self.actions[:-1]).any(axis=1))[:_TELLING]
-        rows = 1 + int(changes[-1]) if len(changes) else 1
-        parts = [self.actions[:rows]] if len(changes) == _TELLING else [self.actions[:rows], self.obs[:_TELLING]]
-        digest = hashlib.sha256()
-        for array in parts:
-            digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()[:16]
+        if self._fingerprint is None:
+            object.__setattr__(self, "_fingerprint", _name_of(self.actions, self.obs))  # the class is frozen
+        assert self._fingerprint is not None
+        return self._fingerprint
+
+
+def _name_of(actions: Float32Array, obs: Float32Array) -> str:
+    """See `Episode.fingerprint`."""
+    changes = 1 + np.flatnonzero((actions[1:] != actions[:-1]).any(axis=1))[:_TELLING]
+    rows = 1 + int(changes[-1]) if len(changes) else 1
+    parts = [actions[:rows]] if len(changes) == _TELLING else [actions[:rows], obs[:_TELLING]]
+    digest = hashlib.sha256()
+    for array in parts:
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
 
 
 def windows_in(episode: Episode, chunk: int, *, past_end: bool) -> int:

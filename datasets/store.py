@@ -96,7 +96,9 @@ def _stored(episodes: Iterable[Episode], *, padding: int, tail: int, folder: Pat
             rows = rows_of(episode, padding, tail)
             file.write(rows.data)
             D = episode.obs.shape[1]
-            known.append(_Known(first, len(episode), D, episode.terminated, episode.seed, episode.source))
+            known.append(
+                _Known(first, len(episode), D, episode.terminated, episode.seed, episode.source, episode.fingerprint)
+            )
             first += len(rows)
         file.flush()
         table = np.frombuffer(mmap.mmap(file.fileno(), 0), np.float32).reshape(first, -1)
@@ -114,12 +116,13 @@ class _Known:
     terminated: bool
     seed: int | None
     source: str
+    fingerprint: str
 
 
 def _view(rows: Rows, known: _Known) -> StoredEpisode:
     own = rows.table[known.first + rows.padding :][: known.length + 1]
     D = known.observation_size
-    return StoredEpisode(
+    episode = StoredEpisode(
         obs=own[:, :D],
         actions=own[:-1, D:-2],
         rewards=own[:-1, -2],
@@ -129,3 +132,5 @@ def _view(rows: Rows, known: _Known) -> StoredEpisode:
         rows=rows,
         first=known.first,
     )
+    object.__setattr__(episode, "_fingerprint", known.fingerprint)  # frozen; to find it again would read the disk
+    return episode

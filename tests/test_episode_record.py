@@ -1,3 +1,7 @@
+import hashlib
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,3 +100,45 @@ def test_actions_that_tell_little_leave_it_to_observations():
 def record(obs, actions, rewards, **changes):
     arrays = {"obs": obs, "actions": actions, "rewards": rewards}
     return Episode(**{name: np.asarray(x, np.float32) for name, x in arrays.items()}, terminated=False, **changes)
+
+
+def counted(monkeypatch):
+    """Every hash that is begun from now on."""
+    begun, begin = [], hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", lambda *given: begun.append(given) or begin(*given))
+    return begun
+
+
+def test_an_episode_is_hashed_once(monkeypatch):
+    begun, episode = counted(monkeypatch), Episode(**arrays())
+    assert begun == [], "and only if its name is asked for"
+    assert episode.fingerprint == episode.fingerprint
+    assert len(begun) == 1
+
+
+def test_a_process_that_receives_an_episode_receives_its_name(monkeypatch):
+    named, begun = Episode(**arrays()), counted(monkeypatch)
+    sent = pickle.loads(pickle.dumps(named))
+    assert sent.fingerprint == named.fingerprint
+    assert len(begun) == 2, "each hashed its own, as neither was known"
+    again = pickle.loads(pickle.dumps(named))
+    assert again.fingerprint == named.fingerprint
+    assert len(begun) == 2
+
+
+def test_a_changed_copy_has_a_name_of_its_own():
+    episode = Episode(**arrays())
+    name = episode.fingerprint
+    assert replace(episode, actions=episode.actions + 1).fingerprint != name
+    assert replace(episode, rewards=episode.rewards + 1).fingerprint == name
+    assert name not in repr(episode)
+    with pytest.raises(TypeError):
+        Episode(**arrays(), _fingerprint=name)
+
+
+def test_episodes_are_equal_only_to_themselves():
+    episode, other = Episode(**arrays()), Episode(**arrays())
+    assert episode == episode
+    assert episode != other
+    assert episode.fingerprint == other.fingerprint
+    assert len({episode, other}) == 2

@@ -1,5 +1,6 @@
 """Data larger than memory: where they lie, that windows of them are the same, and how much memory they take."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -101,10 +102,15 @@ def test_windows_on_the_disk_are_not_extended(tmp_path):
         windows.extend(second)
 
 
-def test_an_episode_has_one_fingerprint_wherever_it_is_kept(tmp_path):
+def test_an_episode_has_one_fingerprint_wherever_it_is_kept(tmp_path, monkeypatch):
     episodes = episodes_of([5, 1, 4])
     names = [episode.fingerprint for episode in episodes]
-    assert [episode.fingerprint for episode in stored(episodes, tmp_path)] == names
+    on_disk = stored(episodes, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "sha256", lambda *_: pytest.fail("was read again"))
+        assert [episode.fingerprint for episode in on_disk] == names
+    changed = replace(on_disk[0], actions=on_disk[0].actions + 1)
+    assert changed.fingerprint == replace(episodes[0], actions=episodes[0].actions + 1).fingerprint
     assert len(set(names)) == len(episodes)
     other = episodes[0].actions.copy()
     other[-1, -1] += 1e-6
