@@ -160,7 +160,10 @@ def test_the_pace_is_that_of_the_data_unless_told(tmp_path, linear_episodes, ask
     assert load_checkpoint(newest_checkpoint(folder.path)).config["spec"]["decision_seconds"] == found
 
 
-@pytest.mark.parametrize(("factor", "said"), [(100.0, "scale them in the data"), (0.001, "hardly sees them"), (1, "")])
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(100.0, "to plan with the model, drift-wm data convert"), (0.001, "no entry of an action is larger"), (1, "")],
+)
 def test_actions_in_other_units_than_a_planners_are_named(tmp_path, linear_episodes, caplog, factor, said):
     scaled = [replace(each, actions=each.actions * np.float32(factor)) for each in linear_episodes]
     train(settings(write_logs(tmp_path / "units.hdf5", scaled)), RunFolder(tmp_path / "run"), device=CPU)
