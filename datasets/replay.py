@@ -113,23 +113,6 @@ class Replay:
         rewrite(self._path, lambda file: _write_demo(file["data"], episode, attributes=attributes))
         self._episodes.append(episode)
 
-    def set_mask(self, name: str, demos: Sequence[int]) -> None:
-        """Write the subset `mask/<name>`; one of the same name is replaced.
-
-        Args:
-            name: such as "train" or "valid".
-            demos: positions in `episodes`.
-
-        Raises:
-            ValueError: the name cannot be one of HDF5, or a position does not exist, or there is none.
-            OSError: the file cannot be written; it is as it was.
-        """
-        if not name or "/" in name or name == ".":
-            raise ValueError(f"mask name is {name!r}, expected a word without slashes: rename it")
-        if not demos or not all(0 <= demo < len(self) for demo in demos):
-            raise ValueError(f"demos is {list(demos)}, expected positions in 0..{len(self) - 1}: choose some of them")
-        rewrite(self._path, lambda file: _write_mask(file, name, demos))
-
     def _check_sizes(self, episode: Episode) -> None:
         expected = None
         if self._spec is not None:
@@ -282,7 +265,4 @@ def _write_demo(
 
 def _write_mask(file: h5py.File, name: str, demos: Sequence[int]) -> None:
     names = demo_names(file["data"])
-    masks = file.require_group("mask")
-    if name in masks:
-        del masks[name]
-    masks[name] = np.array([names[demo] for demo in demos], dtype="S")
+    file.require_group("mask")[name] = np.array([names[demo] for demo in demos], dtype="S")

@@ -23,11 +23,9 @@ class Moments:
     mean: Tensor
     """(...) float32."""
     std: Tensor
-    """(...) float32, positive: 1 where the entry never changes, so that dividing by it is harmless."""
+    """(...) float32, positive: 1 where the entry never changes (up to rounding), so that dividing by it is harmless."""
     largest: Tensor
     """(...) float32, largest magnitude."""
-    constant: int
-    """How many entries never change, up to the rounding of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +135,4 @@ def _moments(parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.flo
         mean=torch.as_tensor(running.mean, dtype=torch.float32),
         std=torch.as_tensor(np.where(constant, 1.0, std), dtype=torch.float32),
         largest=torch.as_tensor(largest, dtype=torch.float32),
-        constant=int(constant.sum()),
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dm_control.rl.control import Environment
 
 _FRAMES_WITHOUT_LIMIT = 1000
+_CAMERA = 0
+"""Of pictures: the first of those that a task's model brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,6 @@ class RenderConfig:
     """Pixels."""
     height: int = 240
     """Pixels."""
-    camera_id: int = 0
-    """One of the model's cameras; -1 is MuJoCo's free camera."""
     fast: bool = False
     """Without shadows, reflections and multisampling: five to ten times faster without a GPU, but another picture,
     not to be compared with results from pixels elsewhere."""
@@ -41,8 +41,6 @@ class RenderConfig:
         for name in ("width", "height"):
             if getattr(self, name) < 1:
                 raise ValueError(f"render {name} is {getattr(self, name)}; expected at least 1 pixel")
-        if self.camera_id < -1:
-            raise ValueError(f"render camera_id is {self.camera_id}; expected -1 (free camera) or a camera's number")
 
 
 DEFAULT_RENDER = RenderConfig()
@@ -67,7 +65,7 @@ def make_dm_control(task: str, *, action_repeat: int = 2, render: RenderConfig =
         render: how pictures are drawn.
 
     Raises:
-        ValueError: an unknown task (the message lists the nearest), an action repeat below 1, an unknown camera.
+        ValueError: an unknown task (the message lists the nearest), an action repeat below 1.
         RenderingUnavailableError: the task is `quadruped-escape`, which renders at each reset, and nothing can be.
     """
     return DmControlEnv(*find_task(task), action_repeat=action_repeat, render=render)
@@ -123,8 +121,6 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def _set_rendering(self, render: RenderConfig) -> None:
         model = self.suite_environment.physics.model
-        if render.camera_id >= model.ncam:
-            raise ValueError(f"render camera_id is {render.camera_id}; expected -1 to {model.ncam - 1} for this task")
         # The renderer, which is made at the first picture, fixes its frame buffer once and for all.
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, render.width)
         model.vis.global_.offheight = max(model.vis.global_.offheight, render.height)
@@ -207,7 +203,7 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         picture = self.suite_environment.physics.render(
             height=self._render.height,
             width=self._render.width,
-            camera_id=self._render.camera_id,
+            camera_id=_CAMERA,
             render_flag_overrides=flags,
         )
         return np.asarray(picture, dtype=np.uint8)

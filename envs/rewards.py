@@ -22,11 +22,6 @@ Reward = Callable[[StateBatch], Array]
 """A batch of states (...) -> their rewards (...)."""
 
 
-def batched_tasks() -> frozenset[str]:
-    """Names ("domain-task") of the tasks whose reward is computed for many states at once."""
-    return frozenset(_REWARDS)
-
-
 def batched_reward(task: str) -> Reward | None:
     """The vectorised reward of a task ("domain-task"), None where the suite's own has to be asked."""
     return _REWARDS.get(task)

@@ -33,7 +33,7 @@ class SimulatorWorldModel:
     Where the real environment would raise `PhysicsError` (the simulation has diverged), rewards and observations
     are NaN from that step to the horizon; planners rank such candidates last.
 
-    Rewards of the tasks in `rewards.batched_tasks()` cost little beside the physics. For any other task each
+    Rewards of the tasks that `rewards.batched_reward` knows cost little beside the physics. For any other task each
     state of each sequence is restored and shown to the task, which takes seconds for thousands of states.
 
     In a disturbed world the particles are samples of what chance may do: gusts and slips make each of them a

@@ -13,7 +13,7 @@ import torch
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.datasets.replay import Replay
+from drift_wm.datasets.replay import Replay, write_episodes
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
@@ -123,6 +123,10 @@ def test_mistakes_exit_with_2_and_leave_nothing(files, tmp_path, capsys, changes
     assert not (tmp_path / "run").exists()
 
 
+def write_logs(path, episodes, **masks):
+    write_episodes(path, episodes, env_args={"env_name": "linear"}, spec=Spec(3, 2, 0.0), masks=masks)
+
+
 def choose(files, run, file="logs.hdf5", *, learned_from=(), **changes):
     asked = {"obs_keys": None, "mask": None, "seed": 1, **changes}
     return choose_material(files / file, files / run, learned_from=learned_from, **asked)
@@ -143,24 +147,17 @@ def test_episodes_of_training_are_kept_apart(files, linear_episodes):
 
 
 def test_a_subset_of_the_training_file_is_measured_where_the_model_does_not_know_it(tmp_path, linear_episodes):
-    logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
-    for episode in linear_episodes:
-        logs.append(episode)
-    logs.set_mask("some", [0, 1])
+    write_logs(tmp_path / "logs.hdf5", linear_episodes, some=[0, 1], others=[0, 2, 3])
     (tmp_path / "config.json").write_text(
         json.dumps({"command": "train", "data": str(tmp_path / "logs.hdf5"), "mask": "some", "obs_keys": None})
     )
     known = [linear_episodes[0].fingerprint]
     assert len(choose(tmp_path, ".", learned_from=known).measured) == 1, "of the run's own mask"
-    logs.set_mask("others", [0, 2, 3])
     assert len(choose(tmp_path, ".", learned_from=known, mask="others").measured) == 2
 
 
 def test_the_training_file_is_known_from_everywhere(files, tmp_path, linear_episodes, monkeypatch):
-    logs = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
-    for episode in linear_episodes:
-        logs.append(episode)
-    logs.set_mask("some", [0, 1])
+    write_logs(tmp_path / "logs.hdf5", linear_episodes, some=[0, 1])
     config = json.loads((files / "linear/config.json").read_text())
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "runs" / "mine" / "config.json").write_text(json.dumps({**config, "data": "logs.hdf5", "mask": "some"}))

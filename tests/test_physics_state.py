@@ -111,7 +111,7 @@ def test_parameters_move_the_target_of_a_model_that_was_never_reset():
 
 @pytest.mark.skipif(not choose_backend().renders, reason="the task renders at each reset, and nothing renders here")
 def test_a_restored_terrain_is_simulated_and_drawn():
-    environment = make_dm_control("quadruped-escape", render=RenderConfig(width=64, height=48, camera_id=-1))
+    environment = make_dm_control("quadruped-escape", render=RenderConfig(width=64, height=48))
     environment.reset(seed=0)
     state, drawn = environment.physics_state(), environment.render()
     environment.reset(seed=1)

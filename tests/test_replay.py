@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.replay import Replay
+from drift_wm.datasets.replay import Replay, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from drift_wm.interfaces import Spec
 
@@ -87,8 +87,6 @@ def test_the_file_is_of_the_robomimic_schema(path):
     replay = Replay.open(path, env_args=ENV_ARGS, spec=SPEC)
     replay.append(constant_episode(1, length=4, terminated=True))
     replay.append(constant_episode(2, length=3))
-    replay.set_mask("train", [1])
-    replay.set_mask("valid", [0])
     with h5py.File(path) as file:
         data = file["data"]
         assert data.attrs["total"] == 7
@@ -98,10 +96,18 @@ def test_the_file_is_of_the_robomimic_schema(path):
         assert data["demo_0/states"].shape == (4, 5)
         assert data["demo_0/dones"][:].tolist() == [0, 0, 0, 1]
         assert data["demo_1/dones"][:].tolist() == [0, 0, 0]
-        assert file["mask/train"][:].tolist() == [b"demo_1"]
     found = RobomimicFile(path).describe()
-    assert (found.episodes, found.steps, found.masks) == (2, 7, {"train": 1, "valid": 1})
-    assert read_episodes(path, mask="train")[0].rewards.tolist() == [2, 2, 2]
+    assert (found.episodes, found.steps, found.masks) == (2, 7, {})
+
+
+def test_a_file_written_in_one_go_has_subsets_by_position(path):
+    episodes = [constant_episode(value) for value in range(3)]
+    write_episodes(path, episodes, env_args=ENV_ARGS, spec=SPEC, masks={"train": [1, 2], "valid": [0]})
+    assert RobomimicFile(path).describe().masks == {"train": 2, "valid": 1}
+    assert [episode.rewards[0] for episode in read_episodes(path, mask="train")] == [1, 2]
+    with h5py.File(path) as file:
+        assert file["mask/valid"][:].tolist() == [b"demo_0"]
+    assert len(Replay.open(path, env_args=ENV_ARGS, spec=SPEC)) == 3
 
 
 def test_reopening_goes_on(path):
@@ -110,37 +116,6 @@ def test_reopening_goes_on(path):
     replay.append(constant_episode(2))
     assert [episode.rewards[0] for episode in replay.episodes] == [1, 2]
     assert [episode.rewards[0] for episode in read_episodes(path)] == [1, 2]
-
-
-def test_a_mask_can_be_replaced_and_counts_positions(path):
-    replay = Replay.open(path, env_args=ENV_ARGS)
-    for value in range(3):
-        replay.append(constant_episode(value))
-    with h5py.File(path, "r+") as file:
-        del file["data/demo_0"]
-    replay = Replay.open(path, env_args=ENV_ARGS)
-    replay.append(constant_episode(3))
-    replay.set_mask("train", [0])
-    replay.set_mask("train", [0, 2])
-    assert [episode.rewards[0] for episode in read_episodes(path, mask="train")] == [1, 3]
-
-
-@pytest.mark.parametrize(
-    ("name", "demos", "message"),
-    [
-        ("a/b", [0], "mask name is 'a/b', expected a word"),
-        ("", [0], "mask name is ''"),
-        (".", [0], "mask name is '.'"),
-        ("train", [], r"demos is \[\], expected positions in 0..0"),
-        ("train", [1], r"demos is \[1\]"),
-        ("train", [-1], r"demos is \[-1\]"),
-    ],
-)
-def test_bad_masks_are_refused(path, name, demos, message):
-    replay = Replay.open(path, env_args=ENV_ARGS)
-    replay.append(constant_episode(1))
-    with pytest.raises(ValueError, match=message):
-        replay.set_mask(name, demos)
 
 
 def test_a_symbolic_link_stays_one(tmp_path, path):

@@ -13,10 +13,11 @@ import torch
 from drift_wm.behaviour import PolicySettings
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
-from drift_wm.datasets.replay import Replay, read_env_args
+from drift_wm.datasets.replay import Replay, read_env_args, write_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import Spec
 from drift_wm.run_folder import RunFolder, newest_checkpoint
 from drift_wm.settings import TrainSettings
 from drift_wm.train import recorded_task, split, train
@@ -28,11 +29,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def data(tmp_path, linear_episodes):
-    replay = Replay.open(tmp_path / "logs.hdf5", env_args={"env_name": "linear"})
-    for episode in linear_episodes:
-        replay.append(episode)
-    replay.set_mask("some", [0, 1, 2])
-    return tmp_path / "logs.hdf5"
+    path, masks = tmp_path / "logs.hdf5", {"some": [0, 1, 2]}
+    write_episodes(path, linear_episodes, env_args={"env_name": "linear"}, spec=Spec(3, 2, 0.0), masks=masks)
+    return path
 
 
 def settings(data, **changes) -> TrainSettings:
@@ -235,7 +234,6 @@ def test_what_a_parent_learned_from_is_not_held_out(tmp_path, data, linear_episo
 
 
 def test_measures_what_the_episodes_allow(linear_episodes):
-    from drift_wm.interfaces import Spec
     from drift_wm.world_model import LearnedWorldModel
 
     model = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=30), rng=torch.Generator().manual_seed(0))

@@ -41,10 +41,6 @@ class Table:
         found = [row for row in self._rows if row.part == part and contender in (None, row.contender)]
         return sorted((row for row in found if nfe in (None, row.nfe)), key=lambda row: row.seed)
 
-    def names(self, part: str) -> list[str]:
-        """Contenders of a part, in the order met."""
-        return list(dict.fromkeys(row.contender for row in self._rows if row.part == part))
-
     def evaluations(self, part: str, contender: str) -> list[int]:
         """The numbers of network evaluations with which a contender was sampled."""
         return sorted({row.nfe for row in self.of(part, contender)})
