@@ -88,7 +88,7 @@ class Demonstrations(Protocol):
 def require_no_mask(mask: str | None, format: str) -> None:
     """Raise a ValueError if a subset is asked of a format that has none."""
     if mask is not None:
-        raise ValueError(f"mask={mask!r}: expected none, as {format} datasets have no named subsets of demonstrations")
+        raise ValueError(f"mask={mask!r}: expected none, as {format} datasets have no named subsets; leave out mask=")
 
 
 def require_one_size(found: Iterable[tuple[str, Episode]], path: Path) -> Iterator[Episode]:

@@ -181,8 +181,10 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
         )
     if mask is None:
         return names
-    if mask not in mask_names(file, path):
-        raise ValueError(f"{path}: no mask/{mask}, this file has {mask_names(file, path)}; choose one of them or None")
+    if mask not in (known := mask_names(file, path)):
+        if not known:
+            raise ValueError(f"{path}: no mask/{mask}, as this file has no subsets; leave out mask=")
+        raise ValueError(f"{path}: no mask/{mask}, this file has {known}; choose one of them, or leave out mask=")
     members = mask_members(file, mask, path)
     if not members:
         raise ValueError(f"{path}: mask/{mask} is empty, expected names of demos; choose another mask")
