@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from drift_wm.bench_grid import Cell, Compose, Yardstick, grid, overrides_of, ya
 from drift_wm.bench_results import table
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.bench_statistics import aggregates, improvements
-from drift_wm.build import prepare_machine
+from drift_wm.build import make_env, prepare_machine
 from drift_wm.evaluate import ROLLOUTS, evaluate
 from drift_wm.online import online
 from drift_wm.online_loop import STATUS
@@ -35,21 +35,24 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         settings: the grid.
         folder: of the grid. Each part has a run folder with a `results.json` below it; what is done so far is
             kept in the grid's own `results.json`.
-        compose: makes the settings of a cell from overrides. All cells are composed before the first
-            begins, so that a mistake in the last one fails at once.
+        compose: makes the settings of a cell from overrides. All cells are composed, and every task is looked up,
+            before the first begins, so that a mistake in the last one fails at once.
 
     Returns:
         All that is finished or known, in the grid's order.
 
     Raises:
-        ValueError: there are more shards than parts, a part's folder belongs to a run with other settings, a file of
-            known results cannot be read or has a cell of other frames, or nothing is to be run and there is no result.
+        ValueError: there is no such task, there are more shards than parts, a part's folder belongs to a run with other
+            settings, a file of known results cannot be read or has a cell of other frames, or nothing is to be run and
+            there is no result.
     """
     cells = {cell: compose(overrides_of(cell, settings)) for cell in grid(settings)}
     parts: dict[Part, Asked] = dict([*cells.items(), *yardsticks(settings, compose).items()])
     if settings.shards > len(parts):
         raise ValueError(f"shards={settings.shards}: expected at most {len(parts)}, the number of parts of the grid")
     known = _known(settings, cells)
+    if settings.run:
+        _require_tasks(parts.values())
     folders = {
         part: RunFolder(folder.path / part.folder)
         for part, asked in parts.items()
@@ -78,6 +81,16 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
                 folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
             raise
     return keep()
+
+
+def _require_tasks(asked: Iterable[Asked]) -> None:
+    """Build the world of every task once, as its run would.
+
+    Raises:
+        ValueError: no such task, or not in such a world.
+    """
+    for run in {run.task: run for run in asked}.values():
+        make_env(run.task, run.env).close()
 
 
 def _command_of(part: Part) -> str:

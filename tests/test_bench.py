@@ -173,6 +173,18 @@ def test_a_mistake_in_the_last_cell_fails_before_the_first_runs(tmp_path, runs):
     assert runs.done == []
 
 
+@pytest.mark.parametrize("task", ["cheetah-walk", "Hoper-v5"])
+def test_a_misspelt_task_fails_before_the_first_cell_as_it_does_alone(tmp_path, runs, monkeypatch, capsys, task):
+    monkeypatch.chdir(tmp_path)
+    assert main(["online", f"task={task}"]) == 2
+    alone = capsys.readouterr().err
+    assert repr(task) in alone
+    assert main(["bench", f"tasks=[cartpole-balance,{task}]", "run_dir=grid"]) == 2
+    assert capsys.readouterr().err == alone
+    assert (runs.done, runs.compared) == ([], [])
+    assert not (tmp_path / "grid").exists()
+
+
 def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     arguments = ["bench", "suite=dmc", "tasks=[cartpole-swingup,walker-walk]", "seeds=[1]", f"run_dir={tmp_path}"]
     assert main(arguments) == 0
