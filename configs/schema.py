@@ -66,7 +66,9 @@ _REQUIRED = {
     "data-convert": ("data=FILE", "out=NEW"),
     "data-replay": ("data=FILE",),
 }
-"""Settings without which a command has no settings object; `--help` shows these stand-ins."""
+"""Settings without which a command has no settings object; `--help` shows these stand-ins where none is given."""
+_GROUPS = {"model": "drifting_value", "planner": "mppi"}
+"""Those of which one file is chosen, each with one of its files as an example."""
 _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
 _POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data", "data-replay": "data"}
@@ -85,45 +87,76 @@ def read_settings(command: str, overrides: Sequence[str]) -> Any:
     Raises:
         ValueError: an override is malformed, unknown or of the wrong type, or a value is refused.
     """
-    overrides = _translate(command, overrides)
-    overrides = [*planning_of_run(command, overrides, PLANNERS), *overrides]
-    for override in overrides:
-        if not override[:1].isalpha() or "=" not in override:
-            raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
-    register()
-    try:
-        with initialize_config_module("drift_wm.configs", version_base="1.3"):
-            return OmegaConf.to_object(compose(command, overrides=overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(_explain(error, command, overrides)) from error
+    return _compose(command, _complete(command, overrides))
 
 
-def describe_settings(command: str) -> list[tuple[str, str]]:
-    """Every setting of a command as (`name=default`, meaning); the defaults are those of its YAML.
+def describe_settings(command: str, overrides: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Every setting of a command as (`name=value`, meaning), with the defaults of its YAML where nothing is asked.
 
     Groups come first: their choice brings settings of its own.
+
+    Args:
+        command: which.
+        overrides: as those of `read_settings`; the command's required settings need not be among them.
+
+    Raises:
+        ValueError: as `read_settings`.
     """
-    return [*_describe_groups(command), *describe(read_settings(command, _REQUIRED.get(command, ())))]
+    asked = _complete(command, [*_REQUIRED.get(command, ()), *overrides])
+    settings = _compose(command, asked)  # before groups, as it explains mistakes
+    return [*_describe_groups(command, asked), *describe(settings)]
 
 
-def _describe_groups(command: str) -> list[tuple[str, str]]:
+def _describe_groups(command: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """`planner=` and `model=` of a command that has them, with what there is to choose from."""
-    register()
     with initialize_config_module("drift_wm.configs", version_base="1.3"):
-        chosen = compose(command, return_hydra_config=True).hydra.runtime.choices
-    folder = resources.files("drift_wm.configs")
+        composed = compose(command, overrides=_of_groups(overrides), return_hydra_config=True)
+    chosen, folder = composed.hydra.runtime.choices, resources.files("drift_wm.configs")
     return [
         (
             f"{group}={chosen[group]}",
-            f"One of {', '.join(_files_of(folder / group))}; each with settings of its own below.",
+            f"One of {', '.join(_files_of(folder / group))}; each with settings of its own below: "
+            f"`drift-wm {command} {group}={example} --help` lists those of {example}.",
         )
-        for group in ("model", "planner")
+        for group, example in _GROUPS.items()
         if group in chosen
     ]
 
 
+def _of_groups(overrides: Sequence[str]) -> list[str]:
+    return [override for override in overrides if override.partition("=")[0] in _GROUPS]
+
+
 def _files_of(group: Traversable) -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in group.iterdir() if file.name.endswith(".yaml"))
+
+
+def _complete(command: str, overrides: Sequence[str]) -> list[str]:
+    """What a person types -> what Hydra reads, how the run of a checkpoint planned included.
+
+    Raises:
+        ValueError: one is no setting.
+    """
+    asked = _translate(command, overrides)
+    complete = [*planning_of_run(command, asked, PLANNERS), *asked]
+    for override in complete:
+        if not override[:1].isalpha() or "=" not in override:
+            raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
+    return complete
+
+
+def _compose(command: str, overrides: Sequence[str]) -> Any:
+    """The settings object of overrides as Hydra reads them; ValueErrors explain what Hydra refuses."""
+    try:
+        return _compose_plainly(command, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(_explain(error, command, overrides)) from error
+
+
+def _compose_plainly(command: str, overrides: Sequence[str]) -> Any:
+    register()
+    with initialize_config_module("drift_wm.configs", version_base="1.3"):
+        return OmegaConf.to_object(compose(command, overrides=list(overrides)))
 
 
 def _translate(command: str, overrides: Sequence[str]) -> list[str]:
@@ -170,10 +203,21 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
         if "is not a ListConfig" in text and override in text:
             name, _, value = override.partition("=")
             return f"{override}: expected a list, such as {name}=[{value}]"
-    known = [setting.partition("=")[0] for setting, _ in describe_settings(command)]
+    known = _names(command, overrides)
     for override in overrides:
         name = override.partition("=")[0].lstrip("+~")
         near = difflib.get_close_matches(name, known, n=3)
         if name in text and name not in known and near:
             return f"{text}. Did you mean {' or '.join(near)}?"
     return f"{text}. See --help for all settings"
+
+
+def _names(command: str, overrides: Sequence[str]) -> list[str]:
+    """Of all settings that there are under the chosen groups, or, where these cannot be chosen, under the default."""
+    required, groups = _REQUIRED.get(command, ()), _of_groups(overrides)
+    try:
+        settings = _compose_plainly(command, [*required, *groups])
+    except (HydraException, OmegaConfBaseException):
+        settings = _compose_plainly(command, required)
+    listed = [setting.partition("=")[0] for setting, _ in describe(settings)]
+    return [*(group for group in _GROUPS if hasattr(settings, group)), *listed]

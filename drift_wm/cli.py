@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from drift_wm import __version__
 from drift_wm.bench_settings import MAY_GROW
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.doctor import examine, render
+from drift_wm.hints import command_hint, flag_hint
 from drift_wm.run_folder import RunFolder, default_path
 
 SUMMARIES = {
@@ -108,6 +108,7 @@ EXAMPLES = {
 }
 
 _DEMONSTRATIONS = "suite=demonstrations"
+_FLAGS = ("--help", "--show", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,9 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: the work failed. 2: the request was wrong. 130: interrupted; what was done is saved.
     """
     given = join_words(sys.argv[1:] if arguments is None else list(arguments))
-    parser = _parser(explaining=bool({"-h", "--help"} & set(given)))
-    if near := nearest_commands(given):
-        parser.error(f"{_typed(given[0])!r} is no command. Did you mean {' or '.join(near)}? --help lists all of them")
+    parser = _parser(explain=given if {"-h", "--help"} & set(given) else ())
+    if hint := command_hint(given, SUMMARIES):
+        parser.error(hint)
+    if given and given[0] in COMMANDS and (hint := flag_hint(given[1:], _FLAGS)):
+        parser.error(hint)
     parsed = parser.parse_args(given)
     _start_logging()
     if parsed.command == "doctor":
@@ -147,18 +150,6 @@ def join_words(words: list[str]) -> list[str]:
     if words[:1] == ["bench"] and _DEMONSTRATIONS in words:
         return ["bench-demonstrations", *(word for word in words[1:] if word != _DEMONSTRATIONS)]
     return words
-
-
-def nearest_commands(words: Sequence[str]) -> list[str]:
-    """What may have been meant where the first word is no command; none where it is, or where nothing is near."""
-    if not words or words[0] in SUMMARIES:
-        return []
-    return [_typed(name) for name in difflib.get_close_matches(words[0], [*SUMMARIES, "data"], n=3)]
-
-
-def _typed(command: str) -> str:
-    """As people type it: `data-inspect` is `data inspect`."""
-    return command.replace("data-", "data ", 1) if command.startswith("data-") else command
 
 
 def _run(command: str, settings: Any) -> int:
@@ -226,8 +217,12 @@ def _start_logging() -> None:
     logging.getLogger("drift_wm").setLevel(logging.INFO)
 
 
-def _parser(*, explaining: bool) -> argparse.ArgumentParser:
-    """The parser; without `explaining` it leaves out what only help shows, which takes seconds to gather."""
+def _parser(*, explain: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; what only help shows takes seconds to gather, and is there for the command of `explain` alone.
+
+    Args:
+        explain: words of a command line that asks for help, or none.
+    """
     parser = argparse.ArgumentParser(
         prog="drift-wm",
         description="Drift-trained one-step world models and planning for robots.",
@@ -240,7 +235,7 @@ def _parser(*, explaining: bool) -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary,
-            epilog=_epilog(name) if explaining else None,
+            epilog=_epilog(name, explain[1:]) if explain[:1] == [name] else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in COMMANDS:
@@ -254,12 +249,18 @@ def _parser(*, explaining: bool) -> argparse.ArgumentParser:
     return parser
 
 
-def _epilog(command: str) -> str:
-    """Examples, then every setting with its default and meaning."""
+def _epilog(command: str, words: Sequence[str]) -> str:
+    """Examples, then every setting with its value and meaning, as the words given beside `--help` choose."""
     lines = ["examples:", *(f"  {example}" for example in EXAMPLES[command])]
     if command in COMMANDS:
-        lines += ["", "settings and defaults:"]
-        for setting, meaning in describe_settings(command):
+        overrides = [word for word in words if not word.startswith("-")]
+        title = "settings, with those given here:" if overrides else "settings and defaults:"
+        try:
+            listed = describe_settings(command, overrides)
+        except ValueError as error:
+            title, listed = f"settings and defaults, as what is given is refused: {error}", describe_settings(command)
+        lines += ["", title]
+        for setting, meaning in listed:
             lines += [
                 f"  {setting}",
                 *textwrap.wrap(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6),

@@ -96,6 +96,76 @@ def test_help_teaches(command, capsys):
         assert "Actions in a sequence" in out or "actions in a sequence" in out
 
 
+def help_of(words, capsys) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_of_what_is_chosen(capsys):
+    plain = help_of(["online"], capsys)
+    assert "settings and defaults:" in plain
+    assert "planner.temperature" not in plain
+    assert "`drift-wm online planner=mppi --help` lists" in plain
+    assert "model.value_discount=0.0\n" in plain
+    chosen = help_of(["online", "planner=mppi", "model=drifting_value", "seed=7"], capsys)
+    for text in ("  planner=mppi\n", "  planner.temperature=0.15\n", "  model=drifting_value\n", "  seed=7\n"):
+        assert text in chosen
+    assert "  model.value_discount=0.97\n" in chosen
+    assert "planner.elites" not in chosen
+    assert "settings, with those given here:" in chosen
+
+
+def test_help_knows_what_is_required_of_a_command_and_what_is_given(capsys):
+    assert "  data=FILE\n" in help_of(["train"], capsys)
+    given = help_of(["train", "from=runs/first", "data=demos.hdf5"], capsys)
+    assert "  data=demos.hdf5\n" in given
+    assert "  parent=runs/first\n" in given
+    assert "  data=demos.hdf5\n" in help_of(["data", "inspect", "demos.hdf5"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["planner.horizn=3"], "Did you mean planner.horizon"),
+        (["planner=sorcery"], "planner=sorcery: expected one of cem"),
+        (["hello"], "'hello' is not a setting"),
+        (["seed=-1"], "seed=-1: expected"),
+    ],
+)
+def test_help_for_a_refused_request_says_why_and_lists_the_defaults(words, reason, capsys):
+    out = help_of(["online", *words], capsys)
+    assert "as what is given is refused: " in out
+    assert reason in out
+    assert "  planner=icem\n" in out
+    assert "  seed=1\n" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["online", "--task=cheetah-run"], "--task=cheetah-run: settings are written without dashes: task=cheetah-run"),
+        (["online", "--task", "cheetah-run"], "--task: settings are written without dashes: task=cheetah-run"),
+        (["collect", "--random-episodes=-3"], "without dashes: random_episodes=-3"),
+        (["data", "inspect", "a.hdf5", "--plotted", "2"], "without dashes: plotted=2"),
+        (["online", "--video", "seed=2"], "--video: settings are written without dashes, as name=value"),
+        (["online", "--video", "--task=x"], "--video: settings are written without dashes, as name=value"),
+        (["doctor", "--fix=all"], "unrecognized arguments: --fix=all"),
+    ],
+)
+def test_conventional_flags_are_answered_with_how_settings_are_written(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_beginnings_of_flags_are_no_settings(capsys):
+    assert main(["online", "--sho"]) == 0
+    assert "seed: 1" in capsys.readouterr().out
+
+
 def test_every_command_has_its_work():
     assert commands._COMMANDS.keys() == COMMANDS.keys() - {"lineage"}
 
@@ -128,6 +198,8 @@ def test_no_command_or_a_wrong_one_shows_what_there_is(capsys):
         (["evalute"], "'evalute' is no command. Did you mean evaluate"),
         (["dta", "inspect"], "'dta' is no command. Did you mean data"),
         (["onlin", "seed=1"], "'onlin' is no command. Did you mean online"),
+        (["rollout", "checkpoint=x"], "'rollout' is no command. `drift-wm evaluate` rolls a policy out. --help lists"),
+        (["fit"], "'fit' is no command. `drift-wm train` learns from a file of episodes."),
     ],
 )
 def test_a_misspelt_command_is_answered_with_the_nearest(words, message, capsys):
@@ -166,3 +238,10 @@ def test_a_renderer_that_is_not_there_is_one_clear_line(tmp_path, value, status)
     assert answer.returncode == status
     assert answer.stderr.startswith("drift-wm: MUJOCO_GL is ")
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_every_command_that_other_programs_name_otherwise_is_one():
+    from drift_wm.hints import _ELSEWHERE
+
+    assert {command for command, _ in _ELSEWHERE.values()} <= set(cli.SUMMARIES)
+    assert not set(_ELSEWHERE) & set(cli.SUMMARIES)

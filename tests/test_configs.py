@@ -128,6 +128,8 @@ def test_readme_and_docs_tell_what_to_type():
         (["sede=3"], "sede.*Did you mean.*seed"),
         (["seed=[1"], r"cannot read seed=\[1: .*each \[ needs its \]"),
         (["seed=[a=1]"], r"cannot read seed=\[a=1\]: .*Quotes keep together what holds ="),
+        (["planner=mppi", "planner.temprature=1"], r"temprature.*Did you mean planner\.temperature"),
+        (["modl=drifting_value"], "modl.*Did you mean model"),
         (["planner=sorcery"], "planner=sorcery: expected one of cem, icem, mppi"),
         (["model.chunk=many"], "many"),
         (["seed=-1"], "seed=-1: expected"),
@@ -230,6 +232,11 @@ def test_help_lists_every_setting_with_its_meaning():
 def test_wrong_values_are_refused_by_name(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+def test_a_group_that_a_command_has_not_is_explained():
+    with pytest.raises(ValueError, match=r"planner.*See --help for all settings|planner.*Did you mean planners"):
+        read_settings("bench", ["planner=mppi"])
 
 
 def test_help_shows_what_groups_there_are_and_defaults_as_one_would_type_them():
