@@ -14,6 +14,7 @@ from rich.table import Table
 from drift_wm.bench_cells import LAST, NO_PLANNER, CellResult, GridResults
 from drift_wm.results import RANDOM, SIMULATOR, standard_error
 from drift_wm.suites import ANCHOR, suite_task
+from drift_wm.wording import value_and_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def as_table(rows: Sequence[Row]) -> Table:
         shown.add_row(
             row.task,
             f"{row.model}, {row.planner}" if several and row.planner != NO_PLANNER else row.model,
-            _mean(row),
+            value_and_error(row.mean, row.standard_error),
             str(len(row.returns)),
             f"{row.lowest:.0f}-{row.highest:.0f}",
             _ratio(row),
@@ -122,7 +123,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             row.model,
             *((row.planner,) if several else ()),
             " to ".join(f"{frames:,}" for frames in sorted({min(row.frames), max(row.frames)})) if row.frames else "-",
-            _mean(row),
+            value_and_error(row.mean, row.standard_error),
             str(len(row.returns)),
             f"{row.lowest:.0f} to {row.highest:.0f}",
             "-" if row.anchor is None else f"{row.anchor:.0f}",
@@ -135,10 +136,6 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 def _several_planners(rows: Sequence[Row]) -> bool:
     return len({row.planner for row in rows} - {NO_PLANNER}) > 1
-
-
-def _mean(row: Row) -> str:
-    return f"{row.mean:.1f}" + ("" if row.standard_error is None else f" ± {row.standard_error:.1f}")
 
 
 def _ratio(row: Row) -> str:

@@ -18,6 +18,7 @@ from scipy import stats  # type: ignore[import-untyped]
 from drift_wm.bench_cells import GridResults
 from drift_wm.results import SIMULATOR
 from drift_wm.suites import ANCHOR, suite_task
+from drift_wm.wording import counted
 
 _RESAMPLES = 5_000
 _LEVEL = 0.95
@@ -48,7 +49,7 @@ class Aggregate:
         """For readers."""
         return (
             f"{self.model}, {self.planner}: {self.iqm:.2f} times {self.yardstick} (interquartile mean over "
-            f"{_tasks(self.tasks)} and all seeds; {_said(self.interval, self.fewest)})"
+            f"{counted(self.tasks, 'task')} and all seeds; {_said(self.interval, self.fewest)})"
         )
 
 
@@ -72,7 +73,7 @@ class Improvement:
         """For readers."""
         return (
             f"{self.model} over {self.rival}, {self.planner}: more return with probability {self.probability:.2f} "
-            f"(mean over the {_tasks(self.tasks)} of both, {self.runs[0]} and {self.runs[1]} runs; "
+            f"(mean over the {counted(self.tasks, 'task')} of both, {self.runs[0]} and {self.runs[1]} runs; "
             f"{_said(self.interval, self.fewest)})"
         )
 
@@ -197,7 +198,3 @@ def _said(interval: Interval, fewest: int) -> str:
         return "no interval, as a task has a single run or its yardstick a single episode"
     said = "{:.0f} % bootstrap interval {:.2f} to {:.2f}".format(100 * _LEVEL, *interval)
     return said if fewest >= _MANY else f"{said}, too narrow for {fewest} runs a task"
-
-
-def _tasks(count: int) -> str:
-    return f"{count} task{'s' * (count != 1)}"

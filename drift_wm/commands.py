@@ -45,7 +45,7 @@ from drift_wm.report import evaluation_table, training_table
 from drift_wm.report_bench import bench_tables, write_bench_page
 from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
-from drift_wm.results import Evaluation
+from drift_wm.results import Evaluation, standard_error
 from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
@@ -54,6 +54,7 @@ from drift_wm.train import train
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.suite import truth
 from drift_wm.units import TABLES
+from drift_wm.wording import counted, with_error
 from drift_wm.writing import write_text
 
 
@@ -114,7 +115,9 @@ def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, c
 
 def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
     results = convert(settings, folder)
-    console.print(f"{results['converted']} demonstrations: {results['file']}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{counted(results['converted'], 'demonstration')}: {results['file']}", highlight=False, soft_wrap=True
+    )
     if absent := results["not_written"]:
         console.print(f"not written: {', '.join(absent)}", highlight=False, markup=False, soft_wrap=True)
 
@@ -198,7 +201,8 @@ def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
         ms = results["decision_ms"]
         lines.append(f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
     if "file" in results:
-        lines.append(f"{results['episodes']} episodes, mean return {results['mean_return']:.1f}: {results['file']}")
+        mean, _ = with_error(results["mean_return"], standard_error(results["returns"]))
+        lines.append(f"{counted(results['episodes'], 'episode')}, mean return {mean}: {results['file']}")
     for name in ("report.html", "learning_curve.png", "best_episode.mp4", "episodes.mp4"):
         if (folder.path / name).exists():
             lines.append(f"{folder.path / name}")

@@ -19,6 +19,7 @@ from drift_wm.report import Report, write_report
 from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder, describe_environment
 from drift_wm.settings import OnlineSettings
+from drift_wm.wording import counted, time_and_parts, value_and_error
 
 
 def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device) -> dict[str, Any]:
@@ -68,7 +69,8 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
             title=f"{run.env.task_name}: {model_row.name} under {_planner_name(settings)}",
             summary=(
                 f"After {results['frames']:,} environment frames the {model_row.name} reaches a mean return of "
-                f"{model_row.mean:.0f} over {len(model_row.returns)} evaluation episodes."
+                f"{value_and_error(model_row.mean, model_row.standard_error)} over "
+                f"{counted(len(model_row.returns), 'evaluation episode')}."
             ),
             evaluations=tuple(rows),
             images=(plot,),
@@ -89,10 +91,7 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
 
 def _time_notes(seconds: dict[str, float] | None) -> list[str]:
     """Where the time of learning went, where all of it is known."""
-    if not seconds:
-        return []
-    parts = ", ".join(f"{spent / 60:.1f} of it {work}" for work, spent in seconds.items())
-    return [f"Learning took {sum(seconds.values()) / 60:.1f} minutes, {parts}."]
+    return [f"Learning took {time_and_parts(seconds)}."] if seconds else []
 
 
 def _cut_notes(run: OnlineRun) -> list[str]:

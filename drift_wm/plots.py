@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.wording import value_and_error, with_error
 from drift_wm.writing import replacing
 
 # Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
@@ -135,7 +136,8 @@ def _draw_references(axes: Axes, references: Sequence[Evaluation]) -> list[_Labe
     for number, reference in enumerate(references):
         colour = REFERENCE_COLOURS[number % len(REFERENCE_COLOURS)]
         axes.axhline(reference.mean, color=colour, lw=1.1, ls=(0, (5, 3)), zorder=1)
-        labels.append(_Label(f"{reference.name}  {_number(reference.mean)}", reference.mean, colour))
+        shown, _ = with_error(reference.mean, reference.standard_error)
+        labels.append(_Label(f"{reference.name}  {_with_minus(shown)}", reference.mean, colour))
     return labels
 
 
@@ -155,14 +157,12 @@ def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int) -> _Label:
         label=f"final model, {_episodes(final)}",
         zorder=5,
     )
-    spread = "" if error is None else f" ± {_number(error)}"
-    return _Label(f"{final.name}  {_number(final.mean)}{spread}", final.mean, VERMILION)
+    return _Label(f"{final.name}  {_with_minus(value_and_error(final.mean, error))}", final.mean, VERMILION)
 
 
-def _number(value: float) -> str:
-    """Three significant digits, or all of the integer part, with the sign that the axis shows; never 1.3e+02."""
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return "\N{MINUS SIGN}" + text[1:] if text.startswith("-") else text
+def _with_minus(text: str) -> str:
+    """A number with the sign that the axis shows."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _episodes(evaluation: Evaluation) -> str:

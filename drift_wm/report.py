@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.results import Evaluation
+from drift_wm.wording import with_error
 from drift_wm.writing import write_text
 
 PAGE = "report.html"
@@ -137,13 +138,13 @@ def _tells_success(evaluations: Sequence[Evaluation]) -> bool:
 
 
 def _cells(evaluation: Evaluation, *, success: bool) -> tuple[str, ...]:
-    error = evaluation.standard_error
+    mean, error = with_error(evaluation.mean, evaluation.standard_error)
     at_once = evaluation.environments_per_decision
     together = f"{at_once} environments a decision" if at_once > 1 else ""
     return (
         evaluation.name,
-        f"{evaluation.mean:.1f}",
-        "-" if error is None else f"{error:.1f}",
+        mean,
+        error or "-",
         str(len(evaluation.returns)),
         *((_success(evaluation),) if success else ()),
         f"{evaluation.decision_ms_p50:.1f} / {evaluation.decision_ms_p95:.1f}",

@@ -17,6 +17,7 @@ from drift_wm.diagnose import Diagnosis
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.summary import cautions, tables, verdict
 from drift_wm.report import data_uri, write_page
+from drift_wm.wording import counted
 
 
 def write_diagnosis_page(
@@ -70,10 +71,10 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
 def context(diagnosis: Diagnosis) -> list[str]:
     """What was asked of what, and what a reader must know before the numbers are believed."""
     answers, world = diagnosis.answers, diagnosis.world
-    episodes = "1 episode" if diagnosis.episodes == 1 else f"{diagnosis.episodes} episodes"
     lines = [
         f"Model {diagnosis.model_id} ({diagnosis.checkpoint}), {diagnosis.particles} samples for each prediction.",
-        f"{answers.situations} situations of {episodes} of {diagnosis.file}: {diagnosis.note}.",
+        f"{counted(answers.situations, 'situation')} of {counted(diagnosis.episodes, 'episode')} of {diagnosis.file}: "
+        f"{diagnosis.note}.",
         "Errors and distances are in standard deviations of the observations over the data.",
     ]
     if world is not None:

@@ -34,7 +34,7 @@ def test_draws_every_episode_in_order_and_every_reference():
     assert drawn["planner episode"] == [[2000, 300], [3000, 700]]
     heights = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert heights == [30, 860]
-    assert texts(draw()) == ["random  30", "drifting world model  855 ± 5", "true simulator  860"]
+    assert texts(draw()) == ["random  30.0", "drifting world model  855.0 ± 5.0", "true simulator  860.0"]
 
 
 def test_the_axis_says_that_returns_are_scaled_where_they_are():
@@ -93,7 +93,7 @@ def test_range_is_the_suites_where_returns_look_like_it():
 def test_many_episodes_and_single_evaluations():
     points = [CurvePoint(i, float(i), "planner") for i in range(100)]
     single = Evaluation("model", (70.0,), (1,), 1.0, 1.0, 1)
-    assert texts(draw(points, [], single)) == ["model  70"]
+    assert texts(draw(points, [], single)) == ["model  70.0"]
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_saves_whole_pngs_only(tmp_path):
 @pytest.mark.parametrize(
     ("returns", "shown"),
     [
-        ((500.0, 900.0, 250.0, 610.0), "565 ± 135"),
-        ((15000.0, 12345.0), "13,672 ± 1,328"),
-        ((-512.3, -400.0), "\N{MINUS SIGN}456 ± 56.1"),
-        ((0.25, 0.75), "0.5 ± 0.25"),
+        ((500.0, 900.0, 250.0, 610.0), "565.0 ± 134.7"),
+        ((15000.0, 12345.0), "13,672.5 ± 1,327.5"),
+        ((-512.3, -400.0), "\N{MINUS SIGN}456.1 ± 56.1"),
+        ((0.25, 0.75), "0.50 ± 0.25"),
     ],
 )
 def test_labels_are_written_as_people_write_numbers(returns, shown):

@@ -16,6 +16,7 @@ from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.run_folder import settings_of
 from drift_wm.train import split
+from drift_wm.wording import counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +90,7 @@ def choose_material(
     for episode in episodes:
         (known if episode.fingerprint in learned_from else unknown).append(episode)
     if known and unknown:
-        note = f"held out: the model was trained on {len(known)} other episodes of this file, not on these"
+        note = f"held out: the model was trained on {counted(len(known), 'other episode')} of this file, not on these"
         return Material(file, keys, tuple(known), tuple(unknown), note)
     fitted, measured = _halves(episodes, seed)
     note = "the model was not trained on any of these episodes"

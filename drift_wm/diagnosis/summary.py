@@ -11,6 +11,7 @@ from functools import partial
 from drift_wm.diagnosis.answers import Answers
 from drift_wm.diagnosis.distribution import DistributionMeasures, TwoModes
 from drift_wm.diagnosis.value import ELITE_SHARE, Exploitation, ValueMeasures
+from drift_wm.wording import counted, value_and_error
 
 TOLERATED_REPLAY_ERROR = 0.01
 """Standard deviations; a simulator of the recording's own world is closer."""
@@ -37,7 +38,7 @@ def verdict(answers: Answers) -> str:
     loop = answers.open_loop
     model, persistence = loop.curves[0].overall[-1], loop.curves[1].overall[-1]
     text = [
-        f"Predicting {count(loop.steps[-1], 'step')} from its own predictions, the model errs by {number(model)} "
+        f"Predicting {counted(loop.steps[-1], 'step')} from its own predictions, the model errs by {number(model)} "
         f"standard deviations ({number(persistence)} if nothing changed)."
     ]
     if answers.value is not None:
@@ -80,11 +81,6 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def count(amount: int, noun: str) -> str:
-    """1 step, 2 steps."""
-    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
-
-
 def _error_table(answers: Answers) -> Table:
     loop = answers.open_loop
     rows = [(curve.name, *map(number, curve.overall)) for curve in loop.curves]
@@ -119,7 +115,7 @@ def _distribution_table(answers: Answers) -> Table:
         rows.append(row("between the two ways", "0", lambda m: _of_modes(m, lambda two: two.between)))
     return Table(
         title="Predicted distribution",
-        header=("after", *(count(at.steps, "step") for at in answers.distributions), "right"),
+        header=("after", *(counted(at.steps, "step") for at in answers.distributions), "right"),
         rows=tuple(rows),
         note="Spread / error below 1, and too few outcomes inside: the prediction is too narrow. Energy distances are "
         "to samples of the simulator, ± standard error over situations.",
@@ -151,22 +147,22 @@ def _use_table(answers: Answers) -> Table:
 def _use_note(answers: Answers) -> str:
     text = [
         "Ignorant: what a model scores that ignores actions, or guesses. Exchanged actions are those of another "
-        f"situation; the error is that after {count(answers.actions.steps, 'step')}."
+        f"situation; the error is that after {counted(answers.actions.steps, 'step')}."
     ]
     if answers.value is not None:
         value = answers.value
         left_out = f" ({value.diverged} left out, where the simulation diverged)" if value.diverged else ""
         text.append(
-            f"Ranked are {value.candidates} sequences of {count(value.horizon, 'step')} in each of "
-            f"{count(value.states, 'state')}{left_out}; regret is the loss by the predicted best, in units of the loss "
-            "by random choice. Right is what the simulator's own samples score."
+            f"Ranked are {value.candidates} sequences of {counted(value.horizon, 'step')} in each of "
+            f"{counted(value.states, 'state')}{left_out}; regret is the loss by the predicted best, in units of the "
+            "loss by random choice. Right is what the simulator's own samples score."
         )
     if answers.exploitation is not None:
         found = answers.exploitation
-        without = f", without {count(found.diverged, 'state')} where a return was no number" if found.diverged else ""
+        without = f", without {counted(found.diverged, 'state')} where a return was no number" if found.diverged else ""
         text.append(
             f"A planner that exploits the model's errors predicts more than it realises; plans of "
-            f"{count(found.states, 'state')}{without}."
+            f"{counted(found.states, 'state')}{without}."
         )
     if answers.uncertainty is not None:
         text.append(
@@ -219,4 +215,4 @@ def _number_or_dash(value: float | None) -> str:
 
 
 def _with_error(value: float, error: float | None) -> str:
-    return number(value) if error is None else f"{number(value)} ± {error:.2g}"
+    return number(value) if error is None or not math.isfinite(value) else value_and_error(value, error)

@@ -1,0 +1,44 @@
+"""Amounts as people write them, the same in tables, figures and sentences."""
+
+from __future__ import annotations
+
+import math
+
+_MOST_DIGITS = 6
+"""Of a value whose error is smaller than anyone would tell apart."""
+_FEW_SECONDS = 120.0
+
+
+def counted(amount: int, noun: str) -> str:
+    """1 step, 2 steps, 1,000 steps."""
+    return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def with_error(value: float, error: float | None) -> tuple[str, str | None]:
+    """A value and its error, both with the decimals that two digits of the error need, and with one at least.
+
+    A value alone, or without spread, has two digits of its own. No value has more than six.
+    """
+    telling = error or abs(value)
+    decimals = 1
+    if telling and math.isfinite(telling) and math.isfinite(value):
+        most = _MOST_DIGITS - 1 - (math.floor(math.log10(abs(value))) if value else 0)
+        decimals = max(1, min(1 - math.floor(math.log10(telling)), most))
+    shown, spread = (None if x is None else f"{x:z,.{decimals}f}" for x in (value, error))
+    assert shown is not None
+    return shown, spread
+
+
+def value_and_error(value: float, error: float | None) -> str:
+    """112.87 ± 0.28, or the value alone; see `with_error`."""
+    shown, spread = with_error(value, error)
+    return shown if spread is None else f"{shown} ± {spread}"
+
+
+def time_and_parts(seconds: dict[str, float]) -> str:
+    """How long all of it took and each part of it, by name: in seconds below two minutes, else in minutes."""
+    total = sum(seconds.values())
+    unit, size = ("seconds", 1.0) if total < _FEW_SECONDS else ("minutes", 60.0)
+    digits = 0 if 10 <= total < _FEW_SECONDS else 1
+    parts = (f"{spent / size:.{digits}f} of it {work}" for work, spent in seconds.items())
+    return ", ".join([f"{total / size:.{digits}f} {unit}", *parts])
