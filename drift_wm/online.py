@@ -60,7 +60,14 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
     settings, path = run.settings, run.folder.path
     model_row, references = rows[0], rows[1:]
     plot = path / "learning_curve.png"
-    save(learning_curve(run.curve, references=references, task=run.env.task_name, final=model_row), plot)
+    figure = learning_curve(
+        run.curve,
+        references=references,
+        task=run.env.task_name,
+        final=model_row,
+        decisions=(run.decisions_per_episode, run.env.decisions_per_episode),
+    )
+    save(figure, plot)
     film = film_best(run.env, episodes, path / "best_episode.mp4") if settings.video else None
     decision = results["decision_ms"]
     write_report(
@@ -100,7 +107,8 @@ def _cut_notes(run: OnlineRun) -> list[str]:
         return []
     return [
         f"Episodes of training are cut off after {run.decisions_per_episode} of {run.env.decisions_per_episode} "
-        "decisions; the plot scales their returns to full length."
+        "decisions; the plot scales their returns to full length. Where rewards come late, as after a swing-up, whole "
+        "episodes return more than that."
     ]
 
 

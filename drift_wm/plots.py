@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from drift_wm.results import CurvePoint, Evaluation
-from drift_wm.wording import value_and_error, with_error
+from drift_wm.wording import counted, value_and_error, with_error
 from drift_wm.writing import replacing
 
 # Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
@@ -42,29 +42,31 @@ def learning_curve(
     references: Sequence[Evaluation],
     task: str,
     final: Evaluation | None = None,
+    decisions: tuple[int, int] | None = None,
 ) -> Figure:
     """Episode return over environment frames.
 
     Args:
-        points: episodes of training, in any order.
+        points: episodes of training, in any order; the legend says of those that were cut how their return was scaled.
         references: policies to compare with, each a labelled dashed line at its mean return.
         task: what was learned, for the title.
         final: evaluation of the model after training, drawn after the last episode.
+        decisions: of an episode that was cut, and of a whole one; needed where any was cut.
 
     Raises:
         ValueError: there are no points, a value is not finite, or a point's source is unknown.
     """
     _check(points, [*references, *([final] if final else [])])
-    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    cut = any(point.cut for point in points)
+    figure = Figure(figsize=(7.6, 4.6 if cut else 4.2), layout="constrained")
     axes = figure.add_subplot()
-    _draw_episodes(axes, points)
+    _draw_episodes(axes, points, decisions)
     labels = _draw_references(axes, references)
     if final is not None:
-        labels.append(_draw_final(axes, final, last_frame=max(point.frames for point in points)))
+        labels.append(_draw_final(axes, final, last_frame=max(point.frames for point in points), beside_cut=cut))
     _set_range(axes, points, labels)
     _label_right(axes, labels)
-    cut = any(point.cut for point in points)
-    _decorate(axes, task, value="return, cut episodes scaled to full length" if cut else "episode return")
+    _decorate(axes, task, legend_columns=1 if cut else 3)
     return figure
 
 
@@ -101,34 +103,47 @@ def _check(points: Sequence[CurvePoint], evaluations: Sequence[Evaluation]) -> N
             )
 
 
-def _draw_episodes(axes: Axes, points: Sequence[CurvePoint]) -> None:
+def _draw_episodes(axes: Axes, points: Sequence[CurvePoint], decisions: tuple[int, int] | None) -> None:
     ordered = sorted(points, key=lambda point: point.frames)
-    exploring = [(point.frames, point.value) for point in ordered if point.source in _EXPLORING]
-    planner = [(point.frames, point.value) for point in ordered if point.source == "planner"]
+    exploring = [point for point in ordered if point.source in _EXPLORING]
+    planner = [point for point in ordered if point.source == "planner"]
     if exploring:
         axes.plot(
-            *zip(*exploring, strict=True),
+            [point.frames for point in exploring],
+            [point.value for point in exploring],
             "o",
             mfc="white",
             mec=GREY,
             mew=1.3,
             ms=6,
-            label="exploring episode (pink noise)",
+            label="exploring episode (pink noise)" + _drawn(exploring, decisions),
             zorder=3,
         )
     if planner:
         many = len(planner) > 60  # markers that would touch are drawn small
         axes.plot(
-            *zip(*planner, strict=True),
+            [point.frames for point in planner],
+            [point.value for point in planner],
             "o-",
             color=BLUE,
             lw=1.6,
             ms=2.5 if many else 6,
             mec="white",
             mew=0 if many else 0.8,
-            label="planner episode",
+            label="planner episode" + _drawn(planner, decisions),
             zorder=4,
         )
+
+
+def _drawn(points: Sequence[CurvePoint], decisions: tuple[int, int] | None) -> str:
+    """What stands for the return of episodes that were cut, for the legend; nothing where none was."""
+    if not any(point.cut for point in points):
+        return ""
+    assert decisions is not None, "points that were cut, without how many decisions were left"
+    first, whole = decisions
+    times = "doubled" if whole == 2 * first else f"times {whole / first:.3g}"
+    ended = "" if all(point.cut for point in points) else "; all of it where it ended before"
+    return f": return of the first {first} of {whole} decisions, {times}{ended}"
 
 
 def _draw_references(axes: Axes, references: Sequence[Evaluation]) -> list[_Label]:
@@ -141,7 +156,7 @@ def _draw_references(axes: Axes, references: Sequence[Evaluation]) -> list[_Labe
     return labels
 
 
-def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int) -> _Label:
+def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int, beside_cut: bool) -> _Label:
     error = final.standard_error
     x = last_frame * 1.03  # beside the last episode, which it would hide
     axes.errorbar(
@@ -154,7 +169,7 @@ def _draw_final(axes: Axes, final: Evaluation, *, last_frame: int) -> _Label:
         mec="white",
         mew=0.8,
         capsize=4,
-        label=f"final model, {_episodes(final)}",
+        label=f"final model, {_episodes(final, whole=beside_cut)}",
         zorder=5,
     )
     return _Label(f"{final.name}  {_with_minus(value_and_error(final.mean, error))}", final.mean, VERMILION)
@@ -165,9 +180,9 @@ def _with_minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def _episodes(evaluation: Evaluation) -> str:
-    n = len(evaluation.returns)
-    return "1 episode" if n == 1 else f"mean of {n} ± standard error"
+def _episodes(evaluation: Evaluation, *, whole: bool) -> str:
+    n, noun = len(evaluation.returns), "whole episode" if whole else "episode"
+    return counted(n, noun) if n == 1 else f"mean of {counted(n, noun) if whole else n} ± standard error"
 
 
 def _set_range(axes: Axes, points: Sequence[CurvePoint], labels: Sequence[_Label]) -> None:
@@ -187,6 +202,7 @@ def _label_right(axes: Axes, labels: Sequence[_Label]) -> None:
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top)  # the labels must not move what they are fitted to
     ordered = sorted(labels, key=lambda label: label.value)
+    leader = {"arrowstyle": "-", "lw": 0.7, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
     heights = _apart([label.value for label in ordered], gap=0.065 * (top - bottom), top=top)
     for label, height in zip(ordered, heights, strict=True):
         axes.annotate(
@@ -198,14 +214,7 @@ def _label_right(axes: Axes, labels: Sequence[_Label]) -> None:
             color=label.colour,
             fontsize=9,
             va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": label.colour,
-                "lw": 0.7,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
+            arrowprops=leader | {"color": label.colour},
             annotation_clip=False,
         )
 
@@ -222,11 +231,12 @@ def _apart(values: Sequence[float], *, gap: float, top: float) -> list[float]:
     return heights
 
 
-def _decorate(axes: Axes, task: str, *, value: str) -> None:
-    axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=26)
+def _decorate(axes: Axes, task: str, *, legend_columns: int) -> None:
+    style(axes, legend_columns=legend_columns)
+    rows = -(-len(axes.get_legend_handles_labels()[1]) // legend_columns)
+    axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=12 + 14 * rows)
     axes.set_xlabel("environment frames", color=INK)
-    axes.set_ylabel(value, color=INK)
-    style(axes)
+    axes.set_ylabel("episode return", color=INK)
 
 
 def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
@@ -260,7 +270,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return shown
 
 
-def style(axes: Axes, *, legend: bool = True) -> None:
+def style(axes: Axes, *, legend: bool = True, legend_columns: int = 3) -> None:
     """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one."""
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
     axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
@@ -273,7 +283,7 @@ def style(axes: Axes, *, legend: bool = True) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
-        ncols=3,
+        ncols=legend_columns,
         frameon=False,
         fontsize=9,
         handletextpad=0.4,

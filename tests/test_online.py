@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -28,9 +29,11 @@ from drift_wm.online_loop import OnlineRun
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import GoalDistance, PredictedReturn
+from drift_wm.results import Evaluation
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import ObjectiveSettings, OnlineSettings
 from drift_wm.training import TrainingConfig
+from drift_wm.wording import with_error
 from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")
@@ -118,12 +121,23 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
 def test_only_episodes_that_were_cut_are_scaled_and_spoken_of(finished, tmp_path):
     points = json.loads((finished / "results.json").read_text())["curve"]
     assert all(point["cut"] for point in points)
-    assert "cut off after 30 of 50 decisions" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert "cut off after 30 of 50 decisions" in page
+    assert "whole episodes return more than that" in page
     run = OnlineRun(replace(SMALL, episode_decisions=0), RunFolder(tmp_path), device=CPU)
     whole = Episode(np.zeros((51, 5), np.float32), np.zeros((50, 1), np.float32), np.ones(50, np.float32), False)
     run.replay.append(whole)
     assert [(point.cut, point.value) for point in run.curve] == [(False, 50.0)]
     assert online_module._cut_notes(run) == []
+
+
+def test_the_page_tells_amounts_as_its_table_does(finished):
+    page = (finished / "report.html").read_text()
+    row = Evaluation.from_dict(json.loads((finished / "results.json").read_text())["evaluations"][0])
+    mean, error = with_error(row.mean, row.standard_error)
+    assert f"reaches a mean return of {mean} ± {error} over 2 evaluation episodes." in page
+    assert f"<td>{mean}</td><td>{error}</td><td>2</td>" in page
+    assert re.search(r"Learning took [\d.]+ seconds, [\d.]+ of it collecting, [\d.]+ of it training\.", page)
 
 
 def test_training_and_evaluation_share_no_reset_seed(finished):

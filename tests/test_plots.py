@@ -1,6 +1,7 @@
 import itertools
 import math
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -37,12 +38,45 @@ def test_draws_every_episode_in_order_and_every_reference():
     assert texts(draw()) == ["random  30.0", "drifting world model  855.0 ± 5.0", "true simulator  860.0"]
 
 
-def test_the_axis_says_that_returns_are_scaled_where_they_are():
-    whole, cut = draw(), draw([*POINTS, CurvePoint(4000, 500.0, "planner", cut=True)])
-    assert [figure.axes[0].get_ylabel() for figure in (whole, cut)] == [
-        "episode return",
-        "return, cut episodes scaled to full length",
+def legend(figure: Figure) -> list[str]:
+    (axes,) = figure.axes
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_the_legend_says_what_stands_for_returns_of_episodes_that_were_cut():
+    assert legend(draw()) == [
+        "exploring episode (pink noise)",
+        "planner episode",
+        "final model, mean of 2 ± standard error",
     ]
+    cut = [replace(point, cut=True) for point in POINTS]
+    options = {"references": REFERENCES, "task": "cartpole-swingup"}
+    doubled = learning_curve(cut, **options, final=FINAL, decisions=(250, 500))
+    assert legend(doubled) == [
+        "exploring episode (pink noise): return of the first 250 of 500 decisions, doubled",
+        "planner episode: return of the first 250 of 500 decisions, doubled",
+        "final model, mean of 2 whole episodes ± standard error",
+    ]
+    single = Evaluation("model", (70.0,), (1,), 1.0, 1.0, 1)
+    some = learning_curve([*POINTS[:2], cut[2]], **options, final=single, decisions=(200, 500))
+    assert legend(some) == [
+        "exploring episode (pink noise)",
+        "planner episode: return of the first 200 of 500 decisions, times 2.5; all of it where it ended before",
+        "final model, 1 whole episode",
+    ]
+
+
+def test_title_and_legend_of_cut_episodes_lie_apart_and_in_the_picture():
+    points = [*POINTS, CurvePoint(4000, 500.0, "planner", cut=True)]
+    figure = learning_curve(points, references=REFERENCES, task="cartpole-swingup", final=FINAL, decisions=(250, 500))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    title, box = (part.get_window_extent(canvas.get_renderer()) for part in (axes._left_title, axes.get_legend()))
+    assert not title.overlaps(box)
+    assert box.y0 >= axes.bbox.y1
+    assert title.y1 <= figure.bbox.y1
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_labels_of_near_values_keep_apart():
