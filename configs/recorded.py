@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from drift_wm.run_folder import run_of, settings_of
+from drift_wm.run_files import run_of, settings_of
 from drift_wm.settings import ObjectiveSettings, RiskSettings
 
 logger = logging.getLogger(__name__)

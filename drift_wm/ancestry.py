@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drift_wm.checkpoint import load_checkpoint
-from drift_wm.run_folder import settings_of
+from drift_wm.run_files import checkpoints_at, run_of, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,7 @@ class Member:
     @property
     def run(self) -> Path:
         """The run folder; of a file that lies in none, the folder it lies in."""
-        folder = self.path.parent
-        return folder.parent if folder.name == "checkpoints" else folder
+        return run_of(self.path.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def trace(run: Path) -> Ancestry:
     Raises:
         ValueError: no checkpoints there, or a file that is not a readable checkpoint.
     """
-    found = _checkpoints_at(run) if run.is_dir() else []
+    found = checkpoints_at(run) if run.is_dir() else []
     if not found:
         raise ValueError(
             f"no checkpoints at {run}: expected the run folder of a `drift-wm train` or `drift-wm online` "
@@ -69,7 +68,7 @@ def _older(first: Member, visited: set[Path]) -> list[Member]:
     """The parent of a run's first member and all before it in the parent's folder; nothing if it is not found."""
     for place in places_of(settings_of(first.run).get("parent"), first.run):
         older: list[Member] = []
-        for path in _checkpoints_at(place):
+        for path in checkpoints_at(place):
             older.append(_read(path))
             if older[-1].run.resolve() in visited:  # settings that name their own run must not lead in a circle
                 break
@@ -87,14 +86,6 @@ def places_of(recorded: str | None, run: Path) -> list[Path]:
     for place in (Path(recorded), *(above / recorded for above in (folder, *folder.parents))):
         places.setdefault(place.resolve(), place)
     return list(places.values())
-
-
-def _checkpoints_at(place: Path) -> list[Path]:
-    """The checkpoints of a run folder, oldest first; of a file, those beside it, or only itself if named freely."""
-    if place.is_file():
-        beside = sorted(place.parent.glob("round_*.pt"))
-        return beside if place in beside else [place]
-    return sorted(place.glob("checkpoints/round_*.pt")) or sorted(place.glob("round_*.pt"))
 
 
 def _read(path: Path) -> Member:

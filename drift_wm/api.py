@@ -21,7 +21,7 @@ from drift_wm.episodes import Environment
 from drift_wm.interfaces import Planner, Policy, Spec
 from drift_wm.learned import POLICY, LearnedModel, load_policy, load_world_model
 from drift_wm.policies import PlanningPolicy
-from drift_wm.run_folder import newest_checkpoint
+from drift_wm.run_files import newest_checkpoint
 from drift_wm.world_model import LearnedWorldModel
 
 

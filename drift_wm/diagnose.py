@@ -20,7 +20,8 @@ from drift_wm.diagnosis.world import World, open_truth, world_of
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.evaluate import name_of, require_spec
 from drift_wm.learned import load_world_model
-from drift_wm.run_folder import RunFolder, newest_checkpoint, run_of
+from drift_wm.run_files import newest_checkpoint, run_of
+from drift_wm.run_folder import RunFolder
 from drift_wm.world_model import LearnedWorldModel
 
 

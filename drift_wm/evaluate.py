@@ -27,7 +27,8 @@ from drift_wm.interfaces import Policy, Spec
 from drift_wm.learned import ModelConfig, load_policy, load_world_model
 from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.results import NOISE, RANDOM, SCRIPTED, SIMULATOR, Evaluation, summarise
-from drift_wm.run_folder import RunFolder, newest_checkpoint, read_json, write_json
+from drift_wm.run_files import newest_checkpoint
+from drift_wm.run_folder import RunFolder, read_json, write_json
 from drift_wm.run_settings import LARGEST_SEED
 from drift_wm.scripted import SCRIPTED_NOISE, ScriptedPolicy
 from drift_wm.settings import EVALUATION_SEED, CollectSettings, EvaluateSettings, PlanningSettings

@@ -34,7 +34,7 @@ from drift_wm.probe import (
     quality_of,
 )
 from drift_wm.progress import track
-from drift_wm.run_folder import settings_of
+from drift_wm.run_files import settings_of
 
 
 @dataclass(frozen=True, slots=True)

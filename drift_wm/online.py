@@ -17,6 +17,7 @@ from drift_wm.online_loop import OnlineRun
 from drift_wm.plots import learning_curve, save
 from drift_wm.report import Report, write_report
 from drift_wm.results import Evaluation
+from drift_wm.run_files import checkpoint_of_round
 from drift_wm.run_folder import RunFolder, describe_environment
 from drift_wm.settings import OnlineSettings
 from drift_wm.wording import counted, time_and_parts, value_and_error
@@ -47,7 +48,7 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
             "learning_seconds": None if seconds is None else sum(seconds.values()),
             "seconds": seconds,
             "model_id": run.trainer.id(),
-            "checkpoint": str(folder.checkpoint_of_round(run.trainer.rounds - 1)),
+            "checkpoint": str(checkpoint_of_round(folder.path, run.trainer.rounds - 1)),
             "environment": describe_environment(),
         }
         folder.write_results(results)

@@ -118,15 +118,6 @@ class RunFolder:
         path = self.path / "results.json"
         return read_json(path, dict, remedy=DONE_AGAIN) if path.exists() else None
 
-    @property
-    def checkpoints(self) -> Path:
-        """One file a training round, the lineage of the run."""
-        return self.path / "checkpoints"
-
-    def checkpoint_of_round(self, number: int) -> Path:
-        """Where round `number`, counted from 0, is saved."""
-        return self.checkpoints / f"round_{number:04d}.pt"
-
 
 def default_path(command: str, settings: Any) -> Path:
     """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory; logged data stand for their task."""
@@ -135,39 +126,6 @@ def default_path(command: str, settings: Any) -> Path:
     if hasattr(settings, "seed"):
         parts.append(f"seed{settings.seed}")
     return Path("runs") / command / "-".join([*parts, datetime.now().strftime("%Y%m%d-%H%M%S")])
-
-
-def newest_checkpoint(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest of a run folder.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if path.is_file():
-        return path
-    found = sorted(path.glob("checkpoints/round_*.pt")) or sorted(path.glob("round_*.pt"))
-    if not found:
-        raise ValueError(
-            f"no checkpoint at {path}: expected a .pt file, or a run folder of `drift-wm train` or `drift-wm online` "
-            "that has finished at least one round"
-        )
-    return found[-1]
-
-
-def run_of(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to, a file or a folder: `config.json` is in it, if anywhere."""
-    folder = checkpoint.parent if checkpoint.is_file() else checkpoint
-    return folder.parent if folder.name == "checkpoints" else folder
-
-
-def settings_of(run: Path) -> dict[str, Any]:
-    """What a run was asked, from its `config.json`; empty where there is none.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    path = run / "config.json"
-    return read_json(path, dict) if path.exists() else {}
 
 
 def read_json(path: Path, kind: type[Content], *, remedy: str = COPY_AGAIN) -> Content:

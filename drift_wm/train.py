@@ -29,7 +29,8 @@ from drift_wm.metrics import MetricsLog
 from drift_wm.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.progress import track
 from drift_wm.ranks import Ranks
-from drift_wm.run_folder import RunFolder, newest_checkpoint, run_of, settings_of
+from drift_wm.run_files import checkpoint_of_round, checkpoints_of, newest_checkpoint, round_of, run_of, settings_of
+from drift_wm.run_folder import RunFolder
 from drift_wm.settings import TrainSettings
 from drift_wm.training import Trainer
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
@@ -89,7 +90,7 @@ def train(
         "command": "train",
         "kind": settings.kind,
         "data": settings.data,
-        "checkpoint": str(folder.checkpoint_of_round(number)),
+        "checkpoint": str(checkpoint_of_round(folder.path, number)),
         "model_id": trainer.id(),
         "steps": trainer.steps,
         "training_episodes": len(training),
@@ -110,9 +111,9 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
     A run that has begun does not look at its parent again, whose own run may have gone on since.
     """
     parent, obs_keys = settings.parent, settings.obs_keys
-    if begun := sorted(folder.checkpoints.glob("round_*.pt")):
+    if begun := checkpoints_of(folder.path):
         resume(trainer, folder, device=device)
-        return int(begun[0].stem.removeprefix("round_"))
+        return round_of(begun[0])
     if parent is not None:
         trainer.restore(load_checkpoint(newest_checkpoint(Path(parent)), device=device), as_parent=True)
         theirs = settings_of(run_of(Path(parent))).get("obs_keys")
@@ -237,14 +238,14 @@ def fit_round(
             log.record("train", trainer.steps, metrics)
             task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
 
-        file = folder.checkpoint_of_round(trainer.rounds) if trainer.ranks.first else None
+        file = checkpoint_of_round(folder.path, trainer.rounds) if trainer.ranks.first else None
         return trainer.train_round(windows, steps, on_step=on_step, save_to=file)
 
 
 def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:
     """Continue from the newest checkpoint of the folder, if it has one."""
-    if any(folder.checkpoints.glob("round_*.pt")):
-        trainer.restore(load_checkpoint(newest_checkpoint(folder.path), device=device))
+    if begun := checkpoints_of(folder.path):
+        trainer.restore(load_checkpoint(begun[-1], device=device))
 
 
 def split(

@@ -21,7 +21,6 @@ from drift_wm.diagnosis.world import World, world_of
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
-from drift_wm.run_folder import run_of
 from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SMALL = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8", "training.warmup=2"]
@@ -217,15 +216,6 @@ def test_an_episode_of_one_step_serves_for_both(tmp_path, linear_episodes):
     Replay.open(tmp_path / "one.hdf5", env_args={"env_name": "linear"}).append(short)
     material = choose(tmp_path, ".", "one.hdf5")
     assert material.fitted == material.measured
-
-
-def test_the_run_of_a_checkpoint():
-    assert run_of(Path("/nowhere/run")) == Path("/nowhere/run")
-
-
-def test_a_checkpoint_alone_lies_in_no_run(tmp_path):
-    (tmp_path / "model.pt").touch()
-    assert run_of(tmp_path / "model.pt") == tmp_path
 
 
 def test_the_world_is_that_of_the_file_then_of_the_checkpoint(files):

@@ -31,6 +31,7 @@ from drift_wm.lineage_settings import LineageSettings
 from drift_wm.plots import save
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.probe import Drift, Probe, Quality, drift_between, quality_of
+from drift_wm.run_files import checkpoint_of_round
 from drift_wm.run_folder import RunFolder, write_json
 from drift_wm.settings import TrainSettings
 from drift_wm.train import train
@@ -183,15 +184,15 @@ def test_every_round_of_one_folder_and_unfinished_ones(tmp_path, linear_episodes
     trainer = Trainer(spec_of(linear_episodes), MODEL, TrainingConfig(batch_size=8), seed=0)
     windows = Sampler(linear_episodes)
     for number in range(2):
-        trainer.train_round(windows, 4, save_to=run.checkpoint_of_round(number))
+        trainer.train_round(windows, 4, save_to=checkpoint_of_round(run.path, number))
     windows.interrupt_at = 3
     with pytest.raises(KeyboardInterrupt):
-        trainer.train_round(windows, 6, save_to=run.checkpoint_of_round(2))
+        trainer.train_round(windows, 6, save_to=checkpoint_of_round(run.path, 2))
     lineage = measure(str(run.path))
     assert [(model.member.round, model.member.steps) for model in lineage.models] == [(0, 4), (1, 8), (2, 11)]
     assert lineage.probe.file == run.path / "replay.hdf5"
     assert "later models" in lineage.probe.note
-    run.checkpoint_of_round(1).unlink()
+    checkpoint_of_round(run.path, 1).unlink()
     first, last = measure(str(run.path)).models
     assert last.member.parent != first.member.id
     assert last.drift is None

@@ -30,6 +30,7 @@ from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import GoalDistance, PredictedReturn
 from drift_wm.results import Evaluation
+from drift_wm.run_files import checkpoints_of
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import ObjectiveSettings, OnlineSettings
 from drift_wm.training import TrainingConfig
@@ -75,7 +76,7 @@ SMALL_OVERRIDES = [
 
 def what_was_learned(path: Path) -> tuple[list[str], list[np.ndarray]]:
     """Ids of the lineage, and the observations of every episode."""
-    ids = [load_checkpoint(file).id for file in sorted(path.glob("checkpoints/round_*.pt"))]
+    ids = [load_checkpoint(file).id for file in checkpoints_of(path)]
     return ids, [episode.obs for episode in read_episodes(path / "replay.hdf5")]
 
 
@@ -105,7 +106,7 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
     assert results["decision_ms"]["p50"] > 0
     assert [point["source"] for point in results["curve"]] == ["noise", "planner", "planner", "planner"]
     ids, _ = what_was_learned(finished)
-    checkpoints = [load_checkpoint(file) for file in sorted(finished.glob("checkpoints/round_*.pt"))]
+    checkpoints = [load_checkpoint(file) for file in checkpoints_of(finished)]
     assert [checkpoint.parent for checkpoint in checkpoints] == [None, *ids[:-1]]
     assert [checkpoint.state["steps"] for checkpoint in checkpoints] == [8, 16, 24, 24 + 12]
     assert checkpoints[-1].config["task"] == {

@@ -16,7 +16,8 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.learned import load_policy, load_world_model, stored_shape
-from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.run_files import newest_checkpoint
+from drift_wm.run_folder import RunFolder
 from drift_wm.settings import TrainSettings
 from drift_wm.train import train
 from drift_wm.training import Trainer, TrainingConfig

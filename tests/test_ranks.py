@@ -11,7 +11,7 @@ from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
 from drift_wm.interfaces import Batch
 from drift_wm.ranks import Ranks, SharedLoss, ranks_of
-from drift_wm.run_folder import newest_checkpoint
+from drift_wm.run_files import newest_checkpoint
 
 
 @pytest.fixture(scope="module")

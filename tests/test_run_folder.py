@@ -9,9 +9,7 @@ from drift_wm.run_folder import (
     RunFolder,
     default_path,
     describe_environment,
-    newest_checkpoint,
     read_json,
-    settings_of,
     write_json,
 )
 from drift_wm.settings import TrainSettings
@@ -112,17 +110,6 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
         RunFolder(tmp_path / "run")
 
 
-def test_newest_checkpoint_of_a_folder_of_a_run_or_a_file(tmp_path):
-    folder = RunFolder(tmp_path)
-    folder.checkpoints.mkdir()
-    for number in (0, 2, 10):
-        folder.checkpoint_of_round(number).write_bytes(b"")
-    newest = folder.checkpoint_of_round(10)
-    assert newest_checkpoint(tmp_path) == newest_checkpoint(folder.checkpoints) == newest_checkpoint(newest) == newest
-    with pytest.raises(ValueError, match=r"no checkpoint at .*nowhere"):
-        newest_checkpoint(tmp_path / "nowhere")
-
-
 def test_json_is_never_half_written(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
     write_json(path, {"a": 1})
@@ -152,7 +139,6 @@ def test_damaged_files_of_a_run_folder_are_refused_by_name(tmp_path):
     folder = RunFolder(tmp_path)
     for name, ask in (
         ("config.json", lambda: folder.write_config("online", Asked())),
-        ("config.json", lambda: settings_of(tmp_path)),
         ("model.json", lambda: folder.require_model("a")),
         ("results.json", folder.read_results),
     ):

@@ -18,7 +18,8 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
-from drift_wm.run_folder import RunFolder, newest_checkpoint
+from drift_wm.run_files import checkpoint_of_round, newest_checkpoint
+from drift_wm.run_folder import RunFolder
 from drift_wm.settings import TrainSettings
 from drift_wm.train import recorded_task, split, train
 from drift_wm.training import TrainingConfig, load_world_model
@@ -67,7 +68,7 @@ def test_a_finished_child_does_not_follow_a_parent_that_went_on(tmp_path, data):
     train(settings(data), first, device=CPU)
     child = settings(data, parent=str(first.path), steps=5)
     second = train(child, RunFolder(tmp_path / "second"), device=CPU)
-    shutil.copy(newest_checkpoint(tmp_path / "second"), first.checkpoint_of_round(1))  # as if its run had gone on
+    shutil.copy(newest_checkpoint(tmp_path / "second"), checkpoint_of_round(first.path, 1))  # as if its run had gone on
     again = train(child, RunFolder(tmp_path / "second"), device=CPU)
     assert (again["steps"], again["checkpoint"]) == (second["steps"], second["checkpoint"])
     assert len(list((tmp_path / "second" / "checkpoints").iterdir())) == 1

@@ -14,7 +14,7 @@ from drift_wm.ancestry import places_of
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.statistics import compute_statistics
-from drift_wm.run_folder import settings_of
+from drift_wm.run_files import settings_of
 from drift_wm.train import split
 from drift_wm.wording import counted
 
