@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drift_wm.run_lock import LOCK, locked
+from drift_wm.same_run import require_same_run
 from drift_wm.writing import beside, write_text
 
 Content = TypeVar("Content", dict[str, Any], list[Any])
@@ -27,9 +28,6 @@ PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "
 COPY_AGAIN = "copy the run folder again, or set run_dir=... to another one"
 DONE_AGAIN = "remove the file, and what it tells is found again"
 """What to do about a damaged file: one that tells what was asked or done, and one that follows from the rest."""
-
-_NEVER_READ = {"evaluate": ("seed", "exploration_std"), "train": ("task", "env")}
-"""Settings that runs recorded before they were refused: they had no effect, so such a run may go on without them."""
 
 
 class RunFolder:
@@ -76,7 +74,7 @@ class RunFolder:
         path = self.path / "config.json"
         is_new = not path.exists()
         if not is_new:
-            _require_same_run(path, read_json(path, dict), asked, may_change)
+            require_same_run(self.path, read_json(path, dict), asked, may_change=may_change)
         if is_new or may_change:
             write_json(path, asked)
         write_json(self.path / "environment.json", describe_environment())
@@ -165,48 +163,6 @@ def describe_environment() -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
     }
-
-
-def _require_same_run(path: Path, found: dict[str, Any], asked: dict[str, Any], may_change: Collection[str]) -> None:
-    if found.get("command") != asked["command"]:
-        raise ValueError(
-            f"{path.parent} holds a run of {found.get('command')!r}, not of {asked['command']!r}; choose another "
-            "run_dir"
-        )
-    # Where and on what, not what.
-    ignored = {
-        "run_dir",
-        "threads",
-        "workers",
-        "device",
-        "shard",
-        "shards",
-        "memory_gb",
-        *may_change,
-        *_NEVER_READ.get(asked["command"], ()),
-    }
-    there, now = (
-        dict(_leaves({name: value for name, value in each.items() if name not in ignored})) for each in (found, asked)
-    )
-    differing = [
-        f"{name} (there {there.get(name)!r}, asked {now.get(name)!r})"
-        for name in sorted(there.keys() | now.keys())
-        if there.get(name) != now.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings: {'; '.join(differing)}. "
-            "Repeat that run's settings to continue it, or choose another run_dir"
-        )
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings with dotted names."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _plain(value: Any) -> Any:

@@ -40,16 +40,6 @@ def test_config_is_kept_and_continuing_needs_the_same_settings(tmp_path):
         folder.write_config("train", Asked())
 
 
-def test_what_an_earlier_version_recorded_and_nothing_read_does_not_stop_a_run(tmp_path):
-    folder, asked = RunFolder(tmp_path), TrainSettings(data="x.hdf5")
-    folder.write_config("train", asked)
-    recorded = json.loads((tmp_path / "config.json").read_text())
-    write_json(tmp_path / "config.json", {**recorded, "task": "walker-walk", "env": {"action_repeat": 7}})
-    assert not folder.write_config("train", asked)
-    with pytest.raises(ValueError, match="other settings: steps"):
-        folder.write_config("train", TrainSettings(data="x.hdf5", steps=1))
-
-
 def test_a_config_is_forgotten_only_where_nothing_was_done(tmp_path):
     grid, part = RunFolder(tmp_path / "grid"), RunFolder(tmp_path / "grid" / "part")
     for folder in (grid, part):
