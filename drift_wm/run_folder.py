@@ -73,10 +73,13 @@ class RunFolder:
         asked = {"command": command, **_plain(asdict(config))}
         path = self.path / "config.json"
         is_new = not path.exists()
-        if not is_new:
-            require_same_run(self.path, read_json(path, dict), asked, may_change=may_change)
-        if is_new or may_change:
+        if is_new:
             write_json(path, asked)
+        else:
+            found = read_json(path, dict)
+            require_same_run(self.path, found, asked, config, may_change=may_change)
+            if may_change:
+                write_json(path, found | {name: asked[name] for name in may_change})
         write_json(self.path / "environment.json", describe_environment())
         return is_new
 

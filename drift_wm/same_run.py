@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,22 @@ _WHERE = ("run_dir", "threads", "workers", "device", "shard", "shards", "memory_
 
 
 def require_same_run(
-    folder: Path, found: Mapping[str, Any], asked: Mapping[str, Any], *, may_change: Collection[str] = ()
+    folder: Path,
+    found: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    settings: Any,
+    *,
+    may_change: Collection[str] = (),
 ) -> None:
     """Refuse to go on in the folder of another run.
+
+    A setting that is younger than the run stood at its default there: at that of its class, whatever a YAML says.
 
     Args:
         folder: of the run.
         found: what its `config.json` holds.
         asked: what it would hold of the run that is asked for.
+        settings: those that are asked for, a dataclass.
         may_change: names of settings that may be others.
 
     Raises:
@@ -29,11 +38,13 @@ def require_same_run(
             f"{folder} holds a run of {found.get('command')!r}, not of {asked['command']!r}; choose another run_dir"
         )
     ignored = {*_WHERE, *may_change}
-    there, now = (
-        dict(_leaves({name: value for name, value in each.items() if name not in ignored})) for each in (found, asked)
+    recorded, there, now = (
+        dict(_leaves({name: value for name, value in each.items() if name not in ignored}))
+        for each in (found, _completed(found, asked, settings), asked)
     )
+    by_default = there.keys() - recorded.keys()
     differing = [
-        f"{name} (there {there.get(name)!r}, asked {now.get(name)!r})"
+        f"{name} (there {there.get(name)!r}{' by default' if name in by_default else ''}, asked {now.get(name)!r})"
         for name in sorted(there.keys() | now.keys())
         if there.get(name) != now.get(name)
     ]
@@ -42,6 +53,34 @@ def require_same_run(
             f"{folder} holds a run with other settings: {'; '.join(differing)}. "
             "Repeat that run's settings to continue it, or choose another run_dir"
         )
+
+
+def _completed(found: Mapping[str, Any], asked: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """What was recorded, with the defaults of the settings that it lacks; a group's are those of the class in use."""
+    whole = dict(found)
+    for each in fields(settings):
+        name, value = each.name, getattr(settings, each.name)
+        if name not in found and _is_default(settings, each):
+            whole[name] = asked[name]
+        elif name not in found:
+            default = _default_of(each)
+            whole[name] = asdict(default) if is_dataclass(value) else default
+        elif is_dataclass(value) and isinstance(found[name], dict):
+            whole[name] = _completed(found[name], asked[name], value)
+    return whole
+
+
+def _is_default(settings: Any, each: Field[Any]) -> bool:
+    """Whether a setting is what it would be unasked: its default may stand for what others decide."""
+    try:
+        return bool(replace(settings, **{each.name: _default_of(each)}) == settings)
+    except ValueError:
+        return False  # those that are asked besides do not go with the default
+
+
+def _default_of(each: Field[Any]) -> Any:
+    assert each.default is not MISSING or each.default_factory is not MISSING, f"a setting without default: {each.name}"
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,6 +1,8 @@
 """Which requests a folder's run goes on with."""
 
 import json
+import math
+from dataclasses import dataclass
 
 import pytest
 
@@ -34,6 +36,124 @@ def test_where_it_runs_is_free_and_what_it_does_is_not(tmp_path):
         go_on(tmp_path, "train", "data=x.hdf5", "steps=7", "seed=2")
     with pytest.raises(ValueError, match="holds a run of 'train', not of 'online'; choose another run_dir"):
         go_on(tmp_path, "online")
+
+
+@pytest.mark.parametrize(
+    ("command", "begun", "young", "same", "other", "message"),
+    [
+        ("train", ["data=x.hdf5"], "memory_gb", [], ["memory_gb=9"], None),
+        ("train", ["data=x.hdf5"], "mask", [], ["mask=a"], r"mask \(there None by default, asked 'a'\)\."),
+        (
+            "train",
+            ["data=x.hdf5"],
+            "obs_keys",
+            [],
+            ["obs_keys=[a]"],
+            r"obs_keys \(there None by default, asked \['a'\]",
+        ),
+        (
+            "online",
+            ["model.generator.width=8"],
+            "model.generator.exponent_fall",
+            ["model.generator.exponent_fall=0.2"],
+            ["model.generator.exponent_fall=0.5"],
+            r"settings: model\.generator\.exponent_fall \(there 0\.2 by default, asked 0\.5\)\.",
+        ),
+        (
+            "online",
+            ["planner=mppi"],
+            "planner.temperature",
+            [],
+            ["planner.temperature=0.5"],
+            r"planner\.temperature \(there 0\.15 by default, asked 0\.5\)\.",
+        ),
+        (
+            "online",
+            ["planner=cem"],
+            "planner.elites",
+            ["planner.elites=25"],
+            ["planner.elites=10"],
+            r"planner\.elites \(there 25 by default, asked 10\)\.",
+        ),
+        (
+            "online",
+            [],
+            "risk",
+            ["risk.level=0.25"],
+            ["risk.name=worst"],
+            r"risk\.name \(there 'mean' by default, asked 'worst'\)\.",
+        ),
+        (
+            "collect",
+            ["actor=random"],
+            "exploration_std",  # of which others decide where nothing is said
+            ["exploration_std=0"],
+            ["actor=scripted", "exploration_std=0.2"],
+            r"exploration_std \(there None by default, asked 0\.2\)",
+        ),
+        (
+            "evaluate",
+            ["actor=policy", "checkpoint=x"],
+            "proposals",
+            [],
+            ["foresight=y", "proposals=2"],
+            r"foresight \(there None, asked 'y'\); proposals \(there 16 by default, asked 2\)\.",
+        ),
+    ],
+)
+def test_a_setting_younger_than_the_run_stood_at_its_default(tmp_path, command, begun, young, same, other, message):
+    begin(tmp_path, command, *begun)
+    *groups, name = young.split(".")
+
+    def forget(record):
+        for group in groups:
+            record = record[group]
+        del record[name]
+
+    record = change_record(tmp_path, forget)
+    assert go_on(tmp_path, command, *begun)
+    assert go_on(tmp_path, command, *begun, *same)
+    if message is None:
+        assert go_on(tmp_path, command, *begun, *other)
+    else:
+        with pytest.raises(ValueError, match=message):
+            go_on(tmp_path, command, *begun, *other)
+    assert json.loads((tmp_path / "config.json").read_text()) == record, "what was recorded is kept"
+
+
+def test_a_default_that_others_do_not_allow_is_not_what_is_asked(tmp_path):
+    """The default is actor=model, which has no use for noise and no adviser."""
+    begin(tmp_path, "evaluate", "actor=policy", "checkpoint=x", "foresight=y", "noise=0.5")
+    change_record(tmp_path, lambda record: (record.pop("actor"), record.pop("checkpoint")))
+    with pytest.raises(
+        ValueError, match=r"actor \(there 'model' by default, asked 'policy'\); checkpoint \(there None by"
+    ):
+        go_on(tmp_path, "evaluate", "actor=policy", "checkpoint=x", "foresight=y", "noise=0.5")
+
+
+@dataclass
+class Unlimited:
+    limit: float = math.inf
+    run_dir: str | None = None
+
+
+def test_an_infinite_default_is_known_though_json_has_no_infinity(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config("online", Unlimited())
+    assert not folder.write_config("online", Unlimited())
+    change_record(tmp_path, lambda record: record.pop("limit"))
+    assert not folder.write_config("online", Unlimited())
+    with pytest.raises(ValueError, match=r"limit \(there inf by default, asked 3\.0\)"):
+        folder.write_config("online", Unlimited(3.0))
+
+
+def test_a_grid_that_grows_keeps_the_rest_of_its_record(tmp_path):
+    begin(tmp_path, "bench", "tasks=[walker-walk]")
+    record = change_record(tmp_path, lambda record: record.pop("suite"))
+    assert not RunFolder(tmp_path).write_config(
+        "bench", read_settings("bench", ["tasks=[walker-walk]", "seeds=[4]"]), may_change=["seeds"]
+    )
+    assert json.loads((tmp_path / "config.json").read_text()) == {**record, "seeds": [4]}
 
 
 @pytest.mark.parametrize(
