@@ -9,7 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from drift_wm.planners.factory import PLANNERS
 from drift_wm.run_files import run_of, settings_of
+from drift_wm.same_run import recorded_planners
 from drift_wm.settings import ObjectiveSettings, RiskSettings
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ _KNOWN = {"objective": ObjectiveSettings, "risk": RiskSettings}
 _ALONE = ("particles", "proposals")
 
 
-def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[str, type]) -> list[str]:
+def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
     """Overrides that repeat how the run of `checkpoint=` planned, to come before those that were asked for.
 
     A planner that is asked for by name brings settings of its own.
@@ -29,7 +31,6 @@ def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[st
     Args:
         command: which asks.
         overrides: what it was asked.
-        planners: by name, which settings each has.
 
     Returns:
         None of them where no run is named, or one that did not plan.
@@ -46,26 +47,21 @@ def planning_of_run(command: str, overrides: Sequence[str], planners: Mapping[st
     alone = {name: text for name in _ALONE if (text := _plain(recorded.get(name))) is not None}
     found = {**dict(_leaves(recorded, _KNOWN)), **alone}
     if "planner" not in asked:
-        found = {**_planner_of(recorded, planners), **found}
+        found = {**_planner_of(recorded), **found}
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
 
 
-def _planner_of(recorded: Mapping[str, Any], planners: Mapping[str, type]) -> dict[str, str]:
-    """The planner that has the recorded settings and no others, with them."""
-    settings = recorded.get("planner")
-    names = [
-        name
-        for name, config in planners.items()
-        if isinstance(settings, dict) and {each.name for each in fields(config)} == settings.keys()
-    ]
+def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """The planner of the run, with its settings."""
+    names = [name for name in recorded_planners(recorded) if name in PLANNERS]
     if len(names) != 1:
         logger.warning(
             "which planner the run of the checkpoint used cannot be told from its config.json (%s); give planner=... "
             "and its settings to plan as it did",
-            " or ".join(names) or "settings that no planner has",
+            " or ".join(names) or "none that this version has",
         )
         return {}
-    found = {"planner": names[0], **dict(_leaves(recorded, {"planner": planners[names[0]]}))}
+    found = {"planner": names[0], **dict(_leaves(recorded, {"planner": PLANNERS[names[0]]}))}
     logger.info(
         "plans as the run of the checkpoint did, where nothing else is asked: planner=%s, %s decisions ahead, %s x %s "
         "candidates",

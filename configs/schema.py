@@ -1,7 +1,7 @@
 """The door between Hydra and the package: YAML groups and overrides in, plain dataclasses out.
 
 Nothing is imported by a name found in a configuration: a planner's class follows from which file of the
-`planner` group was chosen, and that list is below.
+`planner` group was chosen, and that list is `planners.factory.PLANNERS`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.help import describe
 from drift_wm.lineage_settings import LineageSettings
-from drift_wm.planners.cem import CEMConfig
-from drift_wm.planners.icem import ICEMConfig
-from drift_wm.planners.mppi import MPPIConfig
-from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
-from drift_wm.planners.random_shooting import RandomShootingConfig
+from drift_wm.planners.factory import PLANNERS
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.truth.settings import TruthSettings
@@ -49,13 +45,6 @@ COMMANDS: dict[str, type] = {
     "data-inspect": InspectSettings,
     "data-convert": ConvertSettings,
     "data-replay": ReplaySettings,
-}
-PLANNERS: dict[str, type] = {
-    "cem": CEMConfig,
-    "icem": ICEMConfig,
-    "mppi": MPPIConfig,
-    "random_shooting": RandomShootingConfig,
-    "predictive_sampling": PredictiveSamplingConfig,
 }
 _REQUIRED = {
     "train": ("data=FILE",),
@@ -138,7 +127,7 @@ def _complete(command: str, overrides: Sequence[str]) -> list[str]:
         ValueError: one is no setting.
     """
     asked = _translate(command, overrides)
-    complete = [*planning_of_run(command, asked, PLANNERS), *asked]
+    complete = [*planning_of_run(command, asked), *asked]
     for override in complete:
         if not override[:1].isalpha() or "=" not in override:
             raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from drift_wm.run_lock import LOCK, locked
-from drift_wm.same_run import require_same_run
+from drift_wm.same_run import planner_record, require_same_run
 from drift_wm.writing import beside, write_text
 
 Content = TypeVar("Content", dict[str, Any], list[Any])
@@ -70,7 +70,7 @@ class RunFolder:
         Raises:
             ValueError: the folder belongs to a run with another command or other settings, or is damaged.
         """
-        asked = {"command": command, **_plain(asdict(config))}
+        asked = {"command": command, **_plain(asdict(config)), **planner_record(config)}
         path = self.path / "config.json"
         is_new = not path.exists()
         if is_new:

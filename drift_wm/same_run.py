@@ -7,8 +7,32 @@ from dataclasses import MISSING, Field, asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from drift_wm.planners.factory import PLANNERS
+
+PLANNER_NAME = "planner_name"
+"""Key of `config.json` beside the settings: the planner that has those of `planner`, which some share with others."""
 _WHERE = ("run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb")
 """Settings that say where and on what to run, not what."""
+
+
+def planner_record(settings: Any) -> dict[str, str]:
+    """What `config.json` says of the planner besides its settings; nothing where there is none, or one of others."""
+    names: dict[type, str] = {config: name for name, config in PLANNERS.items()}
+    name = names.get(type(getattr(settings, "planner", None)))
+    return {} if name is None else {PLANNER_NAME: name}
+
+
+def recorded_planners(record: Mapping[str, Any]) -> list[str]:
+    """Names of the planners that a `config.json` may speak of.
+
+    One, if it was recorded; of a run that began before that was done, those that have its settings and no others.
+    """
+    name, settings = record.get(PLANNER_NAME), record.get("planner")
+    if isinstance(name, str):
+        return [name]
+    if not isinstance(settings, dict):
+        return []
+    return [name for name, known in PLANNERS.items() if {each.name for each in fields(known)} == settings.keys()]
 
 
 def require_same_run(
@@ -37,7 +61,9 @@ def require_same_run(
         raise ValueError(
             f"{folder} holds a run of {found.get('command')!r}, not of {asked['command']!r}; choose another run_dir"
         )
-    ignored = {*_WHERE, *may_change}
+    planners, planner = recorded_planners(found), asked.get(PLANNER_NAME)
+    is_other = planner is not None and bool(planners) and planner not in planners
+    ignored = {*_WHERE, *may_change, PLANNER_NAME, *(("planner",) if is_other else ())}
     recorded, there, now = (
         dict(_leaves({name: value for name, value in each.items() if name not in ignored}))
         for each in (found, _completed(found, asked, settings), asked)
@@ -48,6 +74,8 @@ def require_same_run(
         for name in sorted(there.keys() | now.keys())
         if there.get(name) != now.get(name)
     ]
+    if is_other:
+        differing.insert(0, f"planner (there {' or '.join(map(repr, planners))}, asked {planner!r})")
     if differing:
         raise ValueError(
             f"{folder} holds a run with other settings: {'; '.join(differing)}. "

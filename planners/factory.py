@@ -13,6 +13,15 @@ from drift_wm.planners.mppi import MPPI, MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSampling, PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShooting, RandomShootingConfig
 
+PLANNERS: dict[str, type[PlannerConfig]] = {
+    "cem": CEMConfig,
+    "icem": ICEMConfig,
+    "mppi": MPPIConfig,
+    "random_shooting": RandomShootingConfig,
+    "predictive_sampling": PredictiveSamplingConfig,
+}
+"""Settings of each planner, by the name that people ask for."""
+
 _CLASSES: dict[type[PlannerConfig], type[SamplingPlanner[Any]]] = {
     ICEMConfig: ICEM,
     CEMConfig: CEM,

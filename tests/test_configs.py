@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from drift_wm import cli
-from drift_wm.configs.schema import COMMANDS, PLANNERS, describe_settings, read_settings
+from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
+from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.run_settings import MachineSettings

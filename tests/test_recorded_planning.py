@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from drift_wm.configs.schema import PLANNERS, read_settings
+from drift_wm.configs.schema import read_settings
+from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.run_folder import RunFolder
@@ -16,6 +17,13 @@ def run_of(folder, *asked, command="online"):
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "round_0000.pt").touch()
     return settings
+
+
+def change_record(folder, change):
+    file = folder / "config.json"
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
 
 
 MPPI = ("planner=mppi", "planner.horizon=10", "planner.candidates=32", "planner.execute=mean")
@@ -51,10 +59,47 @@ def test_what_is_asked_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize("planner", sorted(PLANNERS))
-def test_every_planner_is_repeated_or_that_it_cannot_be_is_said(tmp_path, caplog, planner):
+def test_every_planner_is_repeated(tmp_path, caplog, planner):
     learned = run_of(tmp_path, f"planner={planner}", "planner.horizon=15")
+    assert json.loads((tmp_path / "config.json").read_text())["planner_name"] == planner
     found = read_settings("evaluate", [f"checkpoint={tmp_path}"])
-    assert found.planner == learned.planner or "give planner=..." in caplog.text
+    assert found.planner == learned.planner
+    assert type(found.planner) is type(learned.planner)
+    assert not caplog.text, "no warning"
+
+
+@pytest.mark.parametrize(
+    ("planner", "found", "said"),
+    [
+        ("mppi", "mppi", ""),
+        ("cem", "cem", ""),
+        ("random_shooting", "icem", "(random_shooting or predictive_sampling); give planner=..."),
+    ],
+)
+def test_planners_of_runs_that_did_not_record_their_name_are_told_by_their_settings(
+    tmp_path, caplog, planner, found, said
+):
+    run_of(tmp_path, f"planner={planner}")
+    change_record(tmp_path, lambda record: record.pop("planner_name"))
+    assert type(read_settings("evaluate", [f"checkpoint={tmp_path}"]).planner) is PLANNERS[found]
+    assert said in caplog.text
+    assert bool(said) == bool(caplog.text)
+
+
+def test_a_planner_that_grew_since_is_known_by_its_name(tmp_path, caplog):
+    run_of(tmp_path, "planner=mppi", "planner.horizon=15")
+    change_record(tmp_path, lambda record: record["planner"].pop("temperature"))
+    found = read_settings("evaluate", [f"checkpoint={tmp_path}"])
+    assert found.planner == MPPIConfig(horizon=15)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", ["mine", "${oc.env:HOME}", 3, ["mppi"], None])
+def test_a_planner_that_this_version_lacks_is_said(tmp_path, caplog, name):
+    run_of(tmp_path, "planner=random_shooting")
+    change_record(tmp_path, lambda record: record.update(planner_name=name))
+    assert read_settings("evaluate", [f"checkpoint={tmp_path}"]).planner == ICEMConfig(execute="mean")
+    assert "give planner=..." in caplog.text
 
 
 def test_policies_and_other_commands_have_nothing_to_repeat(tmp_path):

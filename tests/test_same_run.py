@@ -131,6 +131,41 @@ def test_a_default_that_others_do_not_allow_is_not_what_is_asked(tmp_path):
         go_on(tmp_path, "evaluate", "actor=policy", "checkpoint=x", "foresight=y", "noise=0.5")
 
 
+EQUAL = ["planner.candidates=64", "planner.iterations=2", "planner.initial_std=0.4", "planner.noise_exponent=1"]
+"""What makes all settings of random shooting and predictive sampling equal, and those that CEM shares with iCEM."""
+
+
+@pytest.mark.parametrize(
+    ("begun", "other", "recorded", "told"),
+    [
+        ("random_shooting", "predictive_sampling", True, "'random_shooting'"),
+        ("random_shooting", "predictive_sampling", False, None),  # which of both it was, nobody can know
+        ("cem", "icem", True, "'cem'"),
+        ("cem", "icem", False, "'cem'"),
+        ("random_shooting", "mppi", False, "'random_shooting' or 'predictive_sampling'"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_planner_alone(tmp_path, begun, other, recorded, told):
+    equal = [*EQUAL, "planner.min_std=0.1", "planner.execute=best"]
+    elites = {"cem": ["planner.elites=10"]}.get(begun, [])
+    begin(tmp_path, "online", f"planner={begun}", *equal, *elites)
+    if not recorded:
+        change_record(tmp_path, lambda record: record.pop("planner_name"))
+    assert go_on(tmp_path, "online", f"planner={begun}", *equal, *elites)
+    if told is None:
+        assert go_on(tmp_path, "online", f"planner={other}", *equal)
+    else:
+        with pytest.raises(ValueError, match=rf"other settings: planner \(there {told}, asked '{other}'\)\. Repeat"):
+            go_on(tmp_path, "online", f"planner={other}", *equal, *elites)
+
+
+def test_a_planner_that_grew_since_an_old_run_goes_on(tmp_path):
+    """Whose name was not recorded, either."""
+    begin(tmp_path, "online", "planner=mppi")
+    change_record(tmp_path, lambda record: (record.pop("planner_name"), record["planner"].pop("temperature")))
+    assert go_on(tmp_path, "online", "planner=mppi")
+
+
 @dataclass
 class Unlimited:
     limit: float = math.inf
