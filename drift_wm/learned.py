@@ -22,8 +22,13 @@ KINDS = (WORLD_MODEL, POLICY)
 
 _CONFIGS: dict[str, type[ModelConfig]] = {WORLD_MODEL: WorldModelConfig, POLICY: PolicyConfig}
 _ACTORS = {WORLD_MODEL: "actor=model plans in it", POLICY: "actor=policy acts by it"}
-_NO_SHAPE = ("precision", "execute", "noise")  # how it is used, not what it is: free to change from parent to child
-_ANY_STEPS = ("diffusion", "flow")  # trained without reference to the steps of a sample
+_FREE = {
+    "precision": None,
+    "execute": None,
+    "noise": None,
+    "generator.steps": ("diffusion", "flow"),  # trained without reference to the steps of a sample
+}
+"""Settings of how a model is used, not of what it is, which may change from parent to child; of which generators."""
 
 
 def shape_of_kind(kind: str, model: WorldModelConfig, policy: PolicySettings) -> ModelConfig:
@@ -106,18 +111,22 @@ def require_kind(checkpoint: Checkpoint, kind: str) -> None:
 def require_same_shape(checkpoint: Checkpoint, spec: Spec, config: ModelConfig) -> None:
     """Raise a ValueError that names each setting in which a checkpoint differs from what is asked of it."""
     require_kind(checkpoint, kind_of(config))
-    wanted, found = _flat(spec, config), _flat(*stored_shape(checkpoint))
-    free = _NO_SHAPE + (("generator.steps",) if config.generator.name in _ANY_STEPS else ())
-    differing = [
-        f"{name} (checkpoint {found[name]!r}, here {value!r})"
-        for name, value in wanted.items()
-        if name not in free and found[name] != value
-    ]
-    if differing:
+    if differing := differing_shape(stored_shape(checkpoint), (spec, config)):
+        named = ", ".join(f"{name} (checkpoint {found!r}, here {here!r})" for name, (found, here) in differing.items())
         raise ValueError(
-            f"checkpoint {checkpoint.id} does not fit: {', '.join(differing)}. "
+            f"checkpoint {checkpoint.id} does not fit: {named}. "
             "Use the task and model settings it was trained with, or start a new run"
         )
+
+
+def differing_shape(one: tuple[Spec, ModelConfig], other: tuple[Spec, ModelConfig]) -> dict[str, tuple[object, object]]:
+    """What keeps two models of a kind from being parent and child, or of one lineage: both values of each setting.
+
+    How a model is used is free; with it, in how many steps a sample of diffusion or flow is made.
+    """
+    ours, theirs, name_of_generator = _flat(*one), _flat(*other), other[1].generator.name
+    free = [name for name, generators in _FREE.items() if generators is None or name_of_generator in generators]
+    return {name: (ours[name], value) for name, value in theirs.items() if name not in free and ours[name] != value}
 
 
 def _flat(spec: Spec, config: ModelConfig) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """How training moved a run's models, from each parent to its child: `drift-wm lineage`.
 
 Training is a sequence of models. What is measured here is measured on demand, from the checkpoints alone, on one
-fixed probe set: see `drift_wm.probe` for the windows and units.
+fixed probe set: see `drift_wm.probe` for the windows and units. Each model samples as its own checkpoint says, one of
+diffusion in as many steps: what is free from parent to child moves the predictions, too.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from rich.table import Table
 from torch import Tensor
 
 from drift_wm.ancestry import Ancestry, Member, trace
-from drift_wm.checkpoint import Checkpoint, load_checkpoint
-from drift_wm.learned import load_world_model, stored_shape
+from drift_wm.checkpoint import load_checkpoint
+from drift_wm.interfaces import Spec
+from drift_wm.learned import ModelConfig, differing_shape, load_world_model, stored_shape
 from drift_wm.lineage_settings import LineageSettings
 from drift_wm.probe import (
     PARTICLES,
@@ -165,12 +167,12 @@ def lineage_table(lineage: Lineage) -> Table:
 
 def _measure(ancestry: Ancestry, probe: Probe, device: torch.device) -> Iterator[MeasuredModel]:
     """Model by model; only the predictions of the one before are kept."""
-    shape = _shape(load_checkpoint(ancestry.members[-1].path))
+    newest = stored_shape(load_checkpoint(ancestry.members[-1].path))
     before: tuple[str, Tensor] | None = None
     with track("lineage", len(ancestry.members)) as task:
         for done, member in enumerate(ancestry.members, start=1):
             checkpoint = load_checkpoint(member.path)
-            _require_shape(member.path, _shape(checkpoint), shape)
+            _require_shape(member.path, stored_shape(checkpoint), newest)
             predicted = predict(load_world_model(checkpoint, device=device), probe)
             drift = None
             if before is not None and before[0] == member.parent:
@@ -180,21 +182,11 @@ def _measure(ancestry: Ancestry, probe: Probe, device: torch.device) -> Iterator
             task.update(done)
 
 
-def _shape(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What must be equal for two models to predict alike: sizes, and the settings of the model."""
-    spec, config = stored_shape(checkpoint)
-    model = asdict(config)
-    generator: dict[str, Any] = model.pop("generator")
-    return asdict(spec) | generator | model | {"precision": None}
-
-
-def _require_shape(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    differing = [
-        f"{name} {found[name]!r}, expected {value!r}" for name, value in expected.items() if found[name] != value
-    ]
-    if differing:
+def _require_shape(path: Path, found: tuple[Spec, ModelConfig], newest: tuple[Spec, ModelConfig]) -> None:
+    if differing := differing_shape(found, newest):
+        named = "; ".join(f"{name} {there!r}, expected {value!r}" for name, (there, value) in differing.items())
         raise ValueError(
-            f"{path} is of another shape than the newest model of the lineage: {'; '.join(differing)}. "
+            f"{path} is of another shape than the newest model of the lineage: {named}. "
             "Models of one lineage have one shape: move the file out of the folder"
         )
 

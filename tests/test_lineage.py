@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -322,12 +322,42 @@ def test_a_probe_of_another_task_is_refused(copied, linear_episodes):
 def test_models_of_other_shapes_and_kinds_are_refused(copied):
     train_run(copied, "other", model=replace(MODEL, generator=GeneratorConfig(width=8, depth=2, noise_size=2)), steps=1)
     shutil.copy("other/checkpoints/round_0000.pt", "third/checkpoints/round_0000.pt")
-    with pytest.raises(ValueError, match=r"third/checkpoints/round_0000\.pt is of another shape.*width 8, expected 16"):
+    with pytest.raises(
+        ValueError,
+        match=r"third/checkpoints/round_0000\.pt is of another shape.*: generator\.width 8, expected 16\. Mod",
+    ):
         measure("third")
     foreign = replace(load_checkpoint(copied / "third/checkpoints/round_0000.pt"), kind="oracle")
     save_checkpoint(copied / "third/checkpoints/round_0000.pt", foreign)
     with pytest.raises(ValueError, match=r"round_0000\.pt is of kind 'oracle'"):
         measure("third")
+
+
+@pytest.mark.parametrize(("name", "free"), [("diffusion", True), ("flow", True), ("distilled", False)])
+def test_a_lineage_is_of_those_models_that_train_goes_on_from(copied, name, free):
+    """Models that are sampled in 2 and in 8 steps: each predicts in its own number of steps."""
+
+    def shape(steps):
+        return replace(MODEL, generator=GeneratorConfig(name=name, width=16, depth=2, steps=steps))
+
+    train_run(copied, "few", model=shape(2), steps=3)
+    if not free:
+        with pytest.raises(ValueError, match=r"generator\.steps \(checkpoint 2, here 8\)"):
+            train_run(copied, "many", model=shape(8), parent="few", steps=3)
+        return
+    train_run(copied, "many", model=shape(8), parent="few", steps=3)
+    parent, child = measure("many").models
+    assert child.member.parent == parent.member.id
+    assert child.drift.chunk > 0
+
+    own = load_checkpoint(parent.member.path)
+    settings = {**own.config, "model": {**own.config["model"], "generator": asdict(shape(8).generator)}}
+    twin = replace(own, parent=own.id, config=settings, state={**own.state, "rounds": 2})
+    save_checkpoint(copied / "few/checkpoints/round_0001.pt", twin)
+    few, many = measure("few").models
+    assert few.member.id == many.member.id, "the same weights"
+    assert many.drift.chunk > 0, "in other steps"
+    assert few.quality != many.quality
 
 
 @pytest.mark.parametrize("changes", [{"run": ""}, {"windows": 0}, {"horizon": 0}, {"seed": -1}, {"threads": -1}])
