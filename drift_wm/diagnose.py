@@ -17,6 +17,7 @@ from drift_wm.diagnosis.groups import Group, groups_of_env, groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.world import World, open_truth, world_of
+from drift_wm.env_settings import env_record
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.evaluate import name_of, require_spec
 from drift_wm.learned import load_world_model
@@ -56,6 +57,7 @@ class Diagnosis:
             "chunk": self.chunk,
             "task": self.world.task if self.world else None,
             "disturbance": self.world.env.disturbance.name if self.world else None,
+            "env": env_record(self.world.env) if self.world else None,
             "data": str(self.file),
             "episodes": self.episodes,
             "note": self.note,

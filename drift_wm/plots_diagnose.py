@@ -127,6 +127,7 @@ def returns_figure(answers: Answers) -> Figure:
         axes.set_xlabel(label, color=INK)
         axes.set_ylabel("predicted return", color=INK)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
+        axes.locator_params(nbins=5, steps=[1, 2, 5, 10])  # labels of small values, such as -0.075, are long
         _plain(axes)
     return figure
 

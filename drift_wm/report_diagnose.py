@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def write_diagnosis_page(
         folder: receives the page.
         diagnosis: what to show.
         plots: PNG files and what each shows; embedded.
-        settings: what was asked.
+        settings: what was asked; the page shows the task and the world that came of it.
         environment: machine and versions.
 
     Returns:
@@ -49,9 +49,15 @@ def write_diagnosis_page(
         tables=tables(diagnosis.answers),
         images=[{"title": title, "source": data_uri(path, "image/png")} for path, title in plots],
         command=environment["command_line"],
-        settings=json.dumps(asdict(settings), indent=2),
+        settings=json.dumps(asdict(_resolved(settings, diagnosis)), indent=2),
         environment=json.dumps(environment, indent=2),
     )
+
+
+def _resolved(settings: DiagnoseSettings, diagnosis: Diagnosis) -> DiagnoseSettings:
+    """The settings with the task and the world that the truth was asked of, where there was one."""
+    world = diagnosis.world
+    return settings if world is None else replace(settings, task=world.task, env=world.env)
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:

@@ -1,6 +1,7 @@
 """`drift-wm diagnose` as a person meets it: the run folder, what cannot be measured, and mistakes."""
 
 import dataclasses
+import html
 import json
 import re
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_all_is_measured_where_task_and_states_are_known(files, tmp_path, capsys
     assert out.splitlines()[-1] == f"{tmp_path}/run"
     found = results(tmp_path / "run")
     assert (found["task"], found["disturbance"], found["episodes"]) == ("cartpole-swingup", "gust", 1)
+    assert (found["env"]["action_repeat"], found["env"]["disturbance"]["name"]) == (20, "gust")
     assert found["unmeasured"] == []
     assert found["replay_error"] < 1e-4
     assert found["open_loop"]["steps"] == [1, 2, 4]
@@ -77,6 +79,10 @@ def test_all_is_measured_where_task_and_states_are_known(files, tmp_path, capsys
     page = (tmp_path / "run" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert "weaker of a gust" in page
+    shown = json.loads(html.unescape(re.search(r"Settings</summary><pre>(.*?)</pre>", page, re.DOTALL)[1]))
+    assert (shown["task"], shown["env"]["action_repeat"]) == ("cartpole-swingup", 20), "what came of task='' and so on"
+    assert shown["env"]["disturbance"]["name"] == "gust"
+    assert (shown["windows"], shown["checkpoint"]) == (20, f"{files}/ensemble"), "the rest as asked"
 
 
 def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
@@ -84,7 +90,7 @@ def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
     assert main(["diagnose", *arguments]) == 0
     assert "Not measured: value. No task is known" in capsys.readouterr().out.replace("\n", " ")
     found = results(tmp_path / "run")
-    assert found["task"] is None
+    assert (found["task"], found["env"]) == (None, None)
     assert {missing["question"] for missing in found["unmeasured"]} == {
         "uncertainty",
         "distance to the true distribution",

@@ -1,5 +1,6 @@
 """What a diagnosis finds in models of known faults, dressed up from the true simulator itself."""
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -496,3 +497,15 @@ def test_no_legend_lies_over_returns(toy_material):
     FigureCanvasAgg(figure).draw()
     for axes in figure.axes:
         assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+
+
+@pytest.mark.parametrize("scale", [1e-4, 0.03, 0.1, 300.0])
+def test_labels_of_small_returns_keep_apart(toy_material, scale):
+    answers = ask(Toy(), toy_material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+    true = scale * torch.randn(4, 30, generator=rng())
+    figure = returns_figure(replace(answers, returns=Returns(true, true, true)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent(canvas.get_renderer()) for label in axes.get_xticklabels()]
+        assert all(b.x0 - a.x1 > a.width / 2 for a, b in itertools.pairwise(boxes))
