@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,6 +50,15 @@ class MinariDataset:
 
     def __init__(self, path: Path) -> None:
         self.path = path / MAIN_FILE if path.is_dir() else path
+
+    @property
+    def environment(self) -> str | None:
+        """Gymnasium's name of the environment that was recorded, where the metadata tell it."""
+        spec = _metadata(self.path).get("env_spec")
+        with reading(self.path.parent.parent / METADATA):
+            content = json.loads(spec) if isinstance(spec, str) else None
+        name = content.get("id") if isinstance(content, dict) else None
+        return name if isinstance(name, str) else None
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
@@ -125,18 +135,30 @@ def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:
     return sum(int(np.prod(shape_of(array, path)[1:], dtype=int)) for array in arrays.values())
 
 
+def _metadata(path: Path) -> dict[str, Any]:
+    """What `metadata.json` says; nothing where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    file = path.parent.parent / METADATA
+    if not file.is_file():
+        return {}
+    with reading(file):
+        content = json.loads(file.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}, expected an object")
+    return content
+
+
 def _action_bounds(path: Path, size: int) -> ActionBounds | None:
     """Those of the environment, where they are stated and are not [-1, 1] anyway.
 
     Raises:
         ValueError: the metadata are damaged.
     """
-    metadata = path.parent.parent / METADATA
-    if not metadata.is_file():
-        return None
-    with reading(metadata):
-        content = json.loads(metadata.read_text())
-        stated = content.get("action_space") if isinstance(content, dict) else None
+    stated = _metadata(path).get("action_space")
+    with reading(path.parent.parent / METADATA):
         bounds = ActionBounds.of_space(stated, size=size) if isinstance(stated, str) else None
     return None if bounds is None or bounds.are_of_planners else bounds
 

@@ -122,9 +122,12 @@ def require_same_shape(checkpoint: Checkpoint, spec: Spec, config: ModelConfig) 
 def differing_shape(one: tuple[Spec, ModelConfig], other: tuple[Spec, ModelConfig]) -> dict[str, tuple[object, object]]:
     """What keeps two models of a kind from being parent and child, or of one lineage: both values of each setting.
 
-    How a model is used is free; with it, in how many steps a sample of diffusion or flow is made.
+    How a model is used is free; with it, in how many steps a sample of diffusion or flow is made. A pace that one of
+    them does not know does not keep them apart.
     """
     ours, theirs, name_of_generator = _flat(*one), _flat(*other), other[1].generator.name
+    if not (ours["decision_seconds"] and theirs["decision_seconds"]):
+        ours["decision_seconds"] = theirs["decision_seconds"]
     free = [name for name, generators in _FREE.items() if generators is None or name_of_generator in generators]
     return {name: (ours[name], value) for name, value in theirs.items() if name not in free and ours[name] != value}
 

@@ -14,6 +14,7 @@ import torch
 from drift_wm.checkpoint import load_checkpoint
 from drift_wm.data_inspect import UNIT_ACTIONS
 from drift_wm.datasets.episodes import Episode, count_windows, windows_in
+from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
@@ -210,7 +211,11 @@ def recorded_task(data: str) -> dict[str, Any] | None:
 
     Files of other tools know no action repeat: in those of an environment of gymnasium each row is a step of it.
     """
-    if not isinstance(open_demonstrations(data), RobomimicFile):
+    demonstrations = open_demonstrations(data)
+    if isinstance(demonstrations, MinariDataset):
+        name = demonstrations.environment
+        return None if name is None or not is_gymnasium_id(name) else {"name": name, "action_repeat": 1}
+    if not isinstance(demonstrations, RobomimicFile):
         return None
     recorded = read_env_args(data)
     name, world = recorded.get("env_name"), recorded.get(WORLD, recorded.get("env_kwargs"))

@@ -14,22 +14,11 @@ from torch import Tensor
 from drift_wm.checkpoint import Checkpoint, save_checkpoint, weights_id
 from drift_wm.interfaces import Batch, Metrics, Spec
 from drift_wm.interrupts import interrupts_held
-from drift_wm.learned import (
-    LearnedModel,
-    ModelConfig,
-    kind_of,
-    load_policy,
-    load_world_model,
-    make_model,
-    require_same_shape,
-    stored_shape,
-)
+from drift_wm.learned import LearnedModel, ModelConfig, kind_of, make_model, require_same_shape
 from drift_wm.normalisation import Scales
 from drift_wm.optimisation import Average, Descent, TrainingConfig
 from drift_wm.ranks import Ranks, SharedLoss
 from drift_wm.world_model import LearnedWorldModel
-
-__all__ = ["Trainer", "TrainingConfig", "TrainingData", "load_policy", "load_world_model", "stored_shape"]
 
 
 class TrainingData(Protocol):

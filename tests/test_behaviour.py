@@ -16,10 +16,11 @@ from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, Spec
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.random_streams import decision_rng
 from drift_wm.settings import CollectSettings, EvaluateSettings, TrainSettings
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

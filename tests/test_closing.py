@@ -20,10 +20,10 @@ from drift_wm.envs.rollout_pool import RolloutPool
 from drift_wm.evaluate import evaluate
 from drift_wm.generators import GeneratorConfig
 from drift_wm.online import online
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import CollectSettings, EvaluateSettings, ObjectiveSettings, OnlineSettings
-from drift_wm.training import TrainingConfig
 from drift_wm.truth import risk_case, world_cases
 from drift_wm.truth.rivals import SIMULATOR
 from drift_wm.truth.settings import TruthSettings

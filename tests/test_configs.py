@@ -12,6 +12,7 @@ from drift_wm import cli
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
@@ -26,7 +27,7 @@ from drift_wm.settings import (
     RiskSettings,
     TrainSettings,
 )
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"

@@ -12,9 +12,10 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.ending import Ending
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.prepared import PreparedModel
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)

@@ -23,6 +23,7 @@ from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.evaluate import evaluate, require_spec, task_of
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Prediction, Spec
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.run_folder import RunFolder
@@ -34,7 +35,7 @@ from drift_wm.settings import (
     RiskSettings,
 )
 from drift_wm.train import recorded_task
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")

@@ -28,6 +28,7 @@ from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
 from drift_wm.lineage import Lineage, MeasuredModel, lineage_table, measure_lineage
 from drift_wm.lineage_settings import LineageSettings
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.plots import save
 from drift_wm.plots_lineage import lineage_figure
 from drift_wm.probe import Drift, Probe, Quality, drift_between, quality_of
@@ -35,7 +36,7 @@ from drift_wm.run_files import checkpoint_of_round
 from drift_wm.run_folder import RunFolder, write_json
 from drift_wm.settings import TrainSettings
 from drift_wm.train import train
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")

@@ -26,6 +26,7 @@ from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
 from drift_wm.online import online
 from drift_wm.online_loop import OnlineRun
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import GoalDistance, PredictedReturn
@@ -33,7 +34,6 @@ from drift_wm.results import Evaluation
 from drift_wm.run_files import checkpoints_of
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import ObjectiveSettings, OnlineSettings
-from drift_wm.training import TrainingConfig
 from drift_wm.wording import with_error
 from drift_wm.world_model import WorldModelConfig
 

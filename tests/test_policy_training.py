@@ -16,11 +16,12 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.learned import load_policy, load_world_model, stored_shape
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.run_files import newest_checkpoint
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import TrainSettings
 from drift_wm.train import train
-from drift_wm.training import Trainer, TrainingConfig
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

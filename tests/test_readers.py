@@ -12,6 +12,7 @@ from drift_wm.datasets.lerobot import LeRobotFolder
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.train import recorded_task
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
@@ -153,9 +154,25 @@ def test_actions_of_minari_are_read_in_the_units_of_a_planner(minari, space, exp
     assert told == (("actions are read in [-1, 1] of the robot's -2 to 2, 0 to 10",) if mapped else ())
 
 
+def test_minari_tells_the_environment_it_was_recorded_in(minari):
+    assert recorded_task(str(minari)) is None
+    spec = {"id": "Hopper-v5", "kwargs": {}}
+    (minari / "metadata.json").write_text(json.dumps({"env_spec": json.dumps(spec)}))
+    assert recorded_task(str(minari)) == {"name": "Hopper-v5", "action_repeat": 1}
+    for strange in ("[]", '"x"', '{"id": 3}'):
+        (minari / "metadata.json").write_text(json.dumps({"env_spec": strange}))
+        assert recorded_task(str(minari)) is None
+
+
 @pytest.mark.parametrize(
     "content",
-    ["{", '{"action_space": "nonsense"}', '{"action_space": "[]"}', '{"action_space": "{\\"type\\": \\"Box\\"}"}'],
+    [
+        "{",
+        "[]",
+        '{"action_space": "nonsense"}',
+        '{"action_space": "[]"}',
+        '{"action_space": "{\\"type\\": \\"Box\\"}"}',
+    ],
 )
 def test_metadata_of_minari_that_are_damaged_are_named(minari, content):
     (minari / "metadata.json").write_text(content)

@@ -18,11 +18,12 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
+from drift_wm.learned import load_world_model
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.run_files import checkpoint_of_round, newest_checkpoint
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import TrainSettings
 from drift_wm.train import recorded_task, split, train
-from drift_wm.training import TrainingConfig, load_world_model
 from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")

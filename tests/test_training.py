@@ -12,8 +12,10 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
+from drift_wm.learned import differing_shape, load_world_model, stored_shape
+from drift_wm.optimisation import TrainingConfig
 from drift_wm.train import scales_of
-from drift_wm.training import Trainer, TrainingConfig, load_world_model, stored_shape
+from drift_wm.training import Trainer
 from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
@@ -269,3 +271,10 @@ def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_ep
 def test_wrong_settings_are_refused(wrong, match):
     with pytest.raises(ValueError, match=match):
         TrainingConfig(**wrong)
+
+
+def test_a_pace_that_is_not_known_keeps_no_models_apart(small_model):
+    known, other, unknown = (Spec(3, 2, seconds) for seconds in (0.02, 0.05, 0.0))
+    assert differing_shape((known, small_model), (unknown, small_model)) == {}
+    assert differing_shape((unknown, small_model), (known, small_model)) == {}
+    assert differing_shape((known, small_model), (other, small_model)) == {"decision_seconds": (0.02, 0.05)}

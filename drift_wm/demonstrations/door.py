@@ -31,13 +31,12 @@ from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.env_settings import EnvSettings
 from drift_wm.evaluate import Actor, evaluate_policy, make_actor
 from drift_wm.generators import GeneratorConfig
-from drift_wm.learned import POLICY, WORLD_MODEL
+from drift_wm.learned import POLICY, WORLD_MODEL, load_policy, load_world_model
 from drift_wm.prepared import PreparedModel
 from drift_wm.run_files import newest_checkpoint
 from drift_wm.run_folder import RunFolder
 from drift_wm.settings import EVALUATION_SEED, EvaluateSettings, TrainSettings
 from drift_wm.train import train
-from drift_wm.training import load_policy, load_world_model
 from drift_wm.world_model import WorldModelConfig
 
 logger = logging.getLogger(__name__)
