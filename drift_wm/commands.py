@@ -39,14 +39,14 @@ from drift_wm.plots_bench import curves_figure, decision_figure
 from drift_wm.plots_data import divergence_figure, strip_figure, trajectories_figure
 from drift_wm.plots_diagnose import save_plots
 from drift_wm.plots_lineage import lineage_figure
-from drift_wm.plots_speed import speed_figure
+from drift_wm.plots_speed import machine_of, speed_figure
 from drift_wm.ranks import joined, ranks_of
 from drift_wm.report import evaluation_table, training_table
-from drift_wm.report_bench import bench_tables, write_bench_page
+from drift_wm.report_bench import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.report_data import show_replay
 from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation, standard_error
-from drift_wm.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.run_folder import RunFolder, describe_environment, read_json, write_json
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import speed
@@ -134,7 +134,8 @@ def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None
     rows = speed(settings, folder, device=prepare_machine(settings))
     console.print(Markdown((folder.path / TABLES).read_text()))
     if scaling := [row for row in rows if row.part == "scaling"]:
-        save(speed_figure(scaling), folder.path / "speed.png")
+        machine = machine_of(read_json(folder.path / "results.json", dict))
+        save(speed_figure(scaling, machine=machine), folder.path / "speed.png")
 
 
 def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None:
@@ -144,18 +145,18 @@ def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None
         console.print(as_table(rows))
         console.print("No run of the grid is finished yet: this share held references only, and others are at work.")
         return
-    plots = [
-        (curves_figure(results, suite=settings.suite), "learning_curves.png", "Learning"),
-        (decision_figure(results.cells, suite=settings.suite), "decision_time.png", "Return and decision time"),
-    ]
-    for figure, name, _ in plots:
-        save(figure, folder.path / name)
+    curves, times = folder.path / "learning_curves.png", folder.path / "decision_time.png"
+    save(curves_figure(results, suite=settings.suite), curves)
+    save(decision_figure(results.cells, suite=settings.suite), times)
     page = write_bench_page(
         folder.path,
         results,
         rows,
         found,
-        [(folder.path / name, title) for _, name, title in plots],
+        [
+            Plot(curves, "Learning", curves_caption(results.cells)),
+            Plot(times, "Return and decision time", TIMES_CAPTION),
+        ],
         settings=settings,
         environment=describe_environment(),
     )

@@ -78,7 +78,7 @@ def decision_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     plain_log(panels[0], "x")
     _add_legend(figure, _legend_of(panels))
-    figure.supxlabel("milliseconds of a decision", fontsize=9, color=INK)
+    figure.supxlabel("milliseconds of a decision, timed during the grid, beside other work", fontsize=9, color=INK)
     figure.supylabel(f"return / {PUBLISHED[0]}" if suite else "return", fontsize=9, color=INK)
     return figure
 

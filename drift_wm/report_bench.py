@@ -6,16 +6,31 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from drift_wm.bench_cells import GridResults
+from drift_wm.bench_cells import CellResult, GridResults
 from drift_wm.bench_results import CAPTION, Row, cells, header
 from drift_wm.bench_settings import BenchSettings
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
 from drift_wm.suites import PUBLISHED, suite_task
+from drift_wm.wording import counted
 
+TIMES_CAPTION = (
+    "Decisions were timed during the grid, beside other work: the times tell of its load, too. Use `drift-wm speed` to "
+    "compare models."
+)
 _FILM = "best_episode.mp4"
+
+
+class Plot(NamedTuple):
+    """A picture of the page."""
+
+    path: Path
+    """Of a PNG file."""
+    title: str
+    caption: str
+    """What must be known to read it."""
 
 
 def write_bench_page(
@@ -23,7 +38,7 @@ def write_bench_page(
     results: GridResults,
     rows: Sequence[Row],
     sentences: Sequence[str],
-    plots: Sequence[tuple[Path, str]],
+    plots: Sequence[Plot],
     *,
     settings: BenchSettings,
     environment: dict[str, Any],
@@ -35,7 +50,7 @@ def write_bench_page(
         results: every finished cell, and what to compare with.
         rows: of the table.
         sentences: what it adds up to over tasks.
-        plots: PNG files and what each shows; embedded.
+        plots: embedded.
         settings: what was asked.
         environment: machine and versions.
 
@@ -52,12 +67,35 @@ def write_bench_page(
         caption=CAPTION,
         published_header=("task", *PUBLISHED),
         published=_published(settings),
-        images=[{"title": title, "source": data_uri(path, "image/png")} for path, title in plots],
+        images=[
+            {"title": plot.title, "source": data_uri(plot.path, "image/png"), "caption": plot.caption} for plot in plots
+        ],
         films=_films(folder, results),
         command=environment["command_line"],
         settings=json.dumps(asdict(settings), indent=2),
         environment=json.dumps(environment, indent=2),
     )
+
+
+def curves_caption(results: Sequence[CellResult]) -> str:
+    """How many episodes the points of the learning curves average, in each run.
+
+    Args:
+        results: at least one cell.
+    """
+    last = _range([len(result.returns) for result in results])
+    before = [
+        len(returns) for result in results for frames, returns in result.progress if frames < result.frames
+    ]  # as drawn
+    if not before:
+        return f"Each point averages {last} of each run, after its last episode of training."
+    return f"The last point of a curve averages {last} of each run, the points before it {_range(before)}."
+
+
+def _range(counts: Sequence[int]) -> str:
+    """1 episode, 10 episodes, 3 to 10 episodes."""
+    few, many = min(counts), max(counts)
+    return counted(few, "episode") if few == many else f"{few} to {counted(many, 'episode')}"
 
 
 def bench_tables(rows: Sequence[Row], sentences: Sequence[str]) -> str:

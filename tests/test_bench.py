@@ -192,7 +192,11 @@ def test_from_the_command_line_to_the_page(tmp_path, runs, capsys):
     assert f"times {ANCHOR}" in out
     assert out.splitlines()[-1] == str(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    for words in ("cartpole-swingup", "interquartile mean", "TD-MPC2, 500k", "data:image/png"):
+    captions = (
+        "The last point of a curve averages 1 episode of each run, the points before it 1 episode.",
+        "Decisions were timed during the grid, beside other work",
+    )
+    for words in ("cartpole-swingup", "interquartile mean", "TD-MPC2, 500k", "data:image/png", *captions):
         assert words in page
     tables = (tmp_path / "tables.md").read_text()
     assert re.search(r"\| cartpole-swingup \| drifting \| .* \| 150 \|\n", tables)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from drift_wm.bench_statistics import (
     stratified_interval,
 )
 from drift_wm.plots_bench import curves_figure, decision_figure
+from drift_wm.report_bench import curves_caption
 from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
 
 
@@ -48,6 +50,34 @@ def test_rows_of_one_task_stand_together():
 )
 def test_a_run_is_steady_if_nothing_late_falls_below_half_of_the_best(progress, final, steady):
     assert cell(value=final, progress=[(frames, (value,)) for frames, value in progress]).steady is steady
+
+
+@pytest.mark.parametrize(
+    ("found", "caption"),
+    [
+        (
+            [(10, [3, 3]), (10, [3])],
+            "The last point of a curve averages 10 episodes of each run, the points before it 3 episodes.",
+        ),
+        (
+            [(1, [3]), (10, [1])],
+            "The last point of a curve averages 1 to 10 episodes of each run, the points before it 1 to 3 episodes.",
+        ),
+        ([(5, [])], "Each point averages 5 episodes of each run, after its last episode of training."),
+    ],
+)
+def test_the_caption_of_learning_curves_counts_episodes(found, caption):
+    results = [
+        replace(cell(progress=[(100 * n, (1.0,) * many) for n, many in enumerate(before)]), returns=(1.0,) * last)
+        for last, before in found
+    ]
+    assert curves_caption(results) == caption
+
+
+def test_a_last_evaluation_on_the_way_that_is_not_drawn_is_not_counted():
+    assert curves_caption([cell(progress=[(1000, (1.0,) * 3)], frames=1000)]).startswith(
+        "Each point averages 1 episode"
+    )
 
 
 def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():

@@ -9,7 +9,7 @@ from drift_wm.cli import main
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
-from drift_wm.plots_speed import speed_figure
+from drift_wm.plots_speed import machine_of, speed_figure
 from drift_wm.run_folder import RunFolder
 from drift_wm.speed import outside, readers, suite
 from drift_wm.speed.breakdown import SHARES, breakdown
@@ -151,11 +151,19 @@ def test_tables_say_ratios_shares_and_who_is_late():
 
 def test_the_plot_has_a_panel_for_each_horizon_and_a_line_for_each_contender():
     other = SpeedRow("scaling", "o", "regression", (1.0,), {"candidates": 64.0, "horizon": 20.0})
-    figure = speed_figure([*(row for row in rows() if row.part == "scaling"), other])
+    figure = speed_figure([*(row for row in rows() if row.part == "scaling"), other], machine="Xeon, 2 threads")
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "walker-walk, o, on Xeon, 2 threads"
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        f"walker-walk, horizon of {horizon} decisions" for horizon in (10, 20)
+        f"horizon of {horizon} decisions" for horizon in (10, 20)
     ]
     assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0, 2.0]
+
+
+def test_the_machine_is_what_computed():
+    results = {"device": "cpu", "threads": 1, "environment": {"processor": "Xeon"}}
+    assert machine_of(results) == "Xeon, 1 thread"
+    assert machine_of({**results, "device": "NVIDIA H100"}) == "NVIDIA H100"
 
 
 def test_without_pytorch_mppi_its_part_is_left_out_and_said_so(monkeypatch, caplog):
