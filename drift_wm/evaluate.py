@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from drift_wm.behaviour import BehaviourPolicy, PolicyConfig
-from drift_wm.build import make_env, make_foresight, make_policy, make_simulator
+from drift_wm.build import has_simulator, make_env, make_foresight, make_policy, make_simulator
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
@@ -118,10 +118,13 @@ def make_actor(
         return Actor(SIMULATOR, policy, task, env, simulator=simulator)
     if settings.actor == SCRIPTED:
         std = SCRIPTED_NOISE if exploration_std is None else exploration_std
-        return Actor(SCRIPTED, ScriptedPolicy(task, noise=std), task, env)
+        by_hand = ScriptedPolicy(task, noise=std)
+        tell_of_pace(task, env)
+        return Actor(SCRIPTED, by_hand, task, env)
     if settings.actor in (RANDOM, NOISE):
         with closing(make_env(task, env)) as world:
             size, decisions = world.task_spec.action_size, world.decisions_per_episode
+        tell_of_pace(task, env)
         by_chance = RandomPolicy(size) if settings.actor == RANDOM else PinkNoisePolicy(size, decisions)
         return Actor(settings.actor, by_chance, task, env)
     assert settings.checkpoint is not None, "settings require a checkpoint for actor=model and policy"
@@ -144,6 +147,16 @@ def make_actor(
     require_spec(model.spec, _spec_of(task, env), task)
     policy = make_policy(model, settings, device=device, exploration_std=exploration_std or 0.0)
     return Actor(name_of(model.config), policy, task, env, checkpoint.id)
+
+
+def tell_of_pace(task: str, env: EnvSettings) -> None:
+    """Say how long actions are held where that is more than usual: the default is what benchmarks of dm_control do."""
+    if not has_simulator(task) and env.action_repeat > 1:
+        logger.info(
+            "%s: each action is held for %d steps; set env.action_repeat=1 for the environment's own pace",
+            task,
+            env.action_repeat,
+        )
 
 
 def _spec_of(task: str, env: EnvSettings) -> Spec:

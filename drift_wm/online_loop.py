@@ -29,6 +29,7 @@ from drift_wm.evaluate import (
     Actor,
     evaluate_policy,
     name_of,
+    tell_of_pace,
     time_decisions,
     training_seed,
 )
@@ -66,6 +67,7 @@ class OnlineRun:
             require_simulator(settings.task)
         with ExitStack() as stack:
             self.env = stack.enter_context(closing(make_env(settings.task, settings.env)))
+            tell_of_pace(settings.task, settings.env)
             spec = self.env.task_spec
             self.trainer = Trainer(
                 spec,

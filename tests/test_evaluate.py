@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.rendering import RenderingUnavailableError
-from drift_wm.evaluate import evaluate, require_spec, task_of
+from drift_wm.evaluate import evaluate, make_actor, require_spec, task_of
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Prediction, Spec
+from drift_wm.online_loop import OnlineRun
 from drift_wm.optimisation import TrainingConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
@@ -32,6 +34,7 @@ from drift_wm.settings import (
     CollectSettings,
     EvaluateSettings,
     ObjectiveSettings,
+    OnlineSettings,
     RiskSettings,
 )
 from drift_wm.train import recorded_task
@@ -52,6 +55,31 @@ def checkpoint_of(tmp_path, spec=CARTPOLE, task=None, seed=0):
     path = tmp_path / "round_0000.pt"
     trainer.save(path)
     return str(path)
+
+
+@pytest.mark.parametrize(
+    ("task", "repeat", "told"),
+    [
+        (
+            "Pendulum-v1",
+            2,
+            ["Pendulum-v1: each action is held for 2 steps; set env.action_repeat=1 for the environment's"],
+        ),
+        ("Pendulum-v1", 1, []),
+        ("cartpole-swingup", 2, []),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "collect", "online"])
+def test_the_pace_of_a_task_of_gymnasium_is_told_once(tmp_path, caplog, task, repeat, told, command):
+    caplog.set_level(logging.INFO, logger="drift_wm")
+    env = EnvSettings(action_repeat=repeat)
+    if command == "online":
+        OnlineRun(OnlineSettings(task=task, env=env), RunFolder(tmp_path), device=CPU)
+    else:
+        settings = {"evaluate": EvaluateSettings, "collect": CollectSettings}[command]
+        make_actor(settings(task=task, actor="noise", env=env), device=CPU)
+    assert [message for message in caplog.messages if message.startswith(tuple(told))] == caplog.messages
+    assert len(caplog.messages) == len(told)
 
 
 def test_random_evaluation_is_recorded_and_summed(tmp_path):
