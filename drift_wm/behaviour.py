@@ -31,8 +31,8 @@ class PolicySettings:
     execute: int | None = None
     """Policies: how many of them are executed before the next are sampled; default: half, rounded up."""
     noise: float = 1.0
-    """Policies: scale of the noise that a chunk is sampled from, from 1 (as the demonstrators vary) to 0 (the centre of
-    what they do, which leaves out their jitter: of drifting, the mean of 16 samples). An evaluation may choose
+    """Policies: scale of the noise that a chunk is sampled from. 1 varies as the demonstrators did; 0 executes the
+    centre of what they did, without their jitter (with drifting, the mean of 16 samples). An evaluation may choose
     another."""
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ class BenchSettings:
     table then shows what was asked last."""
     suite: str = ""
     """`dmc`: its ten tasks, each with its own number of frames and planning horizon, ten evaluation episodes and
-    published returns to stand beside; `gaussian` plans on a future of each member, `diffusion` in five steps. Empty:
+    published returns to compare with; `gaussian` plans on a future of each member, `diffusion` in five steps. Empty:
     `tasks`, as `overrides` say. `demonstrations` is a comparison with settings of its own: `drift-wm bench
     suite=demonstrations --help`."""
     tasks: list[str] = field(default_factory=list)
@@ -37,15 +37,15 @@ class BenchSettings:
     overrides: list[str] = field(default_factory=list)
     """Further overrides of every online run, such as `episodes=20`."""
     known: list[str] = field(default_factory=list)
-    """`results.json` of grids that ran at another time or place: their cells and references, where this grid has them,
-    too, are taken over and not run again. Where several hold a cell, the last one counts."""
+    """Paths of `results.json` of other grids: cells and references that this grid asks for, too, are taken from them
+    instead of being run. If several hold a cell, the last one counts."""
     run: bool = True
     """`false` runs nothing, and makes table, plots and page of the cells that are finished or known."""
     reference_random_episodes: int = 5
     """Episodes of the random policy for each task."""
     reference_simulator_episodes: int = 1
-    """Episodes of each planner in the true simulator for each task, as the ceiling. It has no critics, and in a suite a
-    horizon of its own for that; a walker's episode takes ten minutes of a core."""
+    """Episodes of each planner in the true simulator for each task, as the ceiling. In a suite they have a horizon of
+    their own, as the simulator has no critics. An episode of the walker takes a core ten minutes."""
     workers: int = 0
     """Runs at once, each a process with one thread unless `overrides` set `threads`; 0: one for each core."""
     shards: int = 1

@@ -24,20 +24,20 @@ from drift_wm.hints import command_hint, flag_hint
 from drift_wm.run_folder import RunFolder, default_path
 
 SUMMARIES = {
-    "demo": "Learn cartpole-swingup from nothing, beside chance and the true simulator; about 8 minutes on 2 cores.",
+    "demo": "Learn cartpole-swingup from scratch, compare with chance and the simulator; about 8 minutes on 2 cores.",
     "collect": "Record episodes to an HDF5 file in the robomimic schema.",
     "train": "Train a world model or a policy on a file of episodes.",
-    "online": "Collect, train on from the last model, plan with it, repeat; then evaluate and report.",
+    "online": "Learn a task: collect, train further, plan with the model, repeat; then evaluate and report.",
     "evaluate": "Roll out a trained model's planner, a trained policy, the simulator's planner or a random policy.",
-    "lineage": "How training moved the models of a run, from each parent to its child, on one set of windows.",
-    "diagnose": "Whether a world model tells the truth: errors, distributions, values and plans against the real ones.",
-    "truth": "Every generator against known laws and the true simulator: the tables of docs/truth, within an hour.",
-    "speed": "Decision times of all kinds of models, interleaved on this machine, beside its limits; 2 minutes.",
+    "lineage": "How far predictions moved from each checkpoint of a run to the next, on the same data.",
+    "diagnose": "How well a world model predicts: its errors, distributions, values and plans against the real ones.",
+    "truth": "Compare all generators with known distributions and the simulator: docs/truth, within an hour.",
+    "speed": "Time a decision with each kind of model here, and compare with the machine's limit; 2 minutes.",
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
-    "bench-demonstrations": "Generators on logged demonstrations: policies in closed loop, a robot's model, times.",
+    "bench-demonstrations": "Compare generators on demonstrations: policies that act, world models of a robot, times.",
     "data-inspect": "What is in a file of demonstrations, and what is missing; also `drift-wm data inspect`.",
     "data-convert": "Any readable dataset as a robomimic HDF5 file; also `drift-wm data convert`.",
-    "data-replay": "Whether recorded actions lead to the recorded states here; also `drift-wm data replay`.",
+    "data-replay": "Act recorded actions again: do they lead to the recorded states? Also `drift-wm data replay`.",
     "doctor": "Say what this machine has, what is missing, and how to get it.",
 }
 EXAMPLES = {

@@ -21,8 +21,8 @@ def compiled(module: nn.Module, *shapes: tuple[int, ...]) -> Callable[..., Any] 
     """A module with its present weights as machine code, for any number of rows; None, with a warning, if in vain.
 
     Takes seconds, and a C++ compiler. These options are for bfloat16 on a CPU that multiplies it: nothing else that
-    was measured paid (docs/speed/attempts.md). Exported first, because what `torch.compile` asks before each call, is
-    it still the same module and the same kind of tensor, takes a quarter of the time of these small networks.
+    was measured paid (docs/speed/attempts.md). Exported first, because the guards of `torch.compile`, which check
+    module and tensors before each call, take a quarter of the time of a call of these small networks.
 
     Args:
         module: predicts; contiguous float32 tensors of as many rows each in, such tensors out.

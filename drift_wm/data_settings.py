@@ -19,7 +19,7 @@ class DataSettings:
     mask: str | None = None
     """Name of a subset of the file."""
     skip_missing: bool = False
-    """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole."""
+    """Leave out episodes that a LeRobot dataset lists but does not contain, or only in part."""
     run_dir: str | None = None
     """Folder of the run."""
 
@@ -32,7 +32,7 @@ class InspectSettings(DataSettings):
     """`drift-wm data inspect FILE`: what is in a file of demonstrations, and what is missing."""
 
     skip_missing: bool = True
-    """Look at what is there, and name what a LeRobot dataset announces and does not hold."""
+    """Read what is there, and name the episodes that a LeRobot dataset lists but does not contain."""
     plotted: int = 8
     """Demonstrations drawn in the plot of trajectories, evenly chosen."""
     pictures: int = 6
@@ -77,7 +77,8 @@ class ReplaySettings:
     demos: int = 0
     """How many to replay, from the first; 0: all."""
     tolerance: float = 1e-5
-    """What counts as rounding, in standard deviations of each entry; observations are stored in single precision."""
+    """Deviations up to this count as rounding, in standard deviations of each entry; observations are stored in single
+    precision."""
     run_dir: str | None = None
     """Folder of the run."""
 

@@ -11,14 +11,15 @@ from drift_wm.run_settings import RunSettings, TaskSettings, require_seed
 
 @dataclass
 class DiagnoseSettings(RunSettings, TaskSettings):
-    """`drift-wm diagnose`: whether a world model tells the truth about recorded episodes."""
+    """`drift-wm diagnose`: how well a world model predicts recorded episodes."""
 
     task: str = ""
     """A `domain-task` of the dm-control suite; empty: the one that the file or else the checkpoint records."""
     checkpoint: str = ""
     """A world model's checkpoint, or the run folder that holds it."""
     data: str = ""
-    """File or folder of episodes, best of some that the model was not trained on; of its own file, what it held out."""
+    """File or folder of episodes, best some that the model was not trained on; of its training file, those held out are
+    used."""
     obs_keys: list[str] | None = None
     """Observation keys, concatenated; default: those that the model was trained on."""
     mask: str | None = None

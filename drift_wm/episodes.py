@@ -171,7 +171,7 @@ class _Recorder:
         where = f"the environment, reset with seed {self.seed}, gave {given} in step {len(self.actions) + 1}"
         if not self.actions:
             raise ValueError(f"{where}; expected finite numbers: repair the environment")
-        logger.warning("%s; the episode ends before it, as a time limit would end it", where)
+        logger.warning("%s; the episode is cut off before this step", where)
         self.done = True
 
     def episode(self) -> Episode:

@@ -188,8 +188,8 @@ def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, En
         )
     if not stored:
         logger.warning(
-            "the checkpoint does not tell at which pace its data were recorded; each action is held for "
-            "env.action_repeat=%d steps",
+            "the checkpoint does not say for how many steps each action of its data was held; here it is held for "
+            "env.action_repeat=%d",
             settings.env.action_repeat,
         )
     return settings.task, settings.env

@@ -80,7 +80,7 @@ def _act_again(env: Environment, episode: Episode, every: int) -> Iterator[Frame
             yield env.render()
     if not np.allclose(obs, episode.obs[-1], atol=_SAME * max(1.0, float(np.abs(episode.obs).max()))):
         logger.warning(
-            "the film of %s shows another course than the recorded one: its world does not repeat itself from a seed",
+            "the film of %s does not show the recorded episode: the same actions from the same seed led elsewhere",
             env.task_name,
         )
 

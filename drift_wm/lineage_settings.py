@@ -10,12 +10,13 @@ from drift_wm.run_settings import MachineSettings
 
 @dataclass
 class LineageSettings(MachineSettings):
-    """`drift-wm lineage RUN`: how training moved the models of a run, from each parent to its child."""
+    """`drift-wm lineage RUN`: how far predictions moved from each checkpoint of a run to the next."""
 
     run: str = ""
     """The run folder; on the command line `run=` may be left out. Results are written into the folder."""
     probe: str | None = None
-    """File or folder of episodes to compare all models on. Default: what the run held out of its data; its replay."""
+    """File or folder of episodes on which all models are compared. Default: those that the run held out of its data, or
+    its replay."""
     obs_keys: list[str] | None = None
     """Observation keys of these episodes, concatenated; default: those that the run was trained on."""
     skip_missing: bool = False

@@ -22,12 +22,13 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     """Peak of each round: AdamW rises over `warmup` steps, then falls by a cosine to `final_fraction` of it."""
     final_fraction: float = 0.01
-    """The energy field has nearly constant length, so a model trained at a constant rate never settles."""
+    """Share of the peak that is left at the end of a round. At a constant rate a model would never settle, because the
+    energy field has nearly constant length."""
     warmup: int = 50
     """Steps of linear rise at the start of a round."""
     value_rate: float = 0.3
-    """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It stays as it is in a
-    round: what a critic bootstraps from is never done, and rates that fall in every round starve it."""
+    """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It does not fall within a
+    round: the targets of critics keep moving, and critics whose rate falls in every round fall behind."""
     weight_decay: float = 1e-4
     """Decoupled weight decay."""
     clip: float = 10.0

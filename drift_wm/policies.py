@@ -184,8 +184,8 @@ class PlanningPolicy:
             )
         if not self._has_told:
             logger.warning(
-                "a decision (number %d of its episode) found no action sequence of which the model predicts finite "
-                "rewards, and goes on as it was planned before; more of these are not reported",
+                "in decision %d of an episode the model predicted finite rewards for no action sequence, so the plan "
+                "of the decision before is continued; this is reported once",
                 step + 1,
             )
             self._has_told = True

@@ -109,7 +109,7 @@ def training_table(metrics: Mapping[str, float], *, units: str, training: int, h
     """
     table = Table(
         caption=f"Episodes: {training} to learn from, {held_out} held out. Errors are of one chunk, in {units}. "
-        "A spread near the error is one of a model that knows how much it does not know.",
+        "A spread close to the error means that the model's own uncertainty is realistic.",
         caption_justify="left",
     )
     for name in ("", "last batch", "held out", "which is"):

@@ -80,11 +80,11 @@ class PlanningSettings(RunSettings, TaskSettings):
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 0
-    """P, sampled futures of each candidate, shared out among the members of an ensemble; 0: a single one, at the centre
-    of the (first) model's noise, of which `risk` has nothing to say."""
+    """P, futures sampled for each candidate, divided among the members of an ensemble; 0: a single future, predicted
+    without noise by the (first) model, to which `risk` does not apply."""
     proposals: int = 16
-    """M, candidates of each decision that follow the model's actor, where it has one (`model=drifting_value`); with
-    `foresight`, chunks of the policy."""
+    """M, candidates of each decision that the model's actor suggests, where it has one (`model=drifting_value`); with
+    `foresight`, chunks that the policy suggests."""
     compile: bool = False
     """Predict by compiled code where the processor multiplies bfloat16 (AMX): about half of the time for each
     prediction, a few seconds once, and a C++ compiler. `online` and `demo` compile the last model alone."""
@@ -140,16 +140,16 @@ class TrainSettings(RunSettings):
     allow_missing_rewards: bool = False
     """Train a world model on zeros where the data have no rewards; policies never need any."""
     skip_missing: bool = False
-    """Leave out episodes that a LeRobot dataset announces and does not hold."""
+    """Leave out episodes that a LeRobot dataset lists but does not contain."""
     memory_gb: float = 4.0
-    """Gigabytes of episodes that are kept in memory (windows take as much again); more go to a file in the run folder
-    that is gone afterwards. What is learned is the same."""
+    """Gigabytes of episodes that may be kept in memory (windows take as much again). Larger data go to a temporary file
+    in the run folder; what is learned is the same."""
     decision_seconds: float = 0.0
     """Seconds between two rows of the file; only recorded. 0: as the data tell."""
     parent: str | None = None
-    """`from=` on the command line: a checkpoint, or the run folder that holds it, to go on from for a period."""
+    """`from=` on the command line: a checkpoint, or the run folder that holds it, from which training continues."""
     steps: int = 5000
-    """Training steps of this period."""
+    """Training steps of this run, on top of those of `from`."""
     seed: int = 1
     """Of the first weights, of batches and noise, and of which episodes are held out."""
     held_out_fraction: float = 0.1
@@ -184,13 +184,13 @@ class OnlineSettings(PlanningSettings):
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
     between acting and learning more often. Evaluation episodes are never cut."""
     exploration_execute: str = "best"
-    """What collected episodes execute, `best` or `mean`: the best sequence seeks out what the model gets wrong.
-    Evaluations follow planner.execute."""
+    """What is executed while collecting: the `best` sequence, which leads to where the model is wrong, or the `mean`.
+    Evaluations use planner.execute."""
     exploration_std: float = 0.0
     """Standard deviation of Gaussian noise on the actions that collected episodes execute once they are planned."""
     seek_novelty: bool = True
-    """As long as every reward met was the same, collected episodes plan for states unlike those seen instead, unless
-    they plan for a goal."""
+    """While all rewards so far are equal, plan for states unlike those seen, instead of for the return, when
+    collecting. Has no effect with a goal."""
     round_episodes: int = 1
     """Episodes collected between two rounds of training."""
     round_steps: int = 1000
@@ -243,7 +243,7 @@ class EvaluateSettings(PlanningSettings):
     episodes: int = 5
     """How many."""
     evaluation_seed: int = EVALUATION_SEED
-    """First reset seed; episode i uses the i-th after it."""
+    """Reset seed of the first episode; each further episode has the next."""
     batch: int = 8
     """Environments acted in at once."""
     workers: int = 1

@@ -71,7 +71,7 @@ def train(
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
     if known := sum(episode.fingerprint in trainer.learned_from for episode in held_out):
         logger.warning(
-            "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers flatter it",
+            "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers look too good",
             known,
             len(held_out),
             settings.parent,
@@ -120,8 +120,8 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
         theirs = settings_of(run_of(Path(parent))).get("obs_keys")
         if theirs != obs_keys:
             logger.warning(
-                "from=%s read observation keys %s, and this run reads %s (null: all): entries in another order mean "
-                "other things to the model",
+                "from=%s was trained on observation keys %s, but this run reads %s (null: all): in another order, the "
+                "model takes one entry of an observation for another",
                 parent,
                 json.dumps(theirs),
                 json.dumps(obs_keys),
@@ -141,8 +141,8 @@ def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
         count_windows(episodes, steps, past_end=past_end)
     if count:
         logger.warning(
-            "%d of %d training episodes are shorter than the %d steps that are predicted at once, and teach nothing; a "
-            "smaller %s.chunk%s reads them",
+            "%d of %d training episodes are shorter than the %d steps that are predicted at once, and are not learned "
+            "from; set a smaller %s.chunk%s to use them",
             count,
             len(episodes),
             steps,
@@ -168,8 +168,8 @@ def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -
     largest = max(float(np.abs(episode.actions).max()) for episode in episodes)
     if kind == WORLD_MODEL and 0 < largest < SMALL_ACTIONS:
         logger.warning(
-            "no entry of an action is larger than %.3g, and planners search within [-1, 1], where the model knows "
-            "nothing; to plan with it, %s",
+            "no entry of an action is larger than %.3g, but planners search all of [-1, 1], most of which the model "
+            "never saw; to plan with it, %s",
             largest,
             UNIT_ACTIONS,
         )

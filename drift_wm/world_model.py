@@ -36,7 +36,8 @@ class WorldModelConfig:
     """Chunks that training predicts in a row, each from the model's own samples of the one before, and scores as one
     trajectory; `drifting` and `regression` only."""
     value_discount: float = 0.0
-    """Per decision, of an actor and critics that are trained beside the model and judge where a plan ends; 0: none."""
+    """Discount per decision of an actor and critics, which learn along with the model; critics value the state in which
+    a plan ends. 0: neither."""
     value_imagined: float = 0.0
     """Weight of what critics learn from actions that nobody recorded: the actor tries its own in recorded observations,
     and the model says what a step of them leads to. 1 counts them like recorded ones."""

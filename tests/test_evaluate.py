@@ -174,7 +174,7 @@ def test_a_checkpoint_of_demonstrations_brings_their_pace_under_either_name(tmp_
     nowhere.config["task"] = None
     with pytest.raises(ValueError, match="task='': expected the task to act in"):
         task_of(nowhere, EvaluateSettings(checkpoint=path))
-    assert "each action is held for env.action_repeat=2 steps" in caplog.text
+    assert "here it is held for env.action_repeat=2" in caplog.text
 
 
 def test_data_of_worlds_that_cannot_be_made_here_name_none(tmp_path):

@@ -83,7 +83,7 @@ def test_another_order_of_observation_keys_than_the_parents_is_named(tmp_path, d
     train(child, RunFolder(tmp_path / "second"), device=CPU)
     assert "observation keys" not in caplog.text
     train(replace(child, obs_keys=None), RunFolder(tmp_path / "third"), device=CPU)
-    assert '["state"], and this run reads null' in caplog.text
+    assert '["state"], but this run reads null' in caplog.text
 
 
 def write_logs(path, episodes, **attributes):

@@ -77,7 +77,7 @@ def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> l
         file = advisor.path / f"rollouts-{ranking.risk.name}.hdf5"
         rows.append(_acted(Row("ranking", name, 1, seed, {}), actor, file, settings))
     if not _can_be_restored(settings):
-        logger.warning("%s is not rehearsed in: its state cannot be set", settings.task)
+        logger.warning("row %r is left out: the state of %s cannot be set", REHEARSED, settings.task)
         return rows
     policy = load_policy(load_checkpoint(newest_checkpoint(run.path)))
     model = load_world_model(load_checkpoint(newest_checkpoint(advisor.path)))

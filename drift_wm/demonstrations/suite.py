@@ -65,7 +65,7 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
         list(units_of(settings, parts)),
         [Unit("ranking", "", seed) for seed in settings.seeds if "ranking" in parts],
     ]
-    # What ranks, ranks the chunks of policies that are trained before.
+    # In two stages, because a ranking uses the policy of its seed, which the first stage trains.
     do_units("demonstrations", stages, rows_of, folder.path, workers=settings.workers)
     for part in _ALONE:
         if part in parts:

@@ -51,7 +51,7 @@ def read_ratios(path: Path) -> dict[str, float]:
 
 def compared(now: Mapping[str, float], before: Mapping[str, float]) -> str:
     """A table of the ratios that both runs measured, and whether ours was faster."""
-    lines = ["### Beside the earlier run", "", *table_head(["times as long as ours", "earlier", "now", ""])]
+    lines = ["### Compared with the earlier run", "", *table_head(["times as long as ours", "earlier", "now", ""])]
     for name in now:
         if name in before:
             mark = "SLOWER" if lost(name, now[name], before[name]) else ""
@@ -60,7 +60,7 @@ def compared(now: Mapping[str, float], before: Mapping[str, float]) -> str:
 
 
 def lost(name: str, now: float, before: float) -> bool:
-    """Whether ours has become slower by more than noise explains: beside a rival, or one way of it beside the first."""
+    """Whether our ratio worsened by more than noise explains."""
     contender = CONTENDERS.get(name.rpartition(" / ")[0].rpartition(": ")[2])
     if contender is not None and contender.is_ours:
         return now > before * _LOST  # what is divided is ours, too

@@ -14,7 +14,7 @@ PARTS = ("decisions", "simulator", "mppi", "batch", "training", "readers", "scal
 
 @dataclass
 class SpeedSettings(MachineSettings):
-    """`drift-wm speed`: decision times of all kinds of models, interleaved on this machine, beside its limits."""
+    """`drift-wm speed`: decision times with each kind of model on this machine, and the machine's limit."""
 
     run_dir: str | None = None
     """Folder of the measurement."""
@@ -34,7 +34,7 @@ class SpeedSettings(MachineSettings):
     width: int = 0
     """Units of each hidden layer; 0: the default of the models."""
     against: str | None = None
-    """The `ratios.json` of an earlier run, to list what has become slower beside its contenders since."""
+    """The `ratios.json` of an earlier run: what became slower since, relative to its contenders, is marked."""
     repeats: int = 7
     """Interleaved measurements of each contender, of which the median counts."""
 

@@ -36,7 +36,7 @@ class TruthSettings:
     samples: int = 64
     """Predicted and true samples of each."""
     episodes: int = 60
-    """Of the planning task, for each model and seed. Of 20, a single one that loses much decides what is shown."""
+    """Of the planning task, for each model and seed. With only 20, a single bad episode would decide the result."""
     workers: int = 0
     """Processes, each with one thread; 0: one for each core."""
 
