@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from drift_wm.claims import mean_and_error, page
 from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, REHEARSED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.verdicts import Table, verdicts
@@ -26,8 +27,7 @@ def markdown(rows: Sequence[Row]) -> str:
         "readers": _readers,
     }
     parts = ["\n".join(write(table)) for part, write in writers.items() if table.of(part)]
-    lines = [f"* {'holds' if each.holds else 'FAILS'}: {each.claim}. Found: {each.found}" for each in verdicts(rows)]
-    return "\n\n".join([*parts, "### Claims\n\n" + "\n".join(lines)]) + "\n"
+    return page(parts, verdicts(rows))
 
 
 def _policies(table: Table) -> list[str]:
@@ -135,11 +135,3 @@ def _readers(table: Table) -> list[str]:
         per_second = row.metrics["windows"] / float(np.median(row.each["ms"])) * 1e3
         lines.append(table_line([row.contender, f"{per_second:,.0f}"]))
     return ["### Training windows from memory, one file", "", *lines]
-
-
-def mean_and_error(values: Sequence[float], *, digits: int = 3) -> str:
-    """Mean and standard error over seeds."""
-    if not values:
-        return "-"
-    shown = f"{np.mean(values):.{digits}f}"
-    return shown if len(values) == 1 else f"{shown} ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from drift_wm.claims import Verdict
 from drift_wm.demonstrations.rivals import (
     ALONE,
     DIFFUSION,
@@ -21,7 +22,6 @@ from drift_wm.demonstrations.rivals import (
 from drift_wm.demonstrations.rows import Row
 from drift_wm.results import success_interval
 from drift_wm.speed.readers import OUR_READER, ROBOMIMIC
-from drift_wm.truth.tables import Verdict
 
 _DIFFUSION_STEPS = 16
 _FASTER = {16: 10.0, 100: 60.0}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
+from drift_wm.claims import Verdict, mean_and_error, page
 from drift_wm.markdown import table_head, table_line
 from drift_wm.rankings import bootstrap_interval
-from drift_wm.results import standard_error
 from drift_wm.truth.laws import MAJOR_SHARE
 from drift_wm.truth.rivals import SIMULATOR
 from drift_wm.truth.rows import Row
@@ -72,19 +70,6 @@ _TITLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A claim, and whether the rows bear it out."""
-
-    claim: str
-    found: str
-    holds: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
 class Table:
     """Mean values of rows by part, case and generator."""
 
@@ -116,8 +101,7 @@ def markdown(rows: Sequence[Row]) -> str:
     """Every part's table, mean and standard error over seeds, and the verdicts."""
     table = Table(rows)
     parts = [_part(table, part) for part in COLUMNS if table.cases(part)]
-    lines = [f"* {'holds' if v.holds else 'FAILS'}: {v.claim}. Found: {v.found}" for v in verdicts(rows)]
-    return "\n\n".join([*parts, "### Claims\n\n" + "\n".join(lines)]) + "\n"
+    return page(parts, verdicts(rows))
 
 
 def _part(table: Table, part: str) -> str:
@@ -147,12 +131,7 @@ def _held(table: Table, part: str) -> list[str]:
 
 
 def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    error = standard_error(values)
-    digits = 1 if abs(np.mean(values)) >= 10 else 3
-    shown = f"{np.mean(values):.{digits}f}"
-    return shown if error is None else f"{shown} ± {error:.{digits}f}"
+    return mean_and_error(values, digits=1 if values and abs(np.mean(values)) >= 10 else 3)
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:

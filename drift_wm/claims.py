@@ -1,0 +1,38 @@
+"""What the comparisons of `drift-wm truth` and `bench suite=demonstrations` write alike: claims and cells of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from drift_wm.results import standard_error
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim, and whether the rows bear it out."""
+
+    claim: str
+    found: str
+    holds: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def page(tables: Iterable[str], verdicts: Iterable[Verdict]) -> str:
+    """The tables, and the claims below them, as Markdown."""
+    lines = [f"* {'holds' if each.holds else 'FAILS'}: {each.claim}. Found: {each.found}" for each in verdicts]
+    return "\n\n".join([*tables, "### Claims\n\n" + "\n".join(lines)]) + "\n"
+
+
+def mean_and_error(values: Sequence[float], *, digits: int = 3) -> str:
+    """Mean and standard error over seeds; a dash where nothing was measured."""
+    if not values:
+        return "-"
+    error, shown = standard_error(values), f"{np.mean(values):.{digits}f}"
+    return shown if error is None else f"{shown} ± {error:.{digits}f}"
