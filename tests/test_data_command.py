@@ -132,7 +132,7 @@ def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     out = tmp_path / "new.hdf5"
     arguments = ["data", "convert", str(demos), f"out={out}", "mask=train", f"run_dir={tmp_path}/run"]
     assert main(arguments) == 0
-    assert f"1 demonstrations: {out}" in capsys.readouterr().out
+    assert f"1 demonstration: {out}" in capsys.readouterr().out
     (wanted,), (found,) = read_episodes(demos, mask="train"), read_episodes(out)
     assert isinstance(found, Episode)
     np.testing.assert_array_equal(found.obs, wanted.obs)
