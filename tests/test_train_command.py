@@ -111,7 +111,7 @@ def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, capl
     shape = {"model": WorldModelConfig(generator=model.generator), "policy": PolicySettings(chunk=4)}
     asked = settings(logs, kind="policy", steps=1, held_out_fraction=0.0, **shape)
     train(asked, RunFolder(tmp_path / "policy"), device=CPU)
-    assert "a smaller policy.chunk reads them" in caplog.text
+    assert "set a smaller policy.chunk to use them" in caplog.text
 
 
 def test_a_request_that_is_refused_does_not_block_the_corrected_one(tmp_path, data, capsys):
