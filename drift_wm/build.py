@@ -75,10 +75,16 @@ def make_env(task: str, settings: EnvSettings) -> Environment:
     return env
 
 
-def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel:
+def make_simulator(
+    task: str, env: EnvSettings, *, threads: int | None = None, observe: bool = True
+) -> SimulatorWorldModel:
     """The true simulator as a world model that samples the disturbance.
 
-    It computes observations only for an objective that reads them.
+    Args:
+        task: of the dm_control suite.
+        env: its action repeat and disturbance.
+        threads: that step at once; default: all cores.
+        observe: whether observations will be read; they take time.
 
     Raises:
         ValueError: as `require_simulator`.
@@ -86,11 +92,17 @@ def make_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel
     require_simulator(task)
     return SimulatorWorldModel(
         task,
-        action_repeat=settings.env.action_repeat,
-        threads=settings.threads or None,
-        observe=_reads_observations(settings.objective),
-        disturbance=settings.env.disturbance,
+        action_repeat=env.action_repeat,
+        threads=threads,
+        observe=observe,
+        disturbance=env.disturbance,
     )
+
+
+def make_planning_simulator(task: str, settings: PlanningSettings) -> SimulatorWorldModel:
+    """The same for a command that plans in it: it computes observations only for an objective that reads them."""
+    observe = _reads_observations(settings.objective)
+    return make_simulator(task, settings.env, threads=settings.threads or None, observe=observe)
 
 
 def has_simulator(task: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from drift_wm.behaviour import BehaviourPolicy, PolicyConfig
-from drift_wm.build import has_simulator, make_env, make_foresight, make_policy, make_simulator
+from drift_wm.build import has_simulator, make_env, make_foresight, make_planning_simulator, make_policy
 from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
@@ -112,7 +112,7 @@ def make_actor(
     if settings.actor == "simulator":
         std = exploration_std or 0.0
         with ExitStack() as stack:
-            simulator = stack.enter_context(make_simulator(task, settings))
+            simulator = stack.enter_context(make_planning_simulator(task, settings))
             policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=std)
             stack.pop_all()  # from here on the actor closes it
         return Actor(SIMULATOR, policy, task, env, simulator=simulator)

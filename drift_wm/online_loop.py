@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from drift_wm.build import make_env, make_policy, make_simulator, require_simulator
+from drift_wm.build import make_env, make_planning_simulator, make_policy, require_simulator
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.diagnostics import held_out_metrics
@@ -118,7 +118,7 @@ class OnlineRun:
             policy = RandomPolicy(self.env.task_spec.action_size)
             rows.append(self._evaluate(RANDOM, policy, count, "random.hdf5")[0])
         if count := settings.reference_simulator_episodes:
-            with make_simulator(settings.task, settings) as simulator:
+            with make_planning_simulator(settings.task, settings) as simulator:
                 planning = make_policy(simulator, settings, device=torch.device("cpu"))
                 rows.append(self._evaluate(SIMULATOR, planning, count, "simulator.hdf5")[0])
         return rows

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from drift_wm.build import make_env
+from drift_wm.build import has_simulator, make_env, make_simulator
 from drift_wm.checkpoint import Checkpoint
 from drift_wm.env_settings import EnvSettings, recorded_env
 from drift_wm.envs.disturbances import Draw
 from drift_wm.envs.disturbed_env import DisturbedEnv
-from drift_wm.envs.gymnasium_env import is_gymnasium_id
-from drift_wm.envs.robosuite_names import is_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import History
 from drift_wm.train import recorded_task
@@ -84,7 +83,7 @@ def world_of(task: str, env: EnvSettings, file: Path, checkpoint: Checkpoint) ->
     """
     stored: dict[str, Any] | None = recorded_task(str(file)) or checkpoint.config.get("task")
     name = task or (stored["name"] if stored else "")
-    if not name or is_gymnasium_id(name) or is_robosuite(name):
+    if not name or not has_simulator(name):
         return None
     return World(name, recorded_env(stored, env) if stored else env)
 
@@ -98,7 +97,8 @@ def open_truth(world: World, *, threads: int) -> Iterator[Truth]:
     """
     with closing(make_env(world.task, world.env)) as env:
         gust = env.disturbance.force if isinstance(env, DisturbedEnv) else 0.0
-    with _simulator(world, threads, observe=True) as observer, _simulator(world, threads, observe=False) as judge:
+    make = partial(make_simulator, world.task, world.env, threads=threads or None)
+    with make(observe=True) as observer, make(observe=False) as judge:
         yield Truth(observer, judge, gust)
 
 
@@ -116,13 +116,3 @@ def physics_of(history: History) -> Tensor:
     """(B, S): the states of situations in which they are known."""
     assert history.physics is not None
     return history.physics
-
-
-def _simulator(world: World, threads: int, *, observe: bool) -> SimulatorWorldModel:
-    return SimulatorWorldModel(
-        world.task,
-        action_repeat=world.env.action_repeat,
-        threads=threads or None,
-        observe=observe,
-        disturbance=world.env.disturbance,
-    )

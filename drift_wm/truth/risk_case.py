@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from drift_wm.build import make_simulator
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.diagnosis.world import World
 from drift_wm.env_settings import EnvSettings
@@ -64,7 +65,8 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
     count = settings.episodes if name != SIMULATOR else -(-settings.episodes // _SIMULATOR_SHARE)
     with ExitStack() as stack:
         if name == SIMULATOR:
-            model: PreparedModel | SimulatorWorldModel = stack.enter_context(_simulator())
+            simulator = make_simulator(CASE.world.task, CASE.world.env, threads=1)
+            model: PreparedModel | SimulatorWorldModel = stack.enter_context(simulator)
         else:
             model = PreparedModel(_learned(name, seed, folder, settings))
         policy = PlanningPolicy(
@@ -90,11 +92,6 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
     metrics |= {"return": sum(returns) / len(returns), "beyond": sum(falls) / len(falls)}
     nfe = model.nfe if isinstance(model, PreparedModel) else 0
     return [Row("risk", CASE.name, name, nfe, seed, metrics)]
-
-
-def _simulator() -> SimulatorWorldModel:
-    env = CASE.world.env
-    return SimulatorWorldModel(CASE.world.task, action_repeat=env.action_repeat, threads=1, disturbance=env.disturbance)
 
 
 def _learned(name: str, seed: int, folder: Path, settings: TruthSettings) -> LearnedWorldModel:
