@@ -45,13 +45,13 @@ class Scales:
         return Scales(*(getattr(self, entry.name).to(device) for entry in fields(self)))
 
 
-Moments = tuple[Tensor, Tensor]
+MeanStd = tuple[Tensor, Tensor]
 """Mean and standard deviation."""
 Change = tuple[Tensor, Tensor]
 """Scale and shift: what is given as x is from now on given as x', with x = scale * x' + shift."""
 
 
-def change_of_units(old: Moments, new: Moments) -> Change:
+def change_of_units(old: MeanStd, new: MeanStd) -> Change:
     """Of what was standardised by old moments and is from now on by new ones, of any shape."""
     (old_mean, old_std), (mean, std) = old, new
     return std / old_std, (mean - old_mean) / old_std
