@@ -13,22 +13,16 @@ from drift_wm.planners.mppi import MPPI, MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSampling, PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShooting, RandomShootingConfig
 
-PLANNERS: dict[str, type[PlannerConfig]] = {
-    "cem": CEMConfig,
-    "icem": ICEMConfig,
-    "mppi": MPPIConfig,
-    "random_shooting": RandomShootingConfig,
-    "predictive_sampling": PredictiveSamplingConfig,
+_ALL: dict[str, tuple[type[PlannerConfig], type[SamplingPlanner[Any]]]] = {
+    "cem": (CEMConfig, CEM),
+    "icem": (ICEMConfig, ICEM),
+    "mppi": (MPPIConfig, MPPI),
+    "random_shooting": (RandomShootingConfig, RandomShooting),
+    "predictive_sampling": (PredictiveSamplingConfig, PredictiveSampling),
 }
+PLANNERS: dict[str, type[PlannerConfig]] = {name: config for name, (config, _) in _ALL.items()}
 """Settings of each planner, by the name that people ask for."""
-
-_CLASSES: dict[type[PlannerConfig], type[SamplingPlanner[Any]]] = {
-    ICEMConfig: ICEM,
-    CEMConfig: CEM,
-    MPPIConfig: MPPI,
-    RandomShootingConfig: RandomShooting,
-    PredictiveSamplingConfig: PredictiveSampling,
-}
+_CLASSES = dict(_ALL.values())
 
 
 def make_planner(
