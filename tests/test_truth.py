@@ -34,7 +34,7 @@ PLANNING = ["drifting", "regression", "gaussian"]
         ({"transitions": 4999}, "transitions=4999: expected at least 5000"),
         ({"workers": -1}, "workers=-1"),
         ({"seeds": []}, r"seeds=\[\]: expected at least one"),
-        ({"law_seeds": []}, r"law_seeds=\[\]"),
+        ({"more_seeds": []}, r"more_seeds=\[\]"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(asked, message):
@@ -63,7 +63,7 @@ def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
 
 
 def test_variants_of_drifting_are_compared_on_known_laws_alone():
-    found = units(parts=["laws"], law_seeds=[5, 6])
+    found = units(parts=["laws"], more_seeds=[5, 6])
     first, second = ([unit.generator for unit in found if unit.seed == seed] for seed in (5, 6))
     assert first == [name for name, rival in RIVALS.items() if "laws" in rival.parts(first=True)]
     assert second[0] == "drifting"
@@ -77,7 +77,7 @@ def test_other_parts_ask_what_they_are_about():
     found = units(seeds=[1, 2])
     deterministic = [unit for unit in found if unit.part == "deterministic"]
     assert {unit.generator for unit in deterministic if unit.seed == 2} == {"drifting", "regression"}
-    assert len(deterministic) == (3 + 2) * len(DETERMINISTIC)
+    assert len(deterministic) == (3 + 4 * 2) * len(DETERMINISTIC), "of five seeds"
     chunks = [unit for unit in found if unit.part == "chunks"]
     assert {(unit.generator, unit.seed) for unit in chunks} == {("drifting", 1)}
     assert [unit.case for unit in chunks] == [case.name for case in CHUNKS]
@@ -86,7 +86,7 @@ def test_other_parts_ask_what_they_are_about():
 
 
 def test_only_rivals_that_were_asked_for_are_trained():
-    found = units(parts=["laws", "stochastic", "risk"], rivals=["flow", "regression"], seeds=[1], law_seeds=[1])
+    found = units(parts=["laws", "stochastic", "risk"], rivals=["flow", "regression"], seeds=[1], more_seeds=[1])
     assert {unit.generator for unit in found} == {"flow", "regression", SIMULATOR}
 
 
@@ -160,7 +160,7 @@ def test_units_are_done_once_and_kept(done, inline_pool, tmp_path):
 
 
 def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, inline_pool, tmp_path):
-    asked = {"parts": ["laws"], "rivals": ["drifting", "regression"], "law_seeds": [1]}
+    asked = {"parts": ["laws"], "rivals": ["drifting", "regression"], "more_seeds": [1]}
     with pytest.raises(RuntimeError, match="no luck"):
         truth(TruthSettings(**asked, steps=13), RunFolder(tmp_path))
     assert inline_pool.last._processes[1].terminated
@@ -184,7 +184,7 @@ def test_results_hold_settings_verdicts_and_rows(done, tmp_path):
 
 
 def test_from_the_command_line_with_processes_and_again(tmp_path, capsys, monkeypatch):
-    small = ["parts=[laws]", "steps=5", "width=8", "law_seeds=[1]", "rivals=[drifting]", "workers=1"]
+    small = ["parts=[laws]", "steps=5", "width=8", "more_seeds=[1]", "rivals=[drifting]", "workers=1"]
     arguments = ["truth", *small, f"run_dir={tmp_path}/run"]
     assert main(arguments) == 0
     out = capsys.readouterr().out

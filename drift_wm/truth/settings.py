@@ -23,8 +23,8 @@ class TruthSettings:
     """Which generators. Those that no claim is about are trained with the first seed alone."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches and noise; the data are the same."""
-    law_seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    """Training seeds of `laws`, which are cheap."""
+    more_seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+    """Training seeds of `laws` and `deterministic` instead: models that are cheap, and differ less than seeds do."""
     steps: int = 5000
     """Training steps of every model; twice as many for the known laws."""
     width: int = 128
@@ -41,7 +41,7 @@ class TruthSettings:
     """Processes, each with one thread; 0: one for each core."""
 
     def __post_init__(self) -> None:
-        require_entries(self, "seeds", "law_seeds")
+        require_entries(self, "seeds", "more_seeds")
         require_some_of(PARTS, "parts", self.parts)
         require_some_of(RIVALS, "rivals", self.rivals)
         require_at_least(1, self, "steps", "width", "episodes", "states")

@@ -23,6 +23,7 @@ _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks":
 """Parts in which a world is modelled from recorded data."""
 _CASES = {case.name: case for cases in _MODELLED.values() for case in cases}
 _WITH_CEILING = ("stochastic", "risk")
+_WITH_MORE_SEEDS = ("laws", "deterministic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +82,15 @@ def _data_units(settings: TruthSettings) -> list[Unit]:
 
 def _model_units(settings: TruthSettings) -> Iterator[Unit]:
     """Seed by seed, so that a table with one seed everywhere is there early."""
-    for seed in settings.seeds:
-        first = seed == settings.seeds[0]
-        for part, cases in _MODELLED.items():
-            if part not in settings.parts:
-                continue
-            names = _compared(settings, part, first) + [SIMULATOR] * (first and part in _WITH_CEILING)
-            yield from (Unit(part, case.name, name, seed) for case in cases for name in names)
-    for seed in settings.law_seeds if "laws" in settings.parts else ():
-        names = _compared(settings, "laws", seed == settings.law_seeds[0])
-        yield from (Unit("laws", "", name, seed) for name in names)
+    seeds = {part: settings.more_seeds if part in _WITH_MORE_SEEDS else settings.seeds for part in settings.parts}
+    for turn in range(max(map(len, seeds.values()))):
+        for part in (part for part in (*_MODELLED, "laws") if turn < len(seeds.get(part, ()))):
+            names = _compared(settings, part, first=turn == 0) + [SIMULATOR] * (turn == 0 and part in _WITH_CEILING)
+            cases = [case.name for case in _MODELLED.get(part, ())] or [""]
+            yield from (Unit(part, case, name, seeds[part][turn]) for case in cases for name in names)
 
 
-def _compared(settings: TruthSettings, part: str, first: bool) -> list[str]:
+def _compared(settings: TruthSettings, part: str, *, first: bool) -> list[str]:
     return [name for name in settings.rivals if part in RIVALS[name].parts(first=first)]
 
 
