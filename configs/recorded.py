@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.planners.factory import PLANNERS
-from drift_wm.run_files import run_of, settings_of
-from drift_wm.same_run import recorded_planners
 from drift_wm.settings import ObjectiveSettings, RiskSettings
+from drift_wm.storage.run_files import run_of, settings_of
+from drift_wm.storage.same_run import recorded_planners
 
 logger = logging.getLogger(__name__)
 

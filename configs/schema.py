@@ -18,14 +18,14 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench.settings import BenchSettings
 from drift_wm.configs.recorded import planning_of_run
-from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.demonstrations.settings import DemonstrationsSettings
-from drift_wm.diagnose_settings import DiagnoseSettings
+from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.help import describe
-from drift_wm.lineage_settings import LineageSettings
+from drift_wm.lineage.settings import LineageSettings
 from drift_wm.planners.factory import PLANNERS
+from drift_wm.recordings.settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.truth.settings import TruthSettings

@@ -32,7 +32,7 @@ from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_numbe
 from drift_wm.datasets.rewriting import rewrite
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
-from drift_wm.writing import replacing, temporary_of
+from drift_wm.storage.writing import replacing, temporary_of
 
 OBS_KEY = "state"
 """The one observation key of these files: observations are flat."""

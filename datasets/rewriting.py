@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from drift_wm.writing import replacing, temporary_of
+from drift_wm.storage.writing import replacing, temporary_of
 
 
 def rewrite(path: Path, edit: Callable[[h5py.File], None]) -> None:

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from drift_wm import build
-from drift_wm.behaviour import BehaviourPolicy
-from drift_wm.checkpoint import load_checkpoint
+from drift_wm.acting.episodes import Environment
+from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.configs.schema import read_settings
 from drift_wm.env_settings import EnvSettings
-from drift_wm.episodes import Environment
 from drift_wm.interfaces import Planner, Policy, Spec
-from drift_wm.learned import POLICY, LearnedModel, load_policy, load_world_model
-from drift_wm.policies import PlanningPolicy
-from drift_wm.run_files import newest_checkpoint
-from drift_wm.world_model import LearnedWorldModel
+from drift_wm.models.behaviour import BehaviourPolicy
+from drift_wm.models.learned import POLICY, LearnedModel, load_policy, load_world_model
+from drift_wm.models.world_model import LearnedWorldModel
+from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.storage.run_files import newest_checkpoint
 
 
 class Agent:

@@ -8,7 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from drift_wm.behaviour import LearnedPolicy
+from drift_wm.acting.episodes import Environment
+from drift_wm.acting.foresight import ForesightPolicy
+from drift_wm.acting.policies import PlanningPolicy
+from drift_wm.acting.proposals import ActorProposals
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbed_env import make_disturbed
 from drift_wm.envs.dm_control import RenderConfig
@@ -17,20 +20,17 @@ from drift_wm.envs.robosuite_env import make_robosuite
 from drift_wm.envs.robosuite_names import is_robosuite
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.envs.spaces import require_box_action
-from drift_wm.episodes import Environment
-from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import Objective, Planner, Risk, WorldModel
+from drift_wm.models.behaviour import LearnedPolicy
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
-from drift_wm.policies import PlanningPolicy
-from drift_wm.prepared import PreparedModel
-from drift_wm.proposals import ActorProposals
 from drift_wm.requirements import require
 from drift_wm.run_settings import MachineSettings
 from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings
-from drift_wm.world_model import LearnedWorldModel
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,13 @@ import yaml
 from rich.console import Console
 
 from drift_wm import __version__
-from drift_wm.bench_settings import MAY_GROW
+from drift_wm.bench.settings import MAY_GROW
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.doctor import examine, render
 from drift_wm.hints import command_hint, flag_hint
-from drift_wm.run_folder import RunFolder, default_path
+from drift_wm.storage.run_folder import RunFolder, default_path
+
+logger = logging.getLogger(__name__)
 
 SUMMARIES = {
     "demo": "Learn cartpole-swingup from scratch, compare with chance and the simulator; about 8 minutes on 2 cores.",
@@ -131,11 +133,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.show:
             sys.stdout.write(yaml.safe_dump(asdict(settings), sort_keys=False))
             return 0
+        _tell_of_no_effect(settings)
         return _lineage(settings) if parsed.command == "lineage" else _run(parsed.command, settings)
     except ValueError as error:
         return _fail(error, status=2)
     except (OSError, FloatingPointError) as error:
         return _fail(error, status=1)
+
+
+def _tell_of_no_effect(settings: Any) -> None:
+    """Of the model's settings, those that its generator does not read: the result would pass for an experiment."""
+    if model := getattr(settings, "model", None):
+        for name, reason in model.generator.without_effect().items():
+            value = getattr(model.generator, name)
+            logger.warning("model.generator.%s=%s has no effect: %s", name, value, reason)
 
 
 def join_words(words: list[str]) -> list[str]:

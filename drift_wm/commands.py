@@ -14,48 +14,48 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from drift_wm.bench import bench
-from drift_wm.bench_results import as_table, table
-from drift_wm.bench_settings import BenchSettings
-from drift_wm.bench_statistics import sentences
+from drift_wm.acting.collect import collect
+from drift_wm.acting.evaluate import evaluate
+from drift_wm.bench.plots import curves_figure, decision_figure
+from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
+from drift_wm.bench.results import as_table, table
+from drift_wm.bench.settings import BenchSettings
+from drift_wm.bench.statistics import sentences
+from drift_wm.bench.suite import bench
 from drift_wm.build import prepare_machine
-from drift_wm.collect import collect
 from drift_wm.configs.schema import read_settings
-from drift_wm.data_convert import convert
-from drift_wm.data_inspect import inspect, show
-from drift_wm.data_replay import replay
-from drift_wm.data_settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.demonstrations.suite import compare_on_demonstrations
-from drift_wm.diagnose import diagnose
-from drift_wm.diagnose_settings import DiagnoseSettings
-from drift_wm.evaluate import evaluate
-from drift_wm.learned import POLICY
-from drift_wm.lineage import lineage_table, measure_lineage
-from drift_wm.lineage_settings import LineageSettings
-from drift_wm.online import online
+from drift_wm.diagnosis.diagnose import diagnose
+from drift_wm.diagnosis.plots import save_plots
+from drift_wm.diagnosis.report import print_diagnosis, write_diagnosis_page
+from drift_wm.diagnosis.settings import DiagnoseSettings
+from drift_wm.learning.distributed import joined, ranks_of
+from drift_wm.learning.online import online
+from drift_wm.learning.train import train
+from drift_wm.lineage.measure import lineage_table, measure_lineage
+from drift_wm.lineage.plots import lineage_figure
+from drift_wm.lineage.settings import LineageSettings
+from drift_wm.models.learned import POLICY
 from drift_wm.plots import save
-from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.plots_data import divergence_figure, strip_figure, trajectories_figure
-from drift_wm.plots_diagnose import save_plots
-from drift_wm.plots_lineage import lineage_figure
-from drift_wm.plots_speed import machine_of, speed_figure
-from drift_wm.ranks import joined, ranks_of
+from drift_wm.recordings.convert import convert
+from drift_wm.recordings.inspect import inspect, show
+from drift_wm.recordings.plots import divergence_figure, strip_figure, trajectories_figure
+from drift_wm.recordings.replay import replay
+from drift_wm.recordings.report import show_replay
+from drift_wm.recordings.settings import ConvertSettings, InspectSettings, ReplaySettings
 from drift_wm.report import evaluation_table, training_table
-from drift_wm.report_bench import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
-from drift_wm.report_data import show_replay
-from drift_wm.report_diagnose import print_diagnosis, write_diagnosis_page
 from drift_wm.results import Evaluation, standard_error
-from drift_wm.run_folder import RunFolder, describe_environment, read_json, write_json
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
+from drift_wm.speed.plots import machine_of, speed_figure
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import speed
-from drift_wm.train import train
+from drift_wm.storage.run_folder import RunFolder, describe_environment, read_json, write_json
+from drift_wm.storage.units import TABLES
+from drift_wm.storage.writing import write_text
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.suite import truth
-from drift_wm.units import TABLES
 from drift_wm.wording import counted, with_error
-from drift_wm.writing import write_text
 
 
 def run(command: str, settings: Any, folder: RunFolder) -> None:

@@ -18,8 +18,8 @@ from packaging.specifiers import SpecifierSet
 from rich.markup import escape
 from rich.table import Table
 
-from drift_wm.precision import multiplies_bfloat16
-from drift_wm.run_folder import PACKAGES
+from drift_wm.models.precision import multiplies_bfloat16
+from drift_wm.storage.run_folder import PACKAGES
 
 SUPPORTED = {"mujoco": ">=3.8.1,<3.11,!=3.9.0", "dm-control": ">=1.0.41,<1.0.44", "gymnasium": ">=1.0,<2"}
 EXTRAS = {

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from drift_wm.results import CurvePoint, Evaluation
+from drift_wm.storage.writing import replacing
 from drift_wm.wording import counted, value_and_error, with_error
-from drift_wm.writing import replacing
 
 # Okabe and Ito's palette, which stays distinct under the common colour vision deficiencies; the shapes of
 # the markers say the same once more.

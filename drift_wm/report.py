@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.results import Evaluation
+from drift_wm.storage.writing import write_text
 from drift_wm.wording import with_error
-from drift_wm.writing import write_text
 
 PAGE = "report.html"
 LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed

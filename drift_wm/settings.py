@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from drift_wm.behaviour import PolicySettings
-from drift_wm.learned import WORLD_MODEL, shape_of_kind
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.acting.scripted import SCRIPTED_NOISE
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.behaviour import PolicySettings
+from drift_wm.models.learned import WORLD_MODEL, shape_of_kind
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import EXECUTE, PlannerConfig
 from drift_wm.requirements import require, require_at_least, require_one_of
 from drift_wm.run_settings import RunSettings, TaskSettings, require_seed
-from drift_wm.scripted import SCRIPTED_NOISE
-from drift_wm.world_model import WorldModelConfig
 
 OBJECTIVES = ("return", "goal")
 RISKS = ("mean", "worst", "cvar", "mean_minus_spread")

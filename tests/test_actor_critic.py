@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from drift_wm.actor_critic import ActorCritic, Steps
 from drift_wm.build import make_policy
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, History, Prediction, Spec
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.actor_critic import ActorCritic, Steps
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.planners.objectives import PredictedReturn
-from drift_wm.prepared import PreparedModel
 from drift_wm.settings import ObjectiveSettings, PlanningSettings
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 

@@ -14,7 +14,7 @@ from drift_wm.datasets.replay import read_episodes
 from drift_wm.generators import ConditionalGenerator, register_generator
 from drift_wm.generators import config as generator_config
 from drift_wm.interfaces import Plan
-from drift_wm.world_model import LearnedWorldModel
+from drift_wm.models.world_model import LearnedWorldModel
 
 TASK = ["task=cartpole-balance", "env.action_repeat=50"]
 SMALL = ["model.generator.width=16", "model.chunk=2", "steps=5", "training.batch_size=8"]

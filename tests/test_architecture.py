@@ -19,18 +19,18 @@ ONLY_IN = {
     "gymnasium_robotics": ("envs/",),
     "robosuite": ("envs/",),
     "robomimic": ("envs/", "drift_wm/speed/readers.py"),
-    "imageio": ("drift_wm/video.py",),
+    "imageio": ("drift_wm/acting/video.py",),
     "matplotlib": (
         "drift_wm/plots.py",
-        "drift_wm/plots_lineage.py",
-        "drift_wm/plots_diagnose.py",
-        "drift_wm/plots_speed.py",
-        "drift_wm/plots_bench.py",
-        "drift_wm/plots_data.py",
+        "drift_wm/lineage/plots.py",
+        "drift_wm/diagnosis/plots.py",
+        "drift_wm/speed/plots.py",
+        "drift_wm/bench/plots.py",
+        "drift_wm/recordings/plots.py",
     ),
     "jinja2": ("drift_wm/report.py",),
     "pytorch_mppi": ("drift_wm/speed/outside.py",),
-    "tensorboard": ("drift_wm/metrics.py",),
+    "tensorboard": ("drift_wm/storage/metrics.py",),
 }
 
 
@@ -42,7 +42,7 @@ JOINS = (
 """Who may see both environments and planners."""
 
 
-LEAVES = {"datasets": ("drift_wm.writing",)}
+LEAVES = {"datasets": ("drift_wm.storage.writing",)}
 """Modules that stand on nothing, and who may see them besides the interfaces."""
 
 
@@ -108,14 +108,33 @@ def test_interfaces_need_only_torch():
     }
 
 
-@pytest.mark.parametrize("name", ["fields", "nets", "normalisation", "world_model", "behaviour", "generators"])
+@pytest.mark.parametrize("name", ["fields", "generators", "models"])
 def test_models_know_nothing_of_environments_planners_or_data(name):
     target = ROOT / "drift_wm" / name
     files = target.glob("*.py") if target.is_dir() else [target.with_suffix(".py")]
-    forbidden = ("drift_wm.envs", "drift_wm.planners", "drift_wm.datasets", "drift_wm.configs")
+    known = {"interfaces", "requirements", "random_streams", "fields", "generators", "models", "storage"}
     for path in files:
         for module in imports(path):
-            assert not module.startswith(forbidden), f"{name_of(path)} imports {module}"
+            if module.startswith("drift_wm"):
+                assert module.split(".")[1] in known, f"{name_of(path)} imports {module}"
+
+
+ROOMS_BELOW = {
+    "storage": {"drift_wm.acting", "drift_wm.learning", "drift_wm.diagnosis", "drift_wm.models", "drift_wm.datasets"},
+    "recordings": {"drift_wm.learning", "drift_wm.diagnosis", "drift_wm.models"},
+    "acting": {"drift_wm.learning", "drift_wm.diagnosis", "drift_wm.bench"},
+    "learning": {"drift_wm.bench", "drift_wm.truth", "drift_wm.speed", "drift_wm.demonstrations"},
+    "diagnosis": {"drift_wm.learning", "drift_wm.bench", "drift_wm.truth", "drift_wm.speed"},
+    "lineage": {"drift_wm.learning", "drift_wm.diagnosis", "drift_wm.acting"},
+}
+"""Rooms, and what they never look into: an arrow back would make two rooms one."""
+
+
+@pytest.mark.parametrize("room", ROOMS_BELOW)
+def test_rooms_look_one_way(room):
+    for path in (ROOT / "drift_wm" / room).glob("*.py"):
+        found = {".".join(module.split(".")[:2]) for module in imports(path)}
+        assert not found & ROOMS_BELOW[room], name_of(path)
 
 
 def test_few_see_every_part():
@@ -128,7 +147,7 @@ def test_few_see_every_part():
 
 
 def test_tables_and_plots_of_a_grid_need_no_simulator():
-    code = "import sys, drift_wm.plots_bench, drift_wm.bench_results; print({'mujoco', 'h5py'} & sys.modules.keys())"
+    code = "import sys, drift_wm.bench.plots, drift_wm.bench.results; print({'mujoco', 'h5py'} & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
 

@@ -8,20 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift_wm.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConfig, PolicySettings
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, Spec
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.held_out import held_out_metrics
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConfig, PolicySettings
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.random_streams import decision_rng
 from drift_wm.settings import CollectSettings, EvaluateSettings, TrainSettings
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 GAIN = np.array([[0.3, -0.2], [0.1, 0.25], [-0.15, 0.2]], dtype=np.float32)

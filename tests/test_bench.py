@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from drift_wm import bench as bench_module
 from drift_wm import commands
-from drift_wm.bench import bench
-from drift_wm.bench_cells import CellResult, Reference
-from drift_wm.bench_grid import Cell, grid
-from drift_wm.bench_results import as_table, table
-from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench import suite as bench_module
+from drift_wm.bench.cells import CellResult, Reference
+from drift_wm.bench.grid import Cell, grid
+from drift_wm.bench.results import as_table, table
+from drift_wm.bench.settings import BenchSettings
+from drift_wm.bench.suite import bench
+from drift_wm.bench.tasks import ANCHOR
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
-from drift_wm.run_folder import RunFolder
-from drift_wm.suites import ANCHOR
+from drift_wm.storage.run_folder import RunFolder
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 

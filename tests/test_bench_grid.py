@@ -5,10 +5,10 @@ from operator import attrgetter
 
 import pytest
 
-from drift_wm.bench_grid import Cell, Yardstick, grid, overrides_of, yardsticks
-from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench.grid import Cell, Yardstick, grid, overrides_of, yardsticks
+from drift_wm.bench.settings import BenchSettings
+from drift_wm.bench.tasks import PUBLISHED, SUITES
 from drift_wm.configs.schema import read_settings
-from drift_wm.suites import PUBLISHED, SUITES
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 

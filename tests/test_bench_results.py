@@ -9,9 +9,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from drift_wm.bench_cells import CellResult, GridResults, Reference
-from drift_wm.bench_results import table
-from drift_wm.bench_statistics import (
+from drift_wm.bench.cells import CellResult, GridResults, Reference
+from drift_wm.bench.plots import curves_figure, decision_figure
+from drift_wm.bench.report import curves_caption
+from drift_wm.bench.results import table
+from drift_wm.bench.statistics import (
     aggregates,
     improvements,
     interquartile_mean,
@@ -19,9 +21,7 @@ from drift_wm.bench_statistics import (
     sentences,
     stratified_interval,
 )
-from drift_wm.plots_bench import curves_figure, decision_figure
-from drift_wm.report_bench import curves_caption
-from drift_wm.suites import ANCHOR, PUBLISHED, SUITES
+from drift_wm.bench.tasks import ANCHOR, PUBLISHED, SUITES
 
 
 def cell(task="cartpole-swingup", value=100.0, *, seed=1, progress=(), frames=1000, model="drifting"):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift_wm.measures import coverage, normalised_rmse, rank_histogram, spread_skill
+from drift_wm.diagnosis.measures import coverage, normalised_rmse, rank_histogram, spread_skill
 
 STATES = 4000
 

@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from drift_wm.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, weights_id
+from drift_wm.storage.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, weights_id
 
 
 def example() -> Checkpoint:

@@ -36,6 +36,12 @@ def test_collect_train_evaluate_in_three_commands(tmp_path, capsys):
     assert json.loads((tmp_path / "eval" / "results.json").read_text())["evaluations"][0]["n"] == 1
 
 
+def test_a_setting_that_the_generator_does_not_read_is_named(tmp_path, caplog):
+    asked = ["data=/nowhere.hdf5", f"run_dir={tmp_path}/run", "model=regression", "model.generator.siblings=16"]
+    assert main(["train", *asked]) == 2
+    assert "model.generator.siblings=16 has no effect: name=regression does not read it, only drifting" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,29 +5,30 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drift_wm import collect as collect_module
-from drift_wm import data_replay, online_loop
-from drift_wm import evaluate as evaluate_module
-from drift_wm.collect import collect
-from drift_wm.data_settings import ReplaySettings
+from drift_wm.acting import collect as collect_module
+from drift_wm.acting import evaluate as evaluate_module
+from drift_wm.acting.collect import collect
+from drift_wm.acting.env_workers import open_environments
+from drift_wm.acting.evaluate import evaluate
 from drift_wm.demonstrations import ceiling
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.env_settings import EnvSettings
-from drift_wm.env_workers import open_environments
 from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rollout_pool import RolloutPool
-from drift_wm.evaluate import evaluate
 from drift_wm.generators import GeneratorConfig
-from drift_wm.online import online
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning import online_loop
+from drift_wm.learning.online import online
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
-from drift_wm.run_folder import RunFolder
+from drift_wm.recordings import replay as data_replay
+from drift_wm.recordings.settings import ReplaySettings
 from drift_wm.settings import CollectSettings, EvaluateSettings, ObjectiveSettings, OnlineSettings
+from drift_wm.storage.run_folder import RunFolder
 from drift_wm.truth import risk_case, world_cases
 from drift_wm.truth.rivals import SIMULATOR
 from drift_wm.truth.settings import TruthSettings
-from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")
 TASK = "cartpole-swingup"
@@ -162,7 +163,7 @@ def test_the_truth(tmp_path, monkeypatch, still_open):
 
 
 def test_the_first_environments_where_the_next_cannot_be_made(monkeypatch, still_open):
-    from drift_wm import env_workers
+    from drift_wm.acting import env_workers
 
     make, made = env_workers.make_env, []
 

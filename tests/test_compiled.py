@@ -6,13 +6,13 @@ import shutil
 import pytest
 import torch
 
-from drift_wm.compiled import compiled
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
-from drift_wm.precision import multiplies_bfloat16
-from drift_wm.prepared import PreparedModel
+from drift_wm.models.compiled import compiled
+from drift_wm.models.precision import multiplies_bfloat16
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.speed.contenders import COMPILED, OURS, make_models
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 CPU = torch.device("cpu")
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from drift_wm import cli
+from drift_wm.acting.scripted import SCRIPTED_NOISE
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.trainer import Trainer
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.run_settings import MachineSettings
-from drift_wm.scripted import SCRIPTED_NOISE
 from drift_wm.settings import (
     CollectSettings,
     EvaluateSettings,
@@ -27,7 +28,6 @@ from drift_wm.settings import (
     RiskSettings,
     TrainSettings,
 )
-from drift_wm.training import Trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from drift_wm.cli import main
-from drift_wm.data_inspect import inspect, show
-from drift_wm.data_settings import InspectSettings
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
-from drift_wm.run_folder import RunFolder
+from drift_wm.recordings.inspect import inspect, show
+from drift_wm.recordings.settings import InspectSettings
+from drift_wm.storage.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from drift_wm.cli import main
-from drift_wm.data_settings import ReplaySettings
-from drift_wm.divergence import Comparison, Divergence, Replayed, ReplayedDemo, verdict
+from drift_wm.recordings.divergence import Comparison, Divergence, Replayed, ReplayedDemo, verdict
+from drift_wm.recordings.settings import ReplaySettings
 
 REPEAT = 20
 TASK = ["task=cartpole-swingup", f"env.action_repeat={REPEAT}"]

@@ -18,8 +18,8 @@ from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.demonstrations.suite import Unit, compare_on_demonstrations, parts_to_do, read_rows, units_of
 from drift_wm.interfaces import Spec
-from drift_wm.run_folder import RunFolder
-from drift_wm.units import unit_file
+from drift_wm.storage.run_folder import RunFolder
+from drift_wm.storage.units import unit_file
 
 TASK = "test/Home-v0"
 LENGTH = 12

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm.checkpoint import load_checkpoint
 from drift_wm.cli import main
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay, write_episodes
-from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
+from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.world import World, world_of
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.storage.checkpoint import load_checkpoint
 
 SMALL = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8", "training.warmup=2"]
 QUICK = [

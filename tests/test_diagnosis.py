@@ -14,11 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from drift_wm.build import make_env
 from drift_wm.datasets.episodes import Episode
-from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
 from drift_wm.diagnosis.material import Material
 from drift_wm.diagnosis.open_loop import ErrorCurve, LinearModel, OpenLoop, doubling_steps
+from drift_wm.diagnosis.plots import example_figure, open_loop_figure, returns_figure
 from drift_wm.diagnosis.questions import ask
+from drift_wm.diagnosis.rankings import auroc
+from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.situations import draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.summary import cautions, number, tables, verdict
 from drift_wm.diagnosis.uncertainty import beyond_range, member_disagreement
@@ -27,8 +29,6 @@ from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import Prediction, Spec
-from drift_wm.plots_diagnose import example_figure, open_loop_figure, returns_figure
-from drift_wm.rankings import auroc
 
 CPU = torch.device("cpu")
 SETTINGS = {

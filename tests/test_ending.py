@@ -9,14 +9,14 @@ import torch
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.ending import Ending
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
-from drift_wm.optimisation import TrainingConfig
-from drift_wm.prepared import PreparedModel
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.ending import Ending
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import WorldModelConfig
 
 SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)
 GENERATOR = GeneratorConfig("regression", width=32, depth=2, noise_size=2)

@@ -8,16 +8,16 @@ import mujoco
 import numpy as np
 import pytest
 
+from drift_wm.acting.collect import FILE, collect
+from drift_wm.acting.evaluate import evaluate, task_of
 from drift_wm.build import make_env
-from drift_wm.checkpoint import Checkpoint
-from drift_wm.collect import FILE, collect
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
 from drift_wm.envs.disturbances import DISTURBANCES, DisturbanceConfig
-from drift_wm.evaluate import evaluate, task_of
-from drift_wm.run_folder import RunFolder
 from drift_wm.settings import CollectSettings, EvaluateSettings
+from drift_wm.storage.checkpoint import Checkpoint
+from drift_wm.storage.run_folder import RunFolder
 
 GUST = EnvSettings(action_repeat=20, disturbance=DisturbanceConfig(name="gust", strength=0.25))
 SENSOR = EnvSettings(action_repeat=20, disturbance=DisturbanceConfig(name="sensor", delay=3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm.episodes import run_episodes
+from drift_wm.acting.episodes import run_episodes
 from drift_wm.interfaces import Spec
 
 

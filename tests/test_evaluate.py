@@ -11,24 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm import evaluate as evaluate_module
-from drift_wm import films
-from drift_wm.behaviour import PolicyConfig
+from drift_wm.acting import evaluate as evaluate_module
+from drift_wm.acting import films
+from drift_wm.acting.collect import collect
+from drift_wm.acting.evaluate import evaluate, make_actor, require_spec, task_of
 from drift_wm.build import make_objective, make_risk, prepare_machine
-from drift_wm.checkpoint import load_checkpoint
-from drift_wm.collect import collect
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.rendering import RenderingUnavailableError
-from drift_wm.evaluate import evaluate, make_actor, require_spec, task_of
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Prediction, Spec
-from drift_wm.online_loop import OnlineRun
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.online_loop import OnlineRun
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.behaviour import PolicyConfig
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
-from drift_wm.run_folder import RunFolder
+from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.run_settings import MachineSettings
 from drift_wm.settings import (
     CollectSettings,
@@ -37,9 +38,8 @@ from drift_wm.settings import (
     OnlineSettings,
     RiskSettings,
 )
-from drift_wm.train import recorded_task
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.storage.run_folder import RunFolder
 
 CPU = torch.device("cpu")
 CARTPOLE = Spec(5, 1, 0.5)

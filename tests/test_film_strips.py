@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
+from drift_wm.acting.video import read_frames, write_video
 from drift_wm.cli import main
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 from drift_wm.datasets.robomimic_pictures import read_pictures
-from drift_wm.film_strips import film_strips
-from drift_wm.video import read_frames, write_video
+from drift_wm.recordings.film_strips import film_strips
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402

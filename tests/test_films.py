@@ -6,9 +6,9 @@ import imageio
 import numpy as np
 import pytest
 
+from drift_wm.acting.films import episode_frames, film_best, film_several
 from drift_wm.datasets.episodes import Episode
 from drift_wm.envs.rendering import RenderingUnavailableError
-from drift_wm.films import episode_frames, film_best, film_several
 from drift_wm.interfaces import Spec
 
 

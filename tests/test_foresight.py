@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from drift_wm.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConfig
+from drift_wm.acting.foresight import ForesightPolicy
 from drift_wm.cli import main
-from drift_wm.foresight import ForesightPolicy
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Prediction, Spec
+from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConfig
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean, MeanMinusSpread
 from drift_wm.settings import EvaluateSettings

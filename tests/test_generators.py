@@ -308,3 +308,49 @@ def test_fields_by_name():
 def test_wrong_settings_are_refused(wrong, match):
     with pytest.raises(ValueError, match=match):
         GeneratorConfig(**wrong)
+
+
+OTHER_VALUES = {
+    "noise_size": 3,
+    "field": "kernel",
+    "siblings": 5,
+    "exponent": 1.2,
+    "exponent_fall": 0.1,
+    "smoothing": 0.5,
+    "mean_weight": 0.7,
+    "per_step": False,
+    "steps": 8,
+    "prediction": "eps",
+    "width": 20,
+    "depth": 1,
+    "members": 2,
+}
+
+
+def _trained_and_sampled(config):
+    """The loss in the middle of a round, what a step down it leads to, and a sample of that."""
+    rng = torch.Generator().manual_seed(0)
+    generator = make_generator(config, 2, 4, blocks=2, rng=rng)
+    c, y = torch.randn(6, 2, generator=rng), torch.randn(6, 4, generator=rng)
+    generator.begin_step(5, 10)
+    loss = generator.loss(c, y, rng=rng)
+    loss.backward()
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.sub_(parameter.grad if parameter.grad is not None else 0.0)
+    members = len(generator.each())
+    noise = torch.randn(6, 2 * members, generator.noise_size, generator=torch.Generator().manual_seed(1))
+    return float(loss.detach()), generator.sample(c.unsqueeze(1), noise).mean(dim=1)
+
+
+@pytest.mark.parametrize("setting", OTHER_VALUES)
+@pytest.mark.parametrize(("name", "field"), [*((name, "energy") for name in GENERATORS), ("drifting", "attraction")])
+def test_settings_without_effect_are_those_that_change_nothing(name, field, setting):
+    if (name, setting) == ("distilled", "prediction"):
+        return  # which must stay at v
+    given = {"name": name, "width": 12, "depth": 2, "steps": 4, "field": field}
+    other = GeneratorConfig(**given | {setting: OTHER_VALUES[setting]})
+    loss, sample = _trained_and_sampled(GeneratorConfig(**given))
+    other_loss, other_sample = _trained_and_sampled(other)
+    changes = loss != other_loss or sample.shape != other_sample.shape or not torch.equal(sample, other_sample)
+    assert changes == (setting not in other.without_effect())

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from drift_wm.interrupts import interrupts_held
+from drift_wm.learning.interrupts import interrupts_held
 
 
 def press():

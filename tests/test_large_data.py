@@ -17,9 +17,9 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
-from drift_wm.diagnostics import held_out_metrics
 from drift_wm.interfaces import Spec
-from drift_wm.world_model import LearnedWorldModel
+from drift_wm.learning.held_out import held_out_metrics
+from drift_wm.models.world_model import LearnedWorldModel
 
 
 def episodes_of(lengths, *, ended=()):
@@ -159,12 +159,12 @@ import torch
 
 import drift_wm.commands
 from drift_wm.configs.schema import read_settings
-from drift_wm.data_inspect import inspect
+from drift_wm.recordings.inspect import inspect
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
-from drift_wm.run_folder import RunFolder
-from drift_wm.train import train
+from drift_wm.storage.run_folder import RunFolder
+from drift_wm.learning.train import train
 
 def kilobytes(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1])

@@ -18,26 +18,26 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
 
-from drift_wm.ancestry import trace
-from drift_wm.checkpoint import load_checkpoint, save_checkpoint
 from drift_wm.cli import main
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
-from drift_wm.lineage import Lineage, MeasuredModel, lineage_table, measure_lineage
-from drift_wm.lineage_settings import LineageSettings
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import train
+from drift_wm.learning.trainer import Trainer
+from drift_wm.lineage.ancestry import trace
+from drift_wm.lineage.measure import Lineage, MeasuredModel, lineage_table, measure_lineage
+from drift_wm.lineage.plots import lineage_figure
+from drift_wm.lineage.probe import Drift, Probe, Quality, drift_between, quality_of
+from drift_wm.lineage.settings import LineageSettings
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.plots import save
-from drift_wm.plots_lineage import lineage_figure
-from drift_wm.probe import Drift, Probe, Quality, drift_between, quality_of
-from drift_wm.run_files import checkpoint_of_round
-from drift_wm.run_folder import RunFolder, write_json
 from drift_wm.settings import TrainSettings
-from drift_wm.train import train
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.storage.checkpoint import load_checkpoint, save_checkpoint
+from drift_wm.storage.run_files import checkpoint_of_round
+from drift_wm.storage.run_folder import RunFolder, write_json
 
 CPU = torch.device("cpu")
 MODEL = WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
@@ -126,7 +126,7 @@ def test_episodes_that_a_folder_lacks_are_left_out_if_asked(copied, monkeypatch,
         asked.append(skip_missing)
         return read_demonstrations(file, **others)
 
-    monkeypatch.setattr("drift_wm.probe.read_demonstrations", read)
+    monkeypatch.setattr("drift_wm.lineage.probe.read_demonstrations", read)
     measure("third", probe="logs.hdf5", skip_missing=skip)
     assert asked == [skip]
 

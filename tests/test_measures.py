@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift_wm.measures import (
+from drift_wm.diagnosis.measures import (
     coverage,
     crps,
     energy_distance,
@@ -16,7 +16,7 @@ from drift_wm.measures import (
     rank_histogram,
     spread_skill,
 )
-from drift_wm.modes import between_modes, mode_mass, weaker_mass
+from drift_wm.diagnosis.modes import between_modes, mode_mass, weaker_mass
 
 STATES = 4000
 seeds = st.integers(0, 2**31)

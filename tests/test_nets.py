@@ -1,6 +1,6 @@
 import torch
 
-from drift_wm.nets import ConditionalMLP, rebase_output, time_features, time_features_size
+from drift_wm.generators.nets import ConditionalMLP, rebase_output, time_features, time_features_size
 
 
 def network(seed: int = 0, noise: int = 2) -> ConditionalMLP:

@@ -15,27 +15,27 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm import evaluate as evaluate_module
-from drift_wm import online as online_module
-from drift_wm import online_loop
-from drift_wm.checkpoint import load_checkpoint
+from drift_wm.acting import evaluate as evaluate_module
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
-from drift_wm.online import online
-from drift_wm.online_loop import OnlineRun
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning import online as online_module
+from drift_wm.learning import online_loop
+from drift_wm.learning.online import online
+from drift_wm.learning.online_loop import OnlineRun
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import GoalDistance, PredictedReturn
 from drift_wm.results import Evaluation
-from drift_wm.run_files import checkpoints_of
-from drift_wm.run_folder import RunFolder
 from drift_wm.settings import ObjectiveSettings, OnlineSettings
+from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.storage.run_files import checkpoints_of
+from drift_wm.storage.run_folder import RunFolder
 from drift_wm.wording import with_error
-from drift_wm.world_model import WorldModelConfig
 
 CPU = torch.device("cpu")
 SMALL = OnlineSettings(
@@ -149,7 +149,7 @@ def test_training_and_evaluation_share_no_reset_seed(finished):
 
 def test_a_finished_run_is_not_done_again(finished, monkeypatch):
     before = what_was_learned(finished)[0]
-    monkeypatch.setattr("drift_wm.online_loop.run_episodes", lambda *a, **k: pytest.fail("collected again"))
+    monkeypatch.setattr("drift_wm.learning.online_loop.run_episodes", lambda *a, **k: pytest.fail("collected again"))
     act = evaluate_module.run_episodes
 
     def only_to_time_decisions(*args, **kwargs):
@@ -252,7 +252,7 @@ def test_evaluations_on_the_way_are_kept_and_not_repeated(tmp_path, monkeypatch)
     assert results["learning_seconds"] == pytest.approx(sum(seconds.values()))
     assert json.loads((tmp_path / "status.json").read_text()) == {"episodes": 4, "of": 4}
     (tmp_path / "progress.json").write_text(json.dumps(results["progress"][:1]))  # as a stop would leave it
-    monkeypatch.setattr("drift_wm.online_loop.fit_round", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr("drift_wm.learning.online_loop.fit_round", lambda *a, **k: pytest.fail("trained again"))
     again = online(settings, RunFolder(tmp_path), device=CPU)
     assert again["progress"] == results["progress"]
     spent_again = again["seconds"].pop("evaluating") - seconds.pop("evaluating")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from drift_wm.nets import MLP
-from drift_wm.optimisation import Average, Descent, TrainingConfig
+from drift_wm.generators.nets import MLP
+from drift_wm.learning.optimisation import Average, Descent, TrainingConfig
 
 CONFIG = TrainingConfig(learning_rate=1e-2, value_rate=0.25, clip=0.5)
 

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from drift_wm.plots import _apart, learning_curve, plain_log, save
 from drift_wm.results import CurvePoint, Evaluation
-from drift_wm.writing import beside
+from drift_wm.storage.writing import beside
 
 POINTS = [CurvePoint(1000, 40.0, "noise"), CurvePoint(3000, 700.0, "planner"), CurvePoint(2000, 300.0, "planner")]
 FINAL = Evaluation("drifting world model", (850.0, 860.0), (1, 2), 1.0, 1.0, 1)

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.planners.icem import ICEM, ICEMConfig
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
-from drift_wm.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 
 
 class ReachTarget:

@@ -8,21 +8,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drift_wm.behaviour import PolicyConfig, PolicySettings
-from drift_wm.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
-from drift_wm.learned import load_policy, load_world_model, stored_shape
-from drift_wm.optimisation import TrainingConfig
-from drift_wm.run_files import newest_checkpoint
-from drift_wm.run_folder import RunFolder
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import train
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.behaviour import PolicyConfig, PolicySettings
+from drift_wm.models.learned import load_policy, load_world_model, stored_shape
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.settings import TrainSettings
-from drift_wm.train import train
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
+from drift_wm.storage.run_files import newest_checkpoint
+from drift_wm.storage.run_folder import RunFolder
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import logging
 from rich.console import Console
 
 from drift_wm import progress
-from drift_wm.metrics import MetricsLog
+from drift_wm.storage.metrics import MetricsLog
 
 
 def test_a_terminal_shows_a_bar_with_counts_and_numbers():

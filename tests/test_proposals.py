@@ -3,15 +3,15 @@
 import pytest
 import torch
 
+from drift_wm.acting.proposals import ActorProposals
 from drift_wm.build import make_policy
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.icem import ICEM, ICEMConfig
-from drift_wm.prepared import PreparedModel
-from drift_wm.proposals import ActorProposals
 from drift_wm.settings import PlanningSettings
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 H = 6

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from drift_wm.rankings import (
+from drift_wm.diagnosis.rankings import (
     auroc,
     bootstrap_interval,
     disagreement,

@@ -12,7 +12,7 @@ from drift_wm.datasets.lerobot import LeRobotFolder
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.train import recorded_task
+from drift_wm.recordings.recorded_task import recorded_task
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402

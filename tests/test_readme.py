@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from drift_wm import cli
-from drift_wm.bench_cells import read_grid
-from drift_wm.bench_results import table
-from drift_wm.bench_statistics import sentences
+from drift_wm.bench.cells import read_grid
+from drift_wm.bench.report import bench_tables
+from drift_wm.bench.results import table
+from drift_wm.bench.statistics import sentences
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.report_bench import bench_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 README, SUITE = ROOT / "README.md", ROOT / "docs" / "bench" / "dmc"

@@ -9,7 +9,7 @@ from drift_wm.configs.schema import read_settings
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
-from drift_wm.run_folder import RunFolder
+from drift_wm.storage.run_folder import RunFolder
 
 
 def run_of(folder, *asked, command="online"):

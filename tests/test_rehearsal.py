@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm.behaviour import LearnedPolicy, PolicyConfig
+from drift_wm.acting.rehearsal import RehearsedWorld
 from drift_wm.build import make_env
 from drift_wm.demonstrations.ceiling import ranking_quality, rehearsed_row
 from drift_wm.demonstrations.rows import Row
@@ -14,8 +14,8 @@ from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
-from drift_wm.rehearsal import RehearsedWorld
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 
 
 def predict(world, history, actions, **changed):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from drift_wm.ancestry import Member
-from drift_wm.run_files import (
+from drift_wm.lineage.ancestry import Member
+from drift_wm.storage.run_files import (
     checkpoint_of_round,
     checkpoints_at,
     checkpoints_of,

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drift_wm.run_folder import (
+from drift_wm.settings import TrainSettings
+from drift_wm.storage.run_folder import (
     RunFolder,
     default_path,
     describe_environment,
     read_json,
     write_json,
 )
-from drift_wm.settings import TrainSettings
 
 
 @dataclass

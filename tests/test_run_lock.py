@@ -7,18 +7,18 @@ import sys
 
 import pytest
 
-from drift_wm import bench as bench_module
-from drift_wm import run_lock
-from drift_wm.bench import bench
-from drift_wm.bench_settings import BenchSettings
+from drift_wm.bench import suite as bench_module
+from drift_wm.bench.settings import BenchSettings
+from drift_wm.bench.suite import bench
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
-from drift_wm.run_folder import RunFolder
+from drift_wm.storage import run_lock
+from drift_wm.storage.run_folder import RunFolder
 
 HOLDER = """
 import sys
 from pathlib import Path
-from drift_wm.run_lock import locked
+from drift_wm.storage.run_lock import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
@@ -67,7 +67,7 @@ def test_without_locks_a_run_goes_on(tmp_path, monkeypatch, place):
     def refuse(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(f"drift_wm.run_lock.{place}", refuse)
+    monkeypatch.setattr(f"drift_wm.storage.run_lock.{place}", refuse)
     with run_lock.locked(tmp_path), run_lock.locked(tmp_path):
         pass
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from drift_wm.configs.schema import read_settings
-from drift_wm.run_folder import RunFolder, write_json
+from drift_wm.storage.run_folder import RunFolder, write_json
 
 
 def begin(folder, command, *asked):

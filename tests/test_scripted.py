@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm.scripted import ScriptedPolicy, lift
+from drift_wm.acting.scripted import ScriptedPolicy, lift
 
 TABLE, LIFTED = 0.82, 0.86
 WIDTH, OPEN = 0.042, 0.08

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drift_wm.evaluate import training_seed
+from drift_wm.acting.evaluate import training_seed
 from drift_wm.run_settings import LARGEST_SEED
 from drift_wm.settings import EVALUATION_SEED
 

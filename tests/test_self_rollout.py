@@ -6,8 +6,8 @@ import torch
 from drift_wm.fields import energy_field
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
-from drift_wm.normalisation import Scales
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.normalisation import Scales
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 VELOCITY, REWARD = torch.tensor([0.5, -1.0, 2.0]), 0.25

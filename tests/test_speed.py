@@ -9,8 +9,6 @@ from drift_wm.cli import main
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
-from drift_wm.plots_speed import machine_of, speed_figure
-from drift_wm.run_folder import RunFolder
 from drift_wm.speed import outside, readers, suite
 from drift_wm.speed.breakdown import SHARES, breakdown
 from drift_wm.speed.contenders import (
@@ -24,11 +22,13 @@ from drift_wm.speed.contenders import (
     make_policy,
 )
 from drift_wm.speed.limits import flops_of, multiplier, products_of
+from drift_wm.speed.plots import machine_of, speed_figure
 from drift_wm.speed.ratios import compared, ratios_of, read_ratios
 from drift_wm.speed.settings import PARTS, Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
 from drift_wm.speed.training_loops import OUR_TRAINING, PLAIN, PLAIN_GATHERED, STEPS, plain_loss, training_calls
+from drift_wm.storage.run_folder import RunFolder
 
 CPU = torch.device("cpu")
 SPEC = Spec(observation_size=5, action_size=1, decision_seconds=0.02)

@@ -6,17 +6,17 @@ import signal
 import pytest
 import torch
 
-from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.diagnostics import held_out_metrics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
-from drift_wm.learned import differing_shape, load_world_model, stored_shape
-from drift_wm.optimisation import TrainingConfig
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.learning.held_out import held_out_metrics
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.learned import differing_shape, load_world_model, stored_shape
+from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.storage.checkpoint import load_checkpoint
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 CONFIG = TrainingConfig(batch_size=32, warmup=3, log_every=5, checkpoint_every=7)

@@ -6,14 +6,14 @@ import pytest
 
 from drift_wm import pool
 from drift_wm.cli import main
-from drift_wm.run_folder import RunFolder
+from drift_wm.storage.run_folder import RunFolder
+from drift_wm.storage.units import unit_file
 from drift_wm.truth import suite
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
 from drift_wm.truth.suite import Unit, read_rows, truth
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
-from drift_wm.units import unit_file
 
 VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
 PLANNING = ["drifting", "regression", "gaussian"]

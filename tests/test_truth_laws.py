@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drift_wm.generators import GeneratorConfig, make_generator
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.truth import law_cases
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.laws import (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from drift_wm.acting.episodes import Rollouts, run_episodes
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Moments, Statistics, compute_statistics
@@ -13,7 +14,6 @@ from drift_wm.diagnosis.situations import Situations
 from drift_wm.diagnosis.world import World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
-from drift_wm.episodes import Rollouts, run_episodes
 from drift_wm.interfaces import History, Prediction
 from drift_wm.truth import cost, risk_case, world_cases
 from drift_wm.truth.risk_case import EdgeReward, risk_rows

@@ -5,7 +5,7 @@ import imageio
 import numpy as np
 import pytest
 
-from drift_wm.video import real_time, replay_frames, side_by_side, write_video
+from drift_wm.acting.video import real_time, replay_frames, side_by_side, write_video
 
 
 def frames(count=6, height=32, width=48):

@@ -11,11 +11,11 @@ from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig, sample_scores
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec
-from drift_wm.optimisation import TrainingConfig
-from drift_wm.precision import multiplies_bfloat16
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.precision import multiplies_bfloat16
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 

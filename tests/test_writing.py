@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drift_wm.writing import beside, replacing, temporary_of, write_text
+from drift_wm.storage.writing import beside, replacing, temporary_of, write_text
 
 
 def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from drift_wm.behaviour import LearnedPolicy
+from drift_wm.acting.episodes import run_episodes
+from drift_wm.acting.evaluate import POLICY_SEED
+from drift_wm.acting.foresight import ForesightPolicy
+from drift_wm.acting.rehearsal import RehearsedWorld
 from drift_wm.build import make_env
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
+from drift_wm.diagnosis.rankings import rank_correlation
 from drift_wm.env_settings import EnvSettings
-from drift_wm.episodes import run_episodes
-from drift_wm.evaluate import POLICY_SEED
-from drift_wm.foresight import ForesightPolicy
 from drift_wm.interfaces import History, Prediction, WorldModel
+from drift_wm.models.behaviour import LearnedPolicy
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
-from drift_wm.rankings import rank_correlation
-from drift_wm.rehearsal import RehearsedWorld
 from drift_wm.settings import EVALUATION_SEED
 
 

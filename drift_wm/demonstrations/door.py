@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from drift_wm.behaviour import BehaviourPolicy, PolicySettings
+from drift_wm.acting.evaluate import Actor, evaluate_policy, make_actor
 from drift_wm.build import make_env
-from drift_wm.checkpoint import load_checkpoint
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.demonstrations.ceiling import rehearsed_row
 from drift_wm.demonstrations.rivals import (
@@ -29,15 +28,16 @@ from drift_wm.demonstrations.rivals import (
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.env_settings import EnvSettings
-from drift_wm.evaluate import Actor, evaluate_policy, make_actor
 from drift_wm.generators import GeneratorConfig
-from drift_wm.learned import POLICY, WORLD_MODEL, load_policy, load_world_model
-from drift_wm.prepared import PreparedModel
-from drift_wm.run_files import newest_checkpoint
-from drift_wm.run_folder import RunFolder
+from drift_wm.learning.train import train
+from drift_wm.models.behaviour import BehaviourPolicy, PolicySettings
+from drift_wm.models.learned import POLICY, WORLD_MODEL, load_policy, load_world_model
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.settings import EVALUATION_SEED, EvaluateSettings, TrainSettings
-from drift_wm.train import train
-from drift_wm.world_model import WorldModelConfig
+from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.storage.run_files import newest_checkpoint
+from drift_wm.storage.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 

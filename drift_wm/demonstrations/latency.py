@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from drift_wm.behaviour import LearnedPolicy, PolicyConfig
 from drift_wm.demonstrations.rivals import POLICIES, POLICY_CHUNK
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.interfaces import Spec
+from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
 from drift_wm.speed.readers import BATCH, BATCHES, reader_calls
 from drift_wm.speed.timing import interleave
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drift_wm.generators import GeneratorConfig
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.settings import RiskSettings
 
 POLICY_CHUNK, POLICY_EXECUTED = 8, 4

@@ -15,12 +15,12 @@ from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
+from drift_wm.diagnosis.measures import energy_score
 from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
-from drift_wm.measures import energy_score
-from drift_wm.prepared import PreparedModel
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.truth.training import train_on
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 _SITUATIONS, _SAMPLES = 256, 64
 _SITUATIONS_SEED = 900_000

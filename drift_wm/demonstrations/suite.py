@@ -19,8 +19,8 @@ from drift_wm.demonstrations.settings import DATA, NEEDS, PARTS, DemonstrationsS
 from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
-from drift_wm.run_folder import RunFolder
-from drift_wm.units import do_unit, do_units, read_units, write_comparison
+from drift_wm.storage.run_folder import RunFolder
+from drift_wm.storage.units import do_unit, do_units, read_units, write_comparison
 
 logger = logging.getLogger(__name__)
 

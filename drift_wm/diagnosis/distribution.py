@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from drift_wm.measures import (
+from drift_wm.diagnosis.measures import (
     coverage,
     crps,
     energy_distance,
@@ -16,7 +16,7 @@ from drift_wm.measures import (
     rank_histogram,
     spread_skill,
 )
-from drift_wm.modes import between_modes, weaker_mass
+from drift_wm.diagnosis.modes import between_modes, weaker_mass
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Nominal probabilities of the central intervals whose coverage is measured."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.diagnosis.groups import Group
+from drift_wm.diagnosis.measures import normalised_rmse
 from drift_wm.diagnosis.situations import Situations, sample_model
 from drift_wm.interfaces import WorldModel
-from drift_wm.measures import normalised_rmse
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from drift_wm.diagnose_settings import DiagnoseSettings
 from drift_wm.diagnosis.answers import Answers, DistributionAt, Example, Unmeasured
 from drift_wm.diagnosis.distribution import distribution_of
 from drift_wm.diagnosis.groups import Group
 from drift_wm.diagnosis.material import Material
 from drift_wm.diagnosis.open_loop import LinearModel, measure_action_sensitivity, measure_open_loop
+from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.uncertainty import measure_uncertainty
 from drift_wm.diagnosis.value import (

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.windows import Windows
-from drift_wm.generators import one_member_each
 from drift_wm.interfaces import History, WorldModel
-from drift_wm.world_model import LearnedWorldModel
+from drift_wm.models.futures import draw_futures
+from drift_wm.models.world_model import LearnedWorldModel
 
 MAX_ROWS = 8192
 """Most sequences that are predicted at once; it bounds memory and changes no law."""
@@ -113,10 +113,13 @@ def sample_model(
     parts = []
     for start in range(0, len(situations), width):
         part = situations.select(slice(start, start + width))
-        prediction = model.rollout(
-            part.history, part.actions[:, None, :whole], particles=particles * members, rng=rng, independent=True
-        )
-        parts.append(one_member_each(prediction.obs[:, 0, :, :steps], members, rng=rng).clone())
+        actions = part.actions[:, :whole]
+        if by_member:
+            shared_out = model.rollout(part.history, actions[:, None], particles=particles, rng=rng, independent=True)
+            futures = shared_out.obs[:, 0]
+        else:
+            futures = draw_futures(model, part.history, actions, particles=particles, rng=rng)
+        parts.append(futures[:, :, :steps].clone())
     return torch.cat(parts)
 
 

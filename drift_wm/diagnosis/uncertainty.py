@@ -8,9 +8,9 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
+from drift_wm.diagnosis.rankings import auroc, disagreement
 from drift_wm.diagnosis.situations import Situations, sample_model
 from drift_wm.interfaces import WorldModel
-from drift_wm.rankings import auroc, disagreement
 
 _EXCHANGES = 8
 """Of samples among members, whose mean is what chance shows."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from drift_wm.diagnosis.rankings import elite_overlap, exploitation, rank_correlation, regret
 from drift_wm.diagnosis.situations import Situations, mean_returns
 from drift_wm.interfaces import History, Planner, WorldModel
 from drift_wm.planners.factory import make_planner
@@ -16,7 +17,6 @@ from drift_wm.planners.noise import ColouredNoise
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.planners.scoring import make_score
-from drift_wm.rankings import elite_overlap, exploitation, rank_correlation, regret
 
 NOISE_STD = 0.5
 """Of the pink noise around recorded actions, in units of the action range [-1, 1]."""

@@ -13,13 +13,13 @@ import numpy as np
 from torch import Tensor
 
 from drift_wm.build import has_simulator, make_env, make_simulator
-from drift_wm.checkpoint import Checkpoint
 from drift_wm.env_settings import EnvSettings, recorded_env
 from drift_wm.envs.disturbances import Draw
 from drift_wm.envs.disturbed_env import DisturbedEnv
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import History
-from drift_wm.train import recorded_task
+from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.storage.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Conditional generators p(y | c), one file each, all on the backbone of `drift_wm.nets`."""
+"""Conditional generators p(y | c), one file each, all on the backbone of `drift_wm.generators.nets`."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from drift_wm.generators.config import GeneratorConfig
+from drift_wm.generators.nets import ConditionalMLP, rebase_output
 from drift_wm.interfaces import Generator
-from drift_wm.nets import ConditionalMLP, rebase_output
 
 
 class ConditionalGenerator(nn.Module, ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from drift_wm.requirements import require, require_at_least, require_one_of
 
@@ -11,6 +11,22 @@ OWN_GENERATORS: set[str] = set()
 """Names of those that `drift_wm.generators.register_generator` was given."""
 FIELDS = ("energy", "kernel", "kernel_per_condition", "attraction")
 PREDICTIONS = ("v", "eps")
+_DRIFTING = ("drifting",)
+_READERS = {
+    "noise_size": ("drifting", "regression", "gaussian"),  # at rest in the last two: all have one network
+    "field": _DRIFTING,
+    "siblings": ("drifting", "diffusion", "flow", "consistency", "distilled"),
+    "exponent": _DRIFTING,
+    "exponent_fall": _DRIFTING,
+    "smoothing": _DRIFTING,
+    "mean_weight": _DRIFTING,
+    "per_step": _DRIFTING,
+    "steps": ("diffusion", "flow", "distilled"),
+    "prediction": ("diffusion", "distilled"),
+}
+"""Which generators read a setting; the others all do."""
+_OF_ENERGY = ("exponent", "exponent_fall", "smoothing")
+"""Settings of the energy field."""
 
 
 @dataclass
@@ -67,3 +83,20 @@ class GeneratorConfig:
         require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
         require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings other than their defaults that this generator does not read, and why."""
+        changed = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        if self.name in OWN_GENERATORS:
+            return {}
+        unread = {name: _READERS.get(name, GENERATORS) for name in changed}
+        found = {
+            name: f"name={self.name} does not read it, only {', '.join(readers)}"
+            for name, readers in unread.items()
+            if self.name not in readers
+        }
+        if self.name == "drifting" and self.field != "energy":
+            found |= {
+                name: f"field={self.field} does not read it, only energy" for name in changed if name in _OF_ENERGY
+            }
+        return found

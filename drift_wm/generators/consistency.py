@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.denoising import DenoisingGenerator
-from drift_wm.nets import time_features
+from drift_wm.generators.nets import time_features
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 20.0
 """Noise levels, in standard deviations of the targets, which are standardised."""

@@ -6,7 +6,7 @@ import torch
 
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import time_features_size
+from drift_wm.generators.nets import time_features_size
 
 
 class DenoisingGenerator(ConditionalGenerator):

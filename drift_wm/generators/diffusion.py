@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.denoising import MultiStepGenerator
-from drift_wm.nets import ConditionalMLP, time_features
+from drift_wm.generators.nets import ConditionalMLP, time_features
 
 LAST_TIME = 0.995
 """Where sampling starts. At 1 nothing is left of the data, and a prediction of the noise says nothing about them."""

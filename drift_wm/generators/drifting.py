@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from drift_wm.fields import Field, attraction_field, blockwise, energy_field, kernel_field
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import rebase_output
+from drift_wm.generators.nets import rebase_output
 
 _EVEN = 16
 """Noises, each with its opposite, whose samples' mean stands for the centre of what is acted. 24 or 32 act a little

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.generators.denoising import MultiStepGenerator
-from drift_wm.nets import time_features
+from drift_wm.generators.nets import time_features
 
 
 class FlowGenerator(MultiStepGenerator):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.nets import rebase_output
+from drift_wm.generators.nets import rebase_output
 
 _BOUND_WEIGHT = 0.01  # of the pull on the learned bounds, as in PETS
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import History, Prediction
+from drift_wm.models.prepared import PreparedModel
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import PlannerConfig
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
-from drift_wm.prepared import PreparedModel
 from drift_wm.speed.contenders import Decider, make_policy
 from drift_wm.speed.timing import now
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from drift_wm import build
+from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec, WorldModel
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.planners.loop import PlannerConfig
-from drift_wm.policies import PlanningPolicy
-from drift_wm.prepared import PreparedModel
 from drift_wm.settings import PlanningSettings
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from drift_wm.models.prepared import PreparedModel
 from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
-from drift_wm.prepared import PreparedModel
 
 
 def products_of(model: PreparedModel, planner: SamplingPlanner[PlannerConfig]) -> list[tuple[int, int, int]]:

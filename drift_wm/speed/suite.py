@@ -22,7 +22,6 @@ from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.planners.scoring import make_score
 from drift_wm.progress import Task, track
-from drift_wm.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.speed.breakdown import breakdown
 from drift_wm.speed.contenders import COMPILED, CONTENDERS, OURS, Decider, make_model, make_models, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
@@ -33,8 +32,9 @@ from drift_wm.speed.settings import Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
 from drift_wm.speed.timing import SpeedRow, interleave
 from drift_wm.speed.training_loops import STEPS, training_calls
-from drift_wm.units import TABLES
-from drift_wm.writing import write_text
+from drift_wm.storage.run_folder import RunFolder, describe_environment, write_json
+from drift_wm.storage.units import TABLES
+from drift_wm.storage.writing import write_text
 
 logger = logging.getLogger(__name__)
 

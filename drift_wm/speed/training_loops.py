@@ -15,11 +15,11 @@ from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import DriftingGenerator, GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.speed.contenders import CONTENDERS, OURS, make_learned
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
-from drift_wm.world_model import LearnedWorldModel
 
 OUR_TRAINING, PLAIN, PLAIN_GATHERED = "our trainer", "plain loop", "plain loop, batches gathered at once"
 STEPS = 10

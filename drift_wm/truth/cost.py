@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from drift_wm.generators import make_generator
-from drift_wm.optimisation import Descent, TrainingConfig
+from drift_wm.learning.optimisation import Descent, TrainingConfig
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings

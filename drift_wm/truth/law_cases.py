@@ -7,9 +7,9 @@ import time
 import torch
 from torch import Tensor
 
+from drift_wm.diagnosis.measures import energy_distance
 from drift_wm.generators import AnyGenerator, make_generator, one_member_each
-from drift_wm.measures import energy_distance
-from drift_wm.optimisation import TrainingConfig
+from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.truth.laws import (
     CONDITION_SIZE,
     DETERMINISTIC_STD,

@@ -13,26 +13,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from drift_wm.acting.env_workers import open_environments
+from drift_wm.acting.episodes import run_episodes
+from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.build import make_simulator
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.diagnosis.world import World
 from drift_wm.env_settings import EnvSettings
-from drift_wm.env_workers import open_environments
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.envs.simulator import SimulatorWorldModel
-from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import Prediction
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.risk import CVaR
-from drift_wm.policies import PlanningPolicy
-from drift_wm.prepared import PreparedModel
 from drift_wm.settings import EVALUATION_SEED
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_world_model
 from drift_wm.truth.world_cases import Case, training_file
-from drift_wm.world_model import LearnedWorldModel
 
 CASE = Case(
     "point mass at the edge",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from drift_wm.run_folder import RunFolder
+from drift_wm.storage.run_folder import RunFolder
+from drift_wm.storage.units import do_unit, do_units, read_units, write_comparison
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
@@ -17,7 +18,6 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
-from drift_wm.units import do_unit, do_units, read_units, write_comparison
 
 _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
 """Parts in which a world is modelled from recorded data."""

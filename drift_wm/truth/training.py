@@ -13,11 +13,11 @@ from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec
-from drift_wm.optimisation import Average, Descent, TrainingConfig
-from drift_wm.train import scales_of
-from drift_wm.training import Trainer
+from drift_wm.learning.optimisation import Average, Descent, TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.truth.rivals import LEARNING_RATE, Rival
-from drift_wm.world_model import LearnedWorldModel, WorldModelConfig
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """(size, rng) -> conditions (B, C) and one outcome each (B, Y)."""

@@ -11,28 +11,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from drift_wm.acting.env_workers import open_environments
+from drift_wm.acting.episodes import run_episodes
+from drift_wm.acting.policies import PinkNoisePolicy
 from drift_wm.build import make_env
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.diagnosis.measures import coverage, energy_distance, spread_skill
+from drift_wm.diagnosis.modes import between_modes, weaker_mass
 from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
-from drift_wm.env_workers import open_environments
 from drift_wm.envs.disturbances import DisturbanceConfig
-from drift_wm.episodes import run_episodes
 from drift_wm.interfaces import History, WorldModel
-from drift_wm.measures import coverage, energy_distance, spread_skill
-from drift_wm.modes import between_modes, weaker_mass
-from drift_wm.policies import PinkNoisePolicy
-from drift_wm.prepared import PreparedModel
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_world_model
-from drift_wm.world_model import LearnedWorldModel
 
 _SEED = 5_000  # of the training data; held-out episodes follow at _HELD_OUT_SEED
 _HELD_OUT_SEED = 900_000

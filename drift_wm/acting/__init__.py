@@ -1,0 +1,1 @@
+"""Acting in environments: policies, the loop that steps, evaluation, collecting, and films of it."""

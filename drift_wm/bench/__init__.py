@@ -1,0 +1,1 @@
+"""`drift-wm bench`: a grid of online runs over tasks, models, planners and seeds."""

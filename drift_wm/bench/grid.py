@@ -1,0 +1,135 @@
+"""What a grid consists of: runs of models, what they are compared with, and what each of them is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from drift_wm.bench.cells import NO_PLANNER, CellResult, Reference
+from drift_wm.bench.settings import BenchSettings
+from drift_wm.bench.tasks import suite_model, suite_task
+from drift_wm.build import has_simulator
+from drift_wm.env_settings import EnvSettings
+from drift_wm.planners.icem import ICEMConfig
+from drift_wm.results import RANDOM, SIMULATOR
+from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
+
+Compose = Callable[[list[str]], OnlineSettings]
+"""Overrides of `online` -> its settings."""
+
+_ACTION_REPEAT = EnvSettings().action_repeat
+_SUITE_OVERRIDES = (
+    "model.value_discount=0.97",
+    "exploration_std=0.2",
+    "evaluation_episodes=10",
+    "progress_every=6",
+    "progress_episodes=3",
+)
+"""Of every model of a suite alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of the grid."""
+
+    task: str
+    model: str
+    planner: str
+    seed: int
+
+    @classmethod
+    def of(cls, result: CellResult) -> Cell:
+        """The one that a result is of."""
+        return cls(result.task, result.model, result.planner, result.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        return Path(self.task) / f"{self.model}-{self.planner}" / f"seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
+
+    task: str
+    name: str
+    planner: str
+
+    @classmethod
+    def of(cls, result: Reference) -> Yardstick:
+        """The one that a result is of."""
+        return cls(result.task, result.name, result.planner)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        name = self.name.replace(" ", "-")
+        return Path(self.task) / (name if self.planner == NO_PLANNER else f"{name}-{self.planner}")
+
+
+def grid(settings: BenchSettings) -> Iterator[Cell]:
+    """Every cell, seed by seed, so that a table with one seed everywhere is there early."""
+    for seed in settings.seeds:
+        for task in settings.tasks:
+            for planner in settings.planners:
+                for model in settings.models:
+                    yield Cell(task, model, planner, seed)
+
+
+def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
+    """What to ask of `online` for a cell."""
+    of_model = suite_model(cell.model) if suite_task(settings.suite, cell.task) else ()
+    return [
+        f"task={cell.task}",
+        f"model={cell.model}",
+        f"planner={cell.planner}",
+        f"seed={cell.seed}",
+        *_of_suite(cell.task, settings),
+        *of_model,
+        *settings.overrides,
+    ]
+
+
+def yardsticks(settings: BenchSettings, compose: Compose) -> dict[Yardstick, EvaluateSettings]:
+    """What to ask of `evaluate`: for every task chance, and each planner in the true simulator where there is one.
+
+    It depends on nothing that a grid may grow by: not on its models, and chance not on its planners.
+    """
+    asked: dict[Yardstick, EvaluateSettings] = {}
+    for task in settings.tasks:
+        of_task = (f"task={task}", *_of_suite(task, settings), *settings.overrides)
+        if count := settings.reference_random_episodes:
+            run = compose([f"planner={settings.planners[0]}", *of_task])  # overrides may be of this planner alone
+            chance = replace(_evaluation(run, "random", count), planner=ICEMConfig())
+            asked[Yardstick(task, RANDOM, NO_PLANNER)] = chance
+        if not (count := settings.reference_simulator_episodes) or not has_simulator(task):
+            continue
+        for planner in settings.planners:
+            run = compose([f"planner={planner}", *of_task])
+            ahead = run.planner
+            if allowed := suite_task(settings.suite, task):
+                # A narrow search is for those whose critics see on.
+                ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
+            # Episodes one after the other, so that a stop loses no more than one.
+            asked[Yardstick(task, SIMULATOR, planner)] = replace(
+                _evaluation(run, "simulator", count), planner=ahead, batch=1
+            )
+    return asked
+
+
+def _of_suite(task: str, settings: BenchSettings) -> tuple[str, ...]:
+    """What a suite asks of a run of a task, whatever its model."""
+    if (allowed := suite_task(settings.suite, task)) is None:
+        return ()
+    decisions = allowed.episode_decisions
+    episodes = allowed.frames // (decisions * _ACTION_REPEAT)
+    cut = (f"episodes={episodes}", f"episode_decisions={decisions}")
+    return (*cut, *allowed.overrides, *_SUITE_OVERRIDES)
+
+
+def _evaluation(run: OnlineSettings, actor: str, episodes: int) -> EvaluateSettings:
+    """Episodes in the world of a run."""
+    shared = {each.name: getattr(run, each.name) for each in fields(PlanningSettings)}
+    return EvaluateSettings(**shared, actor=actor, episodes=episodes, evaluation_seed=run.evaluation_seed, video=False)

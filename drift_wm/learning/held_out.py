@@ -1,0 +1,62 @@
+"""How good a model is on episodes it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.windows import Windows
+from drift_wm.diagnosis.open_loop import error_of_mean
+from drift_wm.interfaces import History, Metrics
+from drift_wm.models.futures import draw_futures
+from drift_wm.models.learned import LearnedModel
+from drift_wm.models.world_model import LearnedWorldModel
+
+OPEN_LOOP_STEPS = 20
+MAX_WINDOWS = 2048
+_PARTICLES = 8
+
+
+@torch.inference_mode()
+def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: int) -> Metrics:
+    """Energy score and error of one chunk, and of a world model the open-loop error after about 20 steps.
+
+    Args:
+        model: to be measured.
+        episodes: held out from its training.
+        seed: of the model's noise and of the choice of windows, where there are more than enough.
+
+    Returns:
+        `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
+        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations' mean in units
+        of their standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
+        What the episodes are too short for is absent.
+    """
+    metrics: Metrics = {}
+    rng = torch.Generator(model.device).manual_seed(seed)
+    if any(len(episode) >= model.chunk for episode in episodes):
+        windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
+        measured = model.scores(windows.batch(_choose(len(windows), rng)), rng=rng)
+        metrics |= {name: float(value) for name, value in measured.items()}
+    if not isinstance(model, LearnedWorldModel):
+        return metrics
+    steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
+    if any(len(episode) >= steps for episode in episodes):
+        metrics["open_loop_error"] = _open_loop_error(model, episodes, steps, rng)
+    return metrics
+
+
+def _open_loop_error(model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator) -> float:
+    windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
+    batch = windows.batch(_choose(len(windows), rng))
+    K = model.history
+    history = History(batch.obs[:, :K], batch.actions[:, : K - 1])
+    predicted = draw_futures(model, history, batch.actions[:, K - 1 :], particles=_PARTICLES, rng=rng)
+    unit = model.normaliser.obs_std
+    return error_of_mean(predicted / unit, batch.obs[:, K:] / unit)
+
+
+def _choose(count: int, rng: torch.Generator) -> torch.Tensor:
+    return torch.randperm(count, generator=rng, device=rng.device)[:MAX_WINDOWS]

@@ -1,0 +1,256 @@
+"""Training from a file of episodes, and the round of training that the online loop repeats."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drift_wm.datasets.episodes import Episode, count_windows, windows_in
+from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.split import split
+from drift_wm.datasets.statistics import Statistics, compute_statistics
+from drift_wm.datasets.store import keep_episodes
+from drift_wm.datasets.windows import Windows
+from drift_wm.interfaces import Metrics, Spec
+from drift_wm.learning.distributed import Ranks
+from drift_wm.learning.held_out import held_out_metrics
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
+from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.progress import track
+from drift_wm.recordings.inspect import UNIT_ACTIONS
+from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.settings import TrainSettings
+from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.storage.metrics import MetricsLog
+from drift_wm.storage.run_files import (
+    checkpoint_of_round,
+    checkpoints_of,
+    newest_checkpoint,
+    round_of,
+    run_of,
+    settings_of,
+)
+from drift_wm.storage.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    settings: TrainSettings,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Train a world model or a policy on a file for one round; a folder that holds an unfinished run is continued.
+
+    Args:
+        settings: what to train, on what.
+        folder: receives checkpoints, metrics and `results.json`.
+        device: where to train.
+        ranks: the processes that train together; the first one alone writes.
+
+    Returns:
+        What `results.json` holds: metrics of the last batch, and those on held-out episodes (`held_out_...`).
+    """
+    shape = shape_of_kind(settings.kind, settings.model, settings.policy)
+    episodes = read(settings, folder, shape)
+    description = open_demonstrations(settings.data).describe()
+    for note in (*description.ignored_ends, *(() if settings.obs_keys else description.unread_keys)):
+        logger.warning("%s: %s", settings.data, note)
+    seconds = settings.decision_seconds or description.decision_seconds
+    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], seconds)
+    task = recorded_task(settings.data)
+    trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
+    number = _begin(trainer, settings, folder, device=device)
+    # What a parent learned from is never held out as long as there is anything else.
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
+    if known := sum(episode.fingerprint in trainer.learned_from for episode in held_out):
+        logger.warning(
+            "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers look too good",
+            known,
+            len(held_out),
+            settings.parent,
+        )
+    too_short = _tell_of_short(training, trainer.model)
+    beyond = share_beyond_bounds(training)
+    _tell_of_actions(training, settings.kind, beyond=beyond)
+    metrics: Metrics = (folder.read_results() or {}).get("metrics", {})  # of the last batch, where nothing is left
+    if trainer.rounds <= number:
+        with MetricsLog(folder.path if ranks.first else None) as log:
+            metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
+    held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
+    if held_out and not held_out_measured:
+        logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
+    metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
+    results = {
+        "command": "train",
+        "kind": settings.kind,
+        "data": settings.data,
+        "checkpoint": str(checkpoint_of_round(folder.path, number)),
+        "model_id": trainer.id(),
+        "steps": trainer.steps,
+        "training_episodes": len(training),
+        "training_episodes_too_short": too_short,
+        "held_out_episodes": len(held_out),
+        "held_out_known_to_parent": known,
+        "actions_beyond_bounds": beyond,
+        "metrics": metrics,
+    }
+    if ranks.first:
+        folder.write_results(results)
+    return results
+
+
+def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> int:
+    """Stand where training begins or goes on; the number of the round that the folder is for.
+
+    A run that has begun does not look at its parent again, whose own run may have gone on since.
+    """
+    parent, obs_keys = settings.parent, settings.obs_keys
+    if begun := checkpoints_of(folder.path):
+        resume(trainer, folder, device=device)
+        return round_of(begun[0])
+    if parent is not None:
+        trainer.restore(load_checkpoint(newest_checkpoint(Path(parent)), device=device), as_parent=True)
+        theirs = settings_of(run_of(Path(parent))).get("obs_keys")
+        if theirs != obs_keys:
+            logger.warning(
+                "from=%s was trained on observation keys %s, but this run reads %s (null: all): in another order, the "
+                "model takes one entry of an observation for another",
+                parent,
+                json.dumps(theirs),
+                json.dumps(obs_keys),
+            )
+    return trainer.rounds
+
+
+def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
+    """How many episodes give no window to learn from.
+
+    Raises:
+        ValueError: none gives one.
+    """
+    steps, past_end = model.training_steps, isinstance(model, LearnedWorldModel)
+    count = sum(windows_in(episode, steps, past_end=past_end) == 0 for episode in episodes)
+    if count == len(episodes):  # told before anything is written that would keep the folder for other settings
+        count_windows(episodes, steps, past_end=past_end)
+    if count:
+        logger.warning(
+            "%d of %d training episodes are shorter than the %d steps that are predicted at once, and are not learned "
+            "from; set a smaller %s.chunk%s to use them",
+            count,
+            len(episodes),
+            steps,
+            "model" if past_end else "policy",
+            " or model.self_rollout" if steps > model.chunk else "",
+        )
+    return count
+
+
+def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -> None:
+    """Actions are learned as they were recorded, and planned and executed in [-1, 1]."""
+    if beyond:
+        consequence = (
+            f"and held to [-1, 1] where the policy acts in an environment; {UNIT_ACTIONS}"
+            if kind == POLICY
+            else f"and planners search within [-1, 1]; to plan with the model, {UNIT_ACTIONS}"
+        )
+        logger.warning(
+            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, %s",
+            100 * beyond,
+            consequence,
+        )
+    largest = np.max([np.abs(episode.actions).max(axis=0) for episode in episodes], axis=0)
+    small = np.flatnonzero((largest > 0) & (largest < SMALL_ACTIONS))
+    if kind == WORLD_MODEL and len(small):
+        logger.warning(
+            "%d of the %d entries of an action (counted from 0: %s) are never larger than %.3g, but planners search "
+            "all of [-1, 1], most of which the model never saw; to plan with it, %s",
+            len(small),
+            len(largest),
+            ", ".join(map(str, small)),
+            largest[small].max(),
+            UNIT_ACTIONS,
+        )
+
+
+def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
+    """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
+    beyond = sum(int(np.count_nonzero(np.abs(episode.actions) > 1)) for episode in episodes)
+    return beyond / sum(episode.actions.size for episode in episodes)
+
+
+def read(settings: TrainSettings, folder: RunFolder, shape: ModelConfig) -> list[Episode]:
+    """The episodes of the data, in memory or, where they are larger than `memory_gb`, in a file in the run folder.
+
+    Raises:
+        ValueError: the data cannot be read, or there is no episode.
+    """
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    found = demonstrations.episodes(
+        obs_keys=settings.obs_keys,
+        mask=settings.mask,
+        allow_missing_rewards=settings.allow_missing_rewards or settings.kind == POLICY,
+    )
+    steps = shape.self_rollout * shape.chunk if isinstance(shape, WorldModelConfig) else 0
+    episodes = keep_episodes(
+        found,
+        limit=settings.memory_gb * 1e9,
+        padding=shape.history - 1,
+        tail=max(0, steps - 1),
+        folder=folder.path,
+    )
+    if not episodes:
+        raise ValueError(f"{settings.data}: holds no demonstration; see drift-wm data inspect {settings.data}")
+    return episodes
+
+
+def fit_round(
+    trainer: Trainer, episodes: Sequence[Episode], steps: int, *, folder: RunFolder, log: MetricsLog
+) -> Metrics:
+    """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
+    model = trainer.model
+    trainer.learned_from.update(episode.fingerprint for episode in episodes)
+    past_end = isinstance(model, LearnedWorldModel)  # what comes of acting there is nothing to imitate
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk, past_end=past_end)))
+    windows = Windows(
+        episodes, history=model.history, chunk=model.training_steps, device=model.device, past_end=past_end
+    )
+    with track(f"train, round {trainer.rounds + 1}", steps) as task:
+
+        def on_step(done: int, total: int, metrics: Metrics) -> None:
+            log.record("train", trainer.steps, metrics)
+            task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
+
+        file = checkpoint_of_round(folder.path, trainer.rounds) if trainer.ranks.first else None
+        return trainer.train_round(windows, steps, on_step=on_step, save_to=file)
+
+
+def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:
+    """Continue from the newest checkpoint of the folder, if it has one."""
+    if begun := checkpoints_of(folder.path):
+        trainer.restore(load_checkpoint(begun[-1], device=device))
+
+
+def scales_of(statistics: Statistics) -> Scales:
+    """The scales of a data set's statistics, as a normaliser takes them."""
+    steps = len(statistics.changes.mean)
+    reward_mean, reward_std = (x.expand(steps, 1) for x in (statistics.rewards.mean, statistics.rewards.std))
+    return Scales(
+        obs_mean=statistics.obs.mean,
+        obs_std=statistics.obs.std,
+        target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
+        target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
+        action_mean=statistics.actions.mean,
+        action_std=statistics.actions.std,
+        action_largest=statistics.actions.largest,
+    )

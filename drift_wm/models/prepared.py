@@ -1,0 +1,295 @@
+"""A learned world model made ready to plan: what it predicts, without what a decision need not pay for."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from drift_wm.generators import ConditionalGenerator
+from drift_wm.generators.nets import ConditionalMLP
+from drift_wm.interfaces import History, Prediction
+from drift_wm.models.compiled import compiled
+from drift_wm.models.world_model import LearnedWorldModel
+
+logger = logging.getLogger(__name__)
+
+
+class PreparedModel:
+    """The predictions of a learned world model as it is now, faster.
+
+    * Scales are folded into the network's first and last layers, so nothing is standardised on the way; in bfloat16,
+      means are taken off before and put back after the network, which would round what lies far from zero.
+    * The actions of all chunks of a horizon are laid out at once as the network reads them. Where several futures of a
+      candidate share them, their share of the first layer is one product for all.
+    * Observations are put together only when they are read.
+
+    `LearnedWorldModel.rollout` is the reference that tests hold it to. Training on does not reach a prepared model.
+
+    Args:
+        model: predicts; copied.
+        central: of each generator only the central future is seen, the mean or the sample from noise of zero, for
+            planning on a single future: a draw would add its chance to every score of a decision. On
+            cartpole-swingup one trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a
+            world may go several ways, plan on several particles instead.
+        observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
+            central future from which no chunk starts; to read them after all takes a second prediction.
+        compile: predict central futures by compiled code, in bfloat16, where the machine can: a few seconds now, and
+            about half of the time for each prediction. Says so in a warning where it cannot.
+    """
+
+    def __init__(
+        self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True, compile: bool = False
+    ) -> None:
+        self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
+        self.central = central
+        self._model = copy.deepcopy(model).requires_grad_(False).eval()
+        if compile and (reason := _no_compilation(model, central=central)):
+            logger.warning("compile=true has no effect: %s", reason)
+            compile = False
+        keep_means = model.uses_bfloat16(compiled=compile)
+        self._model.rescale(model.normaliser.unit_scales(keep_means=keep_means))
+        # Means may be kept, and some generators keep the scales they were first given.
+        self._scales_targets = self._model.normaliser.is_set
+        observe = observe or bool(self._model.ending.seen)  # which is told by observations
+        self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations for each chunk of a future."""
+        return self._model.generator.nfe
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether predictions come from compiled code."""
+        return self._centre is not None and self._centre.is_compiled
+
+    @property
+    def layer_sizes(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of the products of one network evaluation for one future of the first member."""
+        network = self._model.members[0].backbone
+        sizes = [(layer.in_features, layer.out_features) for layer in (network.from_condition, *network.hidden)]
+        outputs = network.output.out_features if self._centre is None else self._centre.outputs
+        return [*sizes, (network.output.in_features, outputs)]
+
+    @torch.inference_mode()
+    def rollout(
+        self,
+        history: History,
+        actions: Tensor,
+        *,
+        particles: int,
+        rng: torch.Generator,
+        independent: bool = False,
+    ) -> Prediction:
+        """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
+        self._model.check(history, actions)
+        if self._centre is not None:
+            prediction = self._centre.rollout(history, actions, particles=particles)
+        else:
+            prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
+        return self._model.judge(prediction)
+
+    @torch.inference_mode()
+    def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """The central observations (R, k, D) of one chunk, and nothing that a planner would judge them by.
+
+        Args:
+            frames: (R, K, D) that R predictions start from.
+            actions: (R, K - 1 + k, A) between these frames and after them.
+        """
+        if self._centre is not None:
+            return self._centre.look_ahead(frames, actions.flatten(1))
+        past, coming = actions.tensor_split([self.history - 1], dim=1)
+        with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._model.uses_bfloat16()):
+            futures = self._futures(self._model.members[0], History(frames, past), coming.unsqueeze(1), None)
+        return futures.obs()[:, 0, 0]
+
+    @torch.inference_mode()
+    def act(self, obs: Tensor) -> Tensor:
+        """Observations (..., D) -> actions (..., A) of the model's actor, which it must have."""
+        assert self._model.value is not None
+        return self._model.value.act(self._model.normaliser.obs(obs))
+
+    def _sample(
+        self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
+    ) -> Prediction:
+        """The futures of generators that take more than a pass, or that are asked for draws."""
+        model = self._model
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=model.uses_bfloat16()):
+            if self.central:
+                futures = [self._futures(model.members[0], history, actions, None)]
+            else:
+                noise = model.draw_noise(actions, particles, rng=rng, independent=independent)
+                futures = [self._futures(member, history, actions, part) for member, part in model.share_out(noise)]
+        shape = (*actions.shape[:2], particles)
+        return Prediction(
+            obs=lambda: torch.cat([future.obs() for future in futures], dim=2).expand(*shape, -1, -1),
+            reward=torch.cat([future.reward() for future in futures], dim=2).expand(*shape, -1),
+        )
+
+    def _futures(
+        self, member: ConditionalGenerator, history: History, actions: Tensor, noise: Tensor | None
+    ) -> _Futures:
+        """The P futures of one member."""
+        (B, N), K, k, D, net = actions.shape[:2], self.history, self.chunk, self.spec.observation_size, member.backbone
+        P, scales = 1 if noise is None else noise.shape[3], self._model.normaliser
+        from_actions = net.first_layer_of(slice(K * D, None), _chunks(history, actions, k)).add_(
+            net.from_condition.bias
+        )
+        frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
+        futures = _Futures([], [])
+        for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
+            known = known + net.first_layer_of(slice(K * D), (frames - scales.obs_mean).flatten(-2))
+            target = member.centre(known) if noise is None else member.decode(known, noise[i])
+            change = target.float().view(B, N, P, k, D + 1)
+            if self._scales_targets:
+                change = torch.addcmul(scales.target_mean, change, scales.target_std)
+            start = frames[..., -1:, :]
+            futures.starts.append(start)
+            futures.changes.append(change)
+            frames = self._model.next_frames(frames, change[..., -min(K, k) :, :D] + start)
+        return futures
+
+
+@dataclass(frozen=True, slots=True)
+class _Futures:
+    """What a member predicted, chunk by chunk."""
+
+    starts: list[Tensor]
+    """The frame (B, N, P, 1, D) before each chunk; the first is the same for all candidates."""
+    changes: list[Tensor]
+    """(B, N, P, k, D + 1): changes of the observation since then, and rewards."""
+
+    @torch.inference_mode()
+    def obs(self) -> Tensor:
+        """(B, N, P, H, D)."""
+        return torch.cat(
+            [start + change[..., :-1] for start, change in zip(self.starts, self.changes, strict=True)], dim=3
+        )
+
+    def reward(self) -> Tensor:
+        """(B, N, P, H)."""
+        return torch.cat([change[..., -1] for change in self.changes], dim=3)
+
+
+class _Centre:
+    """Predicts the central future where one pass through the network and a linear layer give it.
+
+    Args:
+        model: in deviations of one; its weights are kept in the type they are multiplied in.
+        layer: weight (Y, width) and bias (Y,) of all that the network says of the centre.
+        observe: predict all observations, not only those that the next chunk starts from.
+        compile: predict by compiled code.
+    """
+
+    def __init__(
+        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool = False
+    ) -> None:
+        self._model, self._layer, self._observe = model, layer, observe
+        chunk = _CentralChunk(model, layer, observe=observe, bfloat16=model.uses_bfloat16())
+        self.outputs = len(chunk.bias)
+        """Of the last layer."""
+        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = chunk
+        self.is_compiled = False
+        if compile:
+            K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
+            coarse = _CentralChunk(model, layer, observe=observe, bfloat16=True)
+            if (code := compiled(coarse, (K, D), (entries - K * D,))) is not None:
+                self._predict, self.is_compiled = code, True
+
+    @classmethod
+    def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> _Centre | None:
+        """Of the first member, or None where its generator needs more than one pass."""
+        layer = model.members[0].central_layer
+        return None if layer is None else cls(model, layer, observe=observe, compile=compile)
+
+    def look_ahead(self, frames: Tensor, acted: Tensor) -> Tensor:
+        """Frames (R, K, D) and all actions that a chunk depends on (R, entries) -> its observations (R, k, D)."""
+        return self._predict(frames, acted)[1]
+
+    def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
+        """See `WorldModel.rollout`."""
+        B, N = actions.shape[:2]
+        frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
+        rewards, observations = [], []
+        for acted in _chunks(history, actions, self._model.chunk).contiguous():
+            reward, predicted, frames = self._predict(frames, acted)
+            rewards.append(reward)
+            observations.append(predicted)
+
+        def obs() -> Tensor:
+            if not self._observe:
+                everything = _Centre(self._model, self._layer, observe=True)
+                return everything.rollout(history, actions, particles=particles).obs
+            return shown(torch.cat(observations, dim=1))
+
+        def shown(entries: Tensor) -> Tensor:
+            """The same for all particles: (B * N, ...) -> (B, N, P, ...)."""
+            return entries.view(B, N, 1, *entries.shape[1:]).expand(B, N, particles, *entries.shape[1:])
+
+        return Prediction(torch.inference_mode()(obs), shown(torch.cat(rewards, dim=1)), final=shown(frames[:, -1]))
+
+
+class _CentralChunk(nn.Module):
+    """One chunk of the central future; arguments as `_Centre`, and whether to multiply in bfloat16."""
+
+    weight: Tensor
+    bias: Tensor
+    obs_mean: Tensor
+    mean: Tensor
+
+    def __init__(
+        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, bfloat16: bool
+    ) -> None:
+        super().__init__()
+        k, D = model.chunk, model.spec.observation_size
+        self._chunk, self._next_frames = k, model.next_frames
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
+        entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
+        frames = entries[:, :D] if observe else entries[-model.history :, :D]
+        kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
+        self.register_buffer("weight", layer[0][kept].to(self._dtype))
+        self.register_buffer("bias", layer[1][kept].to(self._dtype))
+        scales = model.normaliser
+        self._has_means = bool(scales.obs_mean.any() or scales.target_mean.any())
+        self.register_buffer("obs_mean", scales.obs_mean.clone())
+        self.register_buffer("mean", scales.target_mean.flatten()[kept])
+
+    def forward(self, frames: Tensor, acted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames (R, K, D) and the chunk's actions (R, entries) -> rewards (R, k), observations, the next frames."""
+        seen = frames - self.obs_mean if self._has_means else frames
+        condition = torch.cat([seen.flatten(1), acted], dim=1).to(self._dtype)
+        features = self.network.features(self.network.from_condition(condition), None)
+        predicted = nn.functional.linear(features, self.weight, self.bias).float()
+        predicted = predicted + self.mean if self._has_means else predicted
+        reward, changes = predicted[:, : self._chunk], predicted[:, self._chunk :]
+        observations = changes.view(-1, changes.shape[1] // frames.shape[2], frames.shape[2]) + frames[:, -1:]
+        newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
+        return reward, observations, newest.contiguous()
+
+
+def _no_compilation(model: LearnedWorldModel, *, central: bool) -> str:
+    """Why a model is not compiled; empty if it is."""
+    if not central:
+        return "only central futures are predicted by compiled code; set particles=0"
+    if model.members[0].central_layer is None:
+        return f"a central future takes more than one pass of {model.config.generator.name}"
+    if model.device.type != "cpu" or not model.uses_bfloat16(compiled=True):
+        return "it pays only on a CPU that multiplies bfloat16 (AMX), with model.precision auto or bfloat16"
+    return ""
+
+
+def _chunks(history: History, actions: Tensor, k: int) -> Tensor:
+    """The actions that each chunk's prediction depends on, those before it included: (H / k, B * N, entries)."""
+    B, N, H, A = actions.shape
+    past = history.actions.shape[1]
+    if past == 0:
+        return actions.reshape(B * N, H // k, k * A).transpose(0, 1)
+    acted = torch.cat([history.actions[:, None].expand(B, N, past, A), actions], dim=2)
+    return acted.view(B * N, past + H, A).unfold(1, past + k, k).permute(1, 0, 3, 2).flatten(-2)

@@ -1,0 +1,82 @@
+"""Writing logged demonstrations in robomimic's schema: `drift-wm data convert`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from drift_wm.datasets.action_bounds import ActionBounds
+from drift_wm.datasets.keys import keys_left_out
+from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.replay import read_env_args, write_episodes
+from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.datasets.robomimic_layout import keep_simulator, parts_not_copied, subsets
+from drift_wm.interfaces import Spec
+from drift_wm.recordings.inspect import tracked
+from drift_wm.recordings.settings import ConvertSettings
+from drift_wm.storage.run_folder import RunFolder
+
+
+def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
+    """Write the demonstrations as a robomimic HDF5 file, one at a time.
+
+    Of a file of robomimic's schema, its subsets, the simulator's states and what it says of its environment are kept.
+    No rewards are written where there are none.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        ValueError: the data cannot be read, or the new file is there already, or its folder is not, or the bounds of
+            actions are none.
+    """
+    out = Path(settings.out)
+    if out.exists():
+        raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
+    if not out.parent.is_dir():
+        raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    description = demonstrations.describe()
+    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    episodes = tracked(found, demonstrations, settings, description)
+    first = next(episodes)
+    bounds = _bounds(settings, size=first.actions.shape[1])
+    known = isinstance(demonstrations, RobomimicFile)
+    env_args = read_env_args(demonstrations.path) if known else {}
+    name = settings.task or env_args.get("env_name") or Path(settings.data).stem
+    written = (
+        episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
+        for episode in chain([first], episodes)
+    )
+    count = write_episodes(
+        out,
+        written,
+        env_args={**env_args, "env_name": name},
+        spec=Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds),
+        rewards=demonstrations.rewards_recorded(mask=settings.mask),
+        masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
+        finish=partial(keep_simulator, demonstrations.path, mask=settings.mask) if known else None,
+    )
+    images = [f"obs/{key}" if known else key for key in keys_left_out(settings.obs_keys, description.obs_shapes)]
+    results = {
+        "command": "data-convert",
+        "data": settings.data,
+        "file": str(out),
+        "converted": count,
+        "not_written": sorted({*images, *(parts_not_copied(demonstrations.path) if known else ())}),
+    }
+    folder.write_results(results)
+    return results
+
+
+def _bounds(settings: ConvertSettings, *, size: int) -> ActionBounds | None:
+    """Those that are asked for."""
+    if settings.action_low is None or settings.action_high is None:
+        return None
+    try:
+        return ActionBounds.of(settings.action_low, settings.action_high, size=size)
+    except ValueError as error:
+        raise ValueError(f"action_low, action_high: {error}") from error

@@ -1,0 +1,257 @@
+"""Looking at logged demonstrations: `drift-wm data inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.datasets.robomimic_layout import nested_observations
+from drift_wm.datasets.statistics import RunningMoments
+from drift_wm.progress import track
+from drift_wm.recordings.film_strips import Strip, film_strips
+from drift_wm.recordings.settings import DataSettings, InspectSettings
+from drift_wm.storage.run_folder import RunFolder
+
+Read = TypeVar("Read")
+
+UNIT_ACTIONS = (
+    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
+)
+_TOLD = 20
+"""Damaged demonstrations that are named; all are in `results.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What the entries of a vector took as values."""
+
+    name: str
+    size: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    constant: int
+    """Entries that never change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is in a file of demonstrations."""
+
+    path: Path
+    description: Description
+    """Of the whole file."""
+    mask: str | None
+    """The subset that all below is of; None: all of it."""
+    lengths: tuple[int, ...]
+    """Transitions of each demonstration that can be learned from."""
+    ranges: tuple[Range, ...]
+    """Of observations, actions and rewards."""
+    terminated: int
+    """Demonstrations in which the world ended."""
+    damaged: tuple[str, ...]
+    """What is wrong with each demonstration that cannot be read."""
+    warnings: tuple[str, ...]
+    plotted: tuple[Episode, ...]
+    strips: tuple[Strip, ...]
+    """Of cameras."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; without the plotted episodes and pictures."""
+        return {
+            "command": "data-inspect",
+            "data": str(self.path),
+            **asdict(self.description),
+            "mask": self.mask,
+            "lengths": list(self.lengths),
+            "terminated": self.terminated,
+            "damaged": list(self.damaged),
+            "ranges": [asdict(each) for each in self.ranges],
+            "warnings": list(self.warnings),
+        }
+
+
+def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
+    """Read every demonstration once, one at a time, and write `results.json`.
+
+    Those that are damaged are told of together, so that they need not be found one run after the other.
+
+    Raises:
+        ValueError: the data cannot be read, or none of the demonstrations.
+    """
+    demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
+    description = demonstrations.describe()
+    unread = _unread(demonstrations)
+    if unread and not description.obs_shapes:
+        raise ValueError(f"{demonstrations.path}: {'; '.join(unread)}")
+    moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
+    lengths: list[int] = []
+    plotted: list[Episode] = []
+    damaged: list[str] = []
+    terminated = 0
+    every = max(1, _count(settings, description) // settings.plotted)
+    recorded = demonstrations.rewards_recorded(mask=settings.mask)
+    readings = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    found = tracked(read_or_tell(readings, demonstrations.path), demonstrations, settings, description)
+    for episode, has_rewards in zip(found, recorded, strict=True):
+        if isinstance(episode, ValueError):
+            damaged.append(str(episode).removeprefix(f"{demonstrations.path}: "))
+            continue
+        if len(lengths) % every == 0 and len(plotted) < settings.plotted:
+            plotted.append(episode)
+        lengths.append(len(episode))
+        terminated += episode.terminated
+        moments["observations"].add(episode.obs)
+        moments["actions"].add(episode.actions)
+        if has_rewards:
+            moments["rewards"].add(episode.rewards[:, None])
+    if not lengths:
+        raise ValueError(
+            f"{demonstrations.path}: none of {len(damaged)} demonstrations can be read, the first as {damaged[0]}"
+        )
+    if not any(recorded):
+        del moments["rewards"]
+    ranges = tuple(_range(name, seen) for name, seen in moments.items())
+    strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
+    inspection = Inspection(
+        path=demonstrations.path,
+        description=description,
+        mask=settings.mask,
+        lengths=tuple(lengths),
+        ranges=ranges,
+        terminated=terminated,
+        damaged=tuple(damaged),
+        warnings=(
+            *description.warnings,
+            *description.ignored_ends,
+            *description.unread_keys,
+            *unread,
+            *absent,
+            *_remarks(ranges),
+        ),
+        plotted=tuple(plotted),
+        strips=tuple(strips),
+    )
+    folder.write_results(inspection.as_dict())
+    return inspection
+
+
+def show(found: Inspection, console: Console) -> None:
+    """For a terminal."""
+    what, lengths = found.description, np.asarray(found.lengths)
+    whole = f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
+    subset = f"; of these in subset {found.mask}: {len(lengths)} demonstrations, {lengths.sum():,} transitions"
+    console.print(
+        whole
+        + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
+        + (subset if found.mask is not None else "")
+        + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
+        f"{found.terminated} of {len(lengths)} ended by themselves",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    keys = Table(title="Observation keys", title_justify="left")
+    for column in ("key", "shape"):
+        keys.add_column(column)
+    for key, shape in what.obs_shapes.items():
+        keys.add_row(escape(key), str(tuple(shape)))
+    console.print(keys)
+    ranges = Table(title="Values over all entries", title_justify="left")
+    for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
+        ranges.add_column(column, justify="left" if column == "what" else "right", no_wrap=column == "what")
+    for each in found.ranges:
+        ranges.add_row(
+            each.name,
+            str(each.size),
+            f"{min(each.low):.4g}",
+            f"{max(each.high):.4g}",
+            f"{min(each.std):.4g}",
+            f"{max(each.std):.4g}",
+            str(each.constant),
+        )
+    console.print(ranges)
+    if what.masks:
+        shown = ", ".join(f"{name} ({count})" for name, count in what.masks.items())
+        console.print(f"subsets: {shown}", highlight=False, markup=False, soft_wrap=True)
+    for warning in (*found.warnings, *_damage(found)):
+        console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+
+
+def tracked(
+    found: Iterable[Read], demonstrations: Demonstrations, settings: DataSettings, description: Description
+) -> Iterator[Read]:
+    """With progress.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if description.episodes == 0:
+        raise ValueError(f"{demonstrations.path}: holds no demonstration; {'; '.join(description.warnings)}")
+    with track("read", _count(settings, description)) as task:
+        for number, each in enumerate(found):
+            task.update(number + 1)
+            yield each
+
+
+def _damage(found: Inspection) -> list[str]:
+    """What to say of demonstrations that cannot be read: how many, and the first of them."""
+    count = len(found.damaged)
+    if not count:
+        return []
+    whole = f"{count} of {count + len(found.lengths)} demonstrations cannot be read; training stops at the first"
+    more = [f"and {count - _TOLD} more, see results.json"] if count > _TOLD else []
+    return [whole, *found.damaged[:_TOLD], *more]
+
+
+def _unread(demonstrations: Demonstrations) -> list[str]:
+    """Observations that nobody would miss, because no list of keys has them."""
+    if not isinstance(demonstrations, RobomimicFile):
+        return []
+    return [
+        f"obs/{name} is a group, and what is in it ({', '.join(inside)}) is not read; write it into obs itself"
+        for name, inside in nested_observations(demonstrations.path).items()
+    ]
+
+
+def _count(settings: DataSettings, description: Description) -> int:
+    """Demonstrations of the subset that is asked for, or of all."""
+    return description.masks.get(settings.mask or "", description.episodes)
+
+
+def _remarks(ranges: Sequence[Range]) -> list[str]:
+    """What the values say."""
+    actions = next(each for each in ranges if each.name == "actions")
+    found = []
+    outside = sum(low < -1 or high > 1 for low, high in zip(actions.low, actions.high, strict=True))
+    if outside:
+        found.append(
+            f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
+            f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
+        )
+    found += [f"{each.constant} of {each.size} {each.name} never change" for each in ranges if each.constant]
+    return found
+
+
+def _range(name: str, seen: RunningMoments) -> Range:
+    return Range(
+        name,
+        len(seen.mean),
+        tuple(seen.low.tolist()),
+        tuple(seen.high.tolist()),
+        tuple(seen.mean.tolist()),
+        tuple(seen.std.tolist()),
+        int((seen.low == seen.high).sum()),
+    )

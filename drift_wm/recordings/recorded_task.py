@@ -1,0 +1,32 @@
+"""In which task and world a file's episodes were collected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drift_wm.datasets.minari import MinariDataset
+from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.replay import read_env_args
+from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.env_settings import WORLD
+from drift_wm.envs.gymnasium_env import is_gymnasium_id
+
+
+def recorded_task(data: str) -> dict[str, Any] | None:
+    """The task in which a file's episodes were collected, as a checkpoint carries it; None where the file tells none.
+
+    Files of other tools know no action repeat: in those of an environment of gymnasium each row is a step of it.
+    """
+    demonstrations = open_demonstrations(data)
+    if isinstance(demonstrations, MinariDataset):
+        name = demonstrations.environment
+        return None if name is None or not is_gymnasium_id(name) else {"name": name, "action_repeat": 1}
+    if not isinstance(demonstrations, RobomimicFile):
+        return None
+    recorded = read_env_args(data)
+    name, world = recorded.get("env_name"), recorded.get(WORLD, recorded.get("env_kwargs"))
+    if not isinstance(name, str):
+        return None
+    if isinstance(world, dict) and "action_repeat" in world:
+        return {"name": world.get("task", name)} | {key: value for key, value in world.items() if key != "task"}
+    return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None

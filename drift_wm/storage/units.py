@@ -1,0 +1,115 @@
+"""Units of a comparison: each is kept on disk when it is finished, and what is kept is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from drift_wm.pool import run_in_processes
+from drift_wm.progress import track
+from drift_wm.storage.run_folder import DONE_AGAIN, RunFolder, describe_environment, read_json, write_json
+from drift_wm.storage.writing import write_text
+
+TABLES = "tables.md"
+_FOLDER = "units"
+
+
+class Kept(Protocol):
+    """One line of raw results."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+
+class Unit(Protocol):
+    """The least that is done at once, and done again after a stop."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What tells it from the others of its comparison, as its file's name says."""
+        ...
+
+    def __str__(self) -> str:
+        """What a progress bar says of it."""
+        ...
+
+
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+RowsOf = Callable[[AnyUnit], Sequence[Kept]]
+"""Does a unit."""
+
+
+def unit_file(unit: Unit, folder: Path) -> Path:
+    """Where the rows of a unit are kept."""
+    return folder / _FOLDER / f"{'-'.join(unit.words).replace(', ', '-').replace(' ', '_')}.json"
+
+
+def do_units(
+    title: str, stages: Sequence[Sequence[AnyUnit]], rows_of: RowsOf[AnyUnit], folder: Path, *, workers: int
+) -> None:
+    """Do the units that the folder does not hold, in a pool of processes, and show how far it is.
+
+    An interruption drops those in flight and keeps the rest.
+
+    Args:
+        title: of the progress bar.
+        stages: each begins when the one before it is done; units of one are independent, and started in this order.
+        rows_of: does one; a plain function or a partial one, as it is pickled.
+        folder: of the comparison.
+        workers: processes, each with one thread; 0: one for each core.
+    """
+    work = partial(do_unit, rows_of=rows_of, folder=folder)
+    with track(title, sum(map(len, stages))) as task:
+        done = 0
+
+        def on_done(unit: AnyUnit) -> None:
+            nonlocal done
+            done += 1
+            task.update(done, str(unit))
+
+        for units in stages:
+            left = []
+            for unit in units:
+                if unit_file(unit, folder).exists():
+                    on_done(unit)
+                else:
+                    left.append(unit)
+            run_in_processes(work, left, workers=workers, on_done=on_done)
+
+
+def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
+    """Do one unit here, unless the folder holds it."""
+    file = unit_file(unit, folder)
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, [row.as_dict() for row in rows_of(unit)])
+
+
+def read_units(folder: Path) -> list[dict[str, Any]]:
+    """All rows that a folder holds, in the order of their files' names.
+
+    Raises:
+        ValueError: one of them is damaged.
+    """
+    files = sorted((folder / _FOLDER).glob("*.json"))
+    return [row for file in files for row in read_json(file, list, remedy=DONE_AGAIN)]
+
+
+def write_comparison(
+    folder: RunFolder, *, command: str, settings: Any, verdicts: Sequence[Kept], rows: Sequence[Kept], tables: str
+) -> None:
+    """Keep the rows and what they say in `results.json`, and for people in `tables.md`."""
+    folder.write_results(
+        {
+            "command": command,
+            "settings": asdict(settings),
+            "environment": describe_environment(),
+            "verdicts": [verdict.as_dict() for verdict in verdicts],
+            "rows": [row.as_dict() for row in rows],
+        }
+    )
+    write_text(folder.path / TABLES, tables)
