@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
+
+
+def seed_of(seed: int, name: str) -> int:
+    """A seed for what has both a seed and a name: neither near seeds nor near names are near each other."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:7], "big")
 
 
 def decision_rng(seed: int, step: int) -> torch.Generator:

@@ -1,5 +1,8 @@
 """The actor and its critics: known worlds, endings, and their place in a predicted return."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -194,6 +197,26 @@ def test_training_learns_it_and_other_scales_keep_it(linear_episodes):
     later = model.rollout(*asked(), particles=1, rng=rng()).later
     trainer.rescale(scales_of(compute_statistics(linear_episodes[:1], chunk=2)))
     torch.testing.assert_close(model.rollout(*asked(), particles=1, rng=rng()).later, later, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_rewards_of_any_size_are_learned_alike(linear_episodes, size):
+    """In a unit of their own where they are large; in recorded ones where they are not."""
+    episodes = [replace(each, rewards=np.full_like(each.rewards, size)) for each in linear_episodes]
+    trainer = Trainer(SPEC, make_model().config, TrainingConfig(batch_size=32), seed=0)
+    trainer.rescale(scales_of(compute_statistics(episodes, chunk=2)))
+    trainer.train_round(Windows(episodes, history=1, chunk=2), 300)
+    model = trainer.world_model
+    assert float(model.value.reward_unit) == pytest.approx(max(1.0, size / 2))
+    obs = model.normaliser.obs(torch.from_numpy(episodes[0].obs))
+    value = float(model.value(obs).mean()) / size
+    assert 1.0 < value < 1 / (1 - model.value.discount) + 0.5, "each step pays, forever"
+    with torch.no_grad():
+        before = model.value(obs)
+        model.value.see_rewards(torch.tensor(0.0), torch.tensor(20_000.0))
+        torch.testing.assert_close(model.value(obs), before, rtol=1e-4, atol=1e-3)
+        model.value.see_rewards(torch.tensor(0.0), torch.tensor(1.0))
+    assert float(model.value.reward_unit) == 10_000, "never smaller, or values would swing with the newest data"
 
 
 @pytest.mark.parametrize("history", [1, 3])

@@ -57,7 +57,7 @@ def test_unreadable_files_are_named_with_a_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ({"format": 7}, f"of format {FORMAT}, found 7; load it with the version of drift_wm that wrote it"),
+        ({"format": 8}, f"of format {FORMAT}, found 8; load it with the version of drift_wm that wrote it"),
         ({"format": 1, "id": "abc"}, f"of format {FORMAT}, found 1.*or train again"),
         ([1], "found 'list'"),
         ({"format": FORMAT}, "lacks id, parent, kind"),

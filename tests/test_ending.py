@@ -95,6 +95,15 @@ def test_other_scales_keep_the_prediction(model, episodes):
     model.load_state_dict(kept)
 
 
+def test_shares_of_a_batch_weigh_as_the_whole(model):
+    """As processes that train together compute it; in each share worlds end at other steps."""
+    obs, ended = torch.randn(8, 5, 2, generator=rng()), torch.zeros(8, 5)
+    ended[:4, 1:] = 1
+    whole = model.ending.loss(obs, ended)
+    shares = [model.ending.loss(obs[part], ended[part]) for part in (slice(4), slice(4, 8))]
+    torch.testing.assert_close(torch.stack(shares).mean(), whole)
+
+
 def test_a_time_limit_ends_no_world(episodes):
     cut = [replace(episode, terminated=False) for episode in episodes]
     trainer = Trainer(SPEC, MODEL, TrainingConfig(batch_size=64), seed=1)

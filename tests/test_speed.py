@@ -116,7 +116,8 @@ def rows() -> list[SpeedRow]:
     return [
         SpeedRow("decisions", "c", OURS, (10.0,), dict(zip(SHARES, (1.0, 8.0, 0.5, 0.5), strict=True))),
         SpeedRow("decisions", "c", "diffusion, 20 steps", (150.0,)),
-        SpeedRow("decisions", "c", suite.LIMIT, (5.0,), {"flops": 1e9}),
+        SpeedRow("decisions", "c", suite.LIMIT, (6.0,), {"flops": 1e9}),
+        SpeedRow("decisions", "c", suite.BFLOAT16_LIMIT, (5.0,), {"flops": 1e9}),
         SpeedRow("simulator", "walker", OURS, (2.0,)),
         SpeedRow("simulator", "walker", suite.SIMULATOR, (90.0,)),
         SpeedRow("mppi", "c", OURS, (4.0,)),

@@ -188,6 +188,18 @@ def test_going_on_from_a_parent_that_was_stopped_is_a_round_of_its_own(tmp_path,
     assert child["model_id"] != parent.id
 
 
+def test_children_of_one_parent_differ_by_their_seed(tmp_path, data):
+    train(settings(data), RunFolder(tmp_path / "first"), device=CPU)
+    asked = {"parent": str(tmp_path / "first"), "held_out_fraction": 0.0}
+    found = {
+        (seed, attempt): train(settings(data, seed=seed, **asked), RunFolder(tmp_path / f"{seed}{attempt}"), device=CPU)
+        for seed in (1, 2)
+        for attempt in "ab"
+    }
+    assert found[1, "a"]["model_id"] == found[1, "b"]["model_id"]
+    assert found[1, "a"]["model_id"] != found[2, "a"]["model_id"]
+
+
 def test_what_a_parent_learned_from_is_not_held_out(tmp_path, data, linear_episodes, caplog):
     """Whatever the child's seed is, and also where it goes on with a run that has begun."""
     names = {episode.fingerprint for episode in linear_episodes}

@@ -196,10 +196,10 @@ def test_a_non_finite_loss_stops_and_keeps_the_evidence(tmp_path, linear_episode
     with pytest.raises(FloatingPointError, match="became nan at step 0"):
         trainer.train_round(Poisoned(), 5)
     with pytest.raises(FloatingPointError, match=r"non_finite_batch\.pt"):
-        trainer.train_round(Poisoned(), 5, save_to=tmp_path / "model.pt")
-    kept = torch.load(tmp_path / "non_finite_batch.pt", weights_only=True)
+        trainer.train_round(Poisoned(), 5, save_to=tmp_path / "checkpoints" / "model.pt")
+    kept = torch.load(tmp_path / "checkpoints" / "non_finite_batch.pt", weights_only=True)
     assert torch.isnan(kept["reward"]).any()
-    assert set(kept) == {"obs", "actions", "reward", "rng"}
+    assert set(kept) == {"obs", "actions", "reward", "ended", "rng"}
 
 
 def test_a_checkpoint_of_other_dimensions_is_refused_by_name(tmp_path, linear_episodes, small_model):

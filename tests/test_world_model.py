@@ -15,6 +15,7 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.precision import multiplies_bfloat16
+from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
@@ -130,6 +131,28 @@ def test_rescaling_keeps_predictions(linear_episodes, name, members):
     assert torch.equal(model.normaliser.obs_std, scales.obs_std)
     kept = name in ("diffusion", "flow", "consistency", "distilled")  # mixed with noise of unit scale
     assert torch.equal(model.normaliser.target_std, given if kept else scales.target_std)
+
+
+@pytest.mark.parametrize("name", ["diffusion", "flow", "consistency", "distilled"])
+def test_generators_of_unit_noise_adopt_the_scale_of_a_target_that_is_far_from_standard(linear_episodes, name):
+    model = make(name=name, precision="float32")
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    first = model.normaliser.target_std.clone(), model.normaliser.target_mean.clone()
+    better = [replace(each, rewards=5 * each.rewards + 3) for each in linear_episodes]
+    scales = scales_of(compute_statistics(better, chunk=2))
+    model.rescale(scales)
+    for found, new, old in zip(
+        (model.normaliser.target_std, model.normaliser.target_mean),
+        (scales.target_std, scales.target_mean),
+        first,
+        strict=True,
+    ):
+        assert torch.equal(found[:, -1], new[:, -1]), "rewards are five times what they were"
+        assert torch.equal(found[:, :-1], old[:, :-1]), "changes are what they were"
+    past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
+    reference = model.rollout(past, actions, particles=2, rng=rng(4))
+    prepared = PreparedModel(model).rollout(past, actions, particles=2, rng=rng(4))
+    torch.testing.assert_close(prepared.reward, reference.reward, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["drifting", "regression", "gaussian", "diffusion"])

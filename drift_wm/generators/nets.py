@@ -149,6 +149,14 @@ class MLP(nn.Sequential):
         last.bias.zero_()
 
     @torch.no_grad()
+    def scale_output(self, factor: Tensor) -> None:
+        """Predict `factor` times as much, a scalar."""
+        last = self[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
+
+    @torch.no_grad()
     def rebase(self, scale: Tensor, shift: Tensor) -> None:
         """Keep the function when the first R inputs are given as c' with c = scale * c' + shift, both (R,)."""
         first = self[0]

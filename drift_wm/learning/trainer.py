@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from drift_wm.learning.optimisation import Average, Descent, TrainingConfig
 from drift_wm.models.learned import LearnedModel, ModelConfig, kind_of, make_model, require_same_shape
 from drift_wm.models.normalisation import Scales
 from drift_wm.models.world_model import LearnedWorldModel
+from drift_wm.random_streams import seed_of
 from drift_wm.storage.checkpoint import Checkpoint, save_checkpoint, weights_id
 
 
@@ -73,6 +74,7 @@ class Trainer:
         value = getattr(self.model, "value", None)  # which policies lack
         self.descent = Descent(self.model.children(), config, steady=[value] if value else ())
         self._loss = SharedLoss(self.model, ranks)
+        self._seed = seed
         self.rng = torch.Generator(device).manual_seed(seed)
         self.rounds = 0  # finished
         self.round_step = 0  # of the round in progress
@@ -177,7 +179,8 @@ class Trainer:
 
         Args:
             checkpoint: whose round goes on, if it is in progress.
-            as_parent: begin a new round instead, wherever in its own the checkpoint stopped.
+            as_parent: begin a new round instead, wherever in its own the checkpoint stopped, with batches and noise of
+                this trainer's seed: children of one parent differ by it.
 
         Raises:
             ValueError: the checkpoint was made for other dimensions.
@@ -189,8 +192,10 @@ class Trainer:
         self.descent.load_state_dict(state["optimiser"])
         self.rng.set_state(state["rng"].cpu())
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
-        if as_parent and self.round_step:
-            self.rounds, self.round_step = self.rounds + 1, 0
+        if as_parent:
+            self.rng.manual_seed(seed_of(self._seed, checkpoint.id))
+            if self.round_step:
+                self.rounds, self.round_step = self.rounds + 1, 0
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
 
@@ -218,7 +223,8 @@ class Trainer:
         where = "nothing was saved, as training runs without a folder"
         if save_to is not None:
             path = save_to.with_name("non_finite_batch.pt")
-            torch.save({"obs": batch.obs, "actions": batch.actions, "reward": batch.reward, "rng": rng}, path)
+            path.parent.mkdir(parents=True, exist_ok=True)  # the first checkpoint may be still to come
+            torch.save({each.name: getattr(batch, each.name) for each in fields(batch)} | {"rng": rng}, path)
             where = f"batch and RNG state are in {path}"
         raise FloatingPointError(
             f"the loss became {loss} at step {self.steps}; {where}. "

@@ -16,6 +16,7 @@ _STEPS = 3  # of rewards before a target bootstraps; more leave too much to the 
 _UNIT = 10  # what critics predict of a constant reward of 1: an optimiser's steps jitter, and must be small beside it
 _SLOW = 0.02  # share of the way that the bootstrapping networks follow in a step
 _NOISE, _NOISE_LIMIT = 0.2, 0.5  # of the actions that targets are smoothed over, and of those that are imagined
+_LARGE = 2.0  # root mean square of rewards from which critics count in units of their own
 _TINY = 1e-3  # below this mean size of what a critic predicts, the actor's loss is no longer scaled
 
 
@@ -65,7 +66,8 @@ class ActorCritic(nn.Module):
     after Fujimoto et al. 2018 (TD3): two critics of which the lower one counts, targets of slow copies smoothed over
     actions, a deterministic actor, which here learns at every step, not at every other. Hidden layers are normalised,
     which keeps critics from running away where the data are few (Ball et al. 2023, section 4.2), and targets take
-    several steps of recorded rewards.
+    several steps of recorded rewards. Critics learn at a steady rate from zero, so that large rewards would be out of
+    their reach: such are counted in a unit of their own.
 
     Args:
         observation_size: D.
@@ -74,9 +76,12 @@ class ActorCritic(nn.Module):
         rng: source of the initial weights.
     """
 
+    reward_unit: Tensor
+
     def __init__(self, observation_size: int, action_size: int, *, discount: float, rng: torch.Generator) -> None:
         super().__init__()
         self.discount = discount
+        self.register_buffer("reward_unit", torch.ones(()))
         inputs = observation_size + action_size
         self.critics = nn.ModuleList(
             MLP(inputs, 1, width=_WIDTH, depth=2, normalised=True, rng=rng) for _ in range(_CRITICS)
@@ -90,7 +95,7 @@ class ActorCritic(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """Standardised observations (..., D) -> values (...), in units of rewards."""
-        return _lowest(self.critics, obs, self.act(obs)) / (_UNIT * (1 - self.discount))
+        return _lowest(self.critics, obs, self.act(obs)) * self.reward_unit / (_UNIT * (1 - self.discount))
 
     def act(self, obs: Tensor) -> Tensor:
         """Standardised observations (..., D) -> the actor's actions (..., A) in [-1, 1]."""
@@ -122,6 +127,15 @@ class ActorCritic(nn.Module):
             assert isinstance(network, MLP)
             network.rebase(scale, shift)
 
+    @torch.no_grad()
+    def see_rewards(self, mean: Tensor, std: Tensor) -> None:
+        """Count rewards of this mean and deviation in a unit that fits, if it is larger; values stay what they are."""
+        unit = torch.maximum(self.reward_unit, (mean.square() + std.square()).sqrt() / _LARGE)
+        for critic in (*self.critics, *self.slow_critics):
+            assert isinstance(critic, MLP)
+            critic.scale_output(self.reward_unit / unit)
+        self.reward_unit.copy_(unit)
+
     def _critics_loss(self, recorded: Steps, imagined: Steps | None, weight: float, rng: torch.Generator) -> Tensor:
         """Squared errors, summed over critics; one pass for all steps, as larger products are faster."""
         every = recorded if imagined is None else recorded.joined_to(imagined)
@@ -136,11 +150,11 @@ class ActorCritic(nn.Module):
     def _target(self, steps: Steps, rng: torch.Generator) -> Tensor:
         """(B,) what was paid and the slow critics' value after it.
 
-        As critics predict them: a constant reward of 1 has the value `_UNIT`.
+        As critics predict them: a constant reward of one unit has the value `_UNIT`.
         """
         actions = _smoothed(torch.tanh(self.slow_actor(steps.after)), rng)
         later = _lowest(self.slow_critics, steps.after, actions)
-        return _UNIT * (1 - self.discount) * steps.paid + steps.remaining * later
+        return _UNIT * (1 - self.discount) * steps.paid / self.reward_unit + steps.remaining * later
 
     def _actor_loss(self, obs: Tensor) -> Tensor:
         """Minus the first critic's value of the actor's actions, in units of its size; critics learn nothing by it."""

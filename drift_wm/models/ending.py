@@ -48,7 +48,8 @@ class Ending(nn.Module):
         self.seen.fill_(True)
         before_end = torch.cat([torch.ones_like(ended[:, :1]), 1 - ended[:, :-1]], dim=1)
         each = nn.functional.binary_cross_entropy_with_logits(self.logit(obs), ended, reduction="none")
-        return (each * before_end).sum() / before_end.sum()
+        # A mean over all steps, so that processes that share a batch weigh theirs as one process would.
+        return (each * before_end).mean()
 
     def survival(self, obs: Tensor) -> Tensor:
         """Probability that the world goes on to each step, the first 1, and after the last.

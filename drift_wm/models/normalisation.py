@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 SMALL_ACTIONS = 0.05
 """Largest magnitude below which actions are in other units than a planner's [-1, 1]."""
+
+_FAR_RATIO, _FAR_SHIFT = 2.0, 1.0  # of deviations and of means, from which targets are no longer about standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,16 @@ class Scales:
         """Mean and deviation (A,) by which world models read actions: 0 and 1 of those in a planner's [-1, 1]."""
         of_robot = (self.action_largest > 1) | (self.action_largest < SMALL_ACTIONS)
         return torch.where(of_robot, self.action_mean, 0), torch.where(of_robot, self.action_std, 1)
+
+    def keeping_targets_of(self, old: Normaliser) -> Scales:
+        """The same, but for targets that are still near zero and one in the old scales: those stay as they were."""
+        ratio, shift = self.target_std / old.target_std, (self.target_mean - old.target_mean) / old.target_std
+        near = (ratio > 1 / _FAR_RATIO) & (ratio < _FAR_RATIO) & (shift.abs() < _FAR_SHIFT)
+        return replace(
+            self,
+            target_mean=torch.where(near, old.target_mean, self.target_mean),
+            target_std=torch.where(near, old.target_std, self.target_std),
+        )
 
     def to(self, device: torch.device) -> Scales:
         """The same scales on a device."""
@@ -95,14 +107,19 @@ class Normaliser(nn.Module):
         """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
-    def unit_scales(self, *, keep_means: bool) -> Scales:
-        """Those under which nothing is scaled; of means, those of observations and targets are kept if asked for."""
+    def unit_scales(self, *, keep_means: bool, keep_targets: bool = False) -> Scales:
+        """Those under which nothing is scaled.
+
+        Args:
+            keep_means: whether the means of observations and targets stay.
+            keep_targets: whether all scales of targets stay.
+        """
         zeros, ones = torch.zeros_like, torch.ones_like
         return Scales(
             obs_mean=self.obs_mean.clone() if keep_means else zeros(self.obs_mean),
             obs_std=ones(self.obs_std),
-            target_mean=self.target_mean.clone() if keep_means else zeros(self.target_mean),
-            target_std=ones(self.target_std),
+            target_mean=self.target_mean.clone() if keep_means or keep_targets else zeros(self.target_mean),
+            target_std=self.target_std.clone() if keep_targets else ones(self.target_std),
             action_mean=zeros(self.action_mean),
             action_std=ones(self.action_std),
             action_largest=ones(self.action_std),

@@ -52,7 +52,8 @@ class PreparedModel:
             logger.warning("compile=true has no effect: %s", reason)
             compile = False
         keep_means = model.uses_bfloat16(compiled=compile)
-        self._model.rescale(model.normaliser.unit_scales(keep_means=keep_means))
+        keep_targets = not model.generator.rebases_output
+        self._model.rescale(model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets))
         # Means may be kept, and some generators keep the scales they were first given.
         self._scales_targets = self._model.normaliser.is_set
         observe = observe or bool(self._model.ending.seen)  # which is told by observations

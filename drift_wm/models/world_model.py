@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -82,8 +82,7 @@ class LearnedWorldModel(nn.Module):
         self.normaliser = Normaliser(D, A, k)
         self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
         self.ending = Ending(D, rng=rng)
-        discount = config.value_discount
-        self.value = ActorCritic(D, A, discount=discount, rng=rng) if discount else None
+        self.value = ActorCritic(D, A, discount=config.value_discount, rng=rng) if config.value_discount else None
 
     @property
     def device(self) -> torch.device:
@@ -257,12 +256,12 @@ class LearnedWorldModel(nn.Module):
 
         Training is a sequence of models in which each continues the last; the network's first and last layers absorb
         the change of units, so a child starts exactly where its parent stood. Generators that mix targets with noise of
-        unit scale keep the first target scales. The first scales change no weights, which are drawn for standard ones.
+        unit scale keep a target's until it is far from standard, and learn it anew. First scales change no weights.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
         if old.is_set:
             if not self.generator.rebases_output:
-                scales = replace(scales, target_mean=old.target_mean.clone(), target_std=old.target_std.clone())
+                scales = scales.keeping_targets_of(old)
             seen = change_of_units((old.obs_mean, old.obs_std), (scales.obs_mean, scales.obs_std))
             acted = change_of_units((old.action_mean, old.action_std), scales.action_units)
             target = change_of_units((old.target_mean, old.target_std), (scales.target_mean, scales.target_std))
@@ -272,6 +271,8 @@ class LearnedWorldModel(nn.Module):
             self.ending.rebase(*seen)
             if self.value is not None:
                 self.value.rebase(*seen)
+        if self.value is not None:
+            self.value.see_rewards(scales.target_mean[0, -1], scales.target_std[0, -1])
         self.normaliser.set(scales)
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
@@ -281,15 +282,14 @@ class LearnedWorldModel(nn.Module):
 
     def check(self, history: History, actions: Tensor) -> None:
         """Raise a ValueError if the model cannot predict this; arguments as `rollout`."""
-        B, _, H, A = actions.shape
+        (B, _, H, A), K, D = actions.shape, self.history, self.spec.observation_size
         if H % self.chunk:
             raise ValueError(
                 f"horizon {H} is not a multiple of the model's chunk of {self.chunk} steps; "
                 f"set planner.horizon to {-(-H // self.chunk) * self.chunk}"
             )
-        K, D, own = self.history, self.spec.observation_size, self.spec.action_size
-        if own != A:
-            raise ValueError(f"actions have size {A}, this model was built for {own}")
+        if self.spec.action_size != A:
+            raise ValueError(f"actions have size {A}, this model was built for {self.spec.action_size}")
         for name, given, expected in (("obs", history.obs, (B, K, D)), ("actions", history.actions, (B, K - 1, A))):
             if tuple(given.shape) != expected:
                 raise ValueError(f"history.{name} has shape {tuple(given.shape)}, this model expects {expected}")

@@ -135,7 +135,8 @@ def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> lis
         calls[LIMIT] = multiplier(products, dtype=torch.float32, device=device)
         calls[BFLOAT16_LIMIT] = multiplier(products, dtype=torch.bfloat16, device=device)
         times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
-        facts = {LIMIT: {"flops": flops_of(products)}} | {
+        flops = {"flops": flops_of(products)}
+        facts = {LIMIT: flops, BFLOAT16_LIMIT: flops} | {
             name: breakdown(models[name], planner, particles=1, decisions=settings.repeats, device=device)
             for name in (OURS, COMPILED)
             if name in models

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from drift_wm.storage.writing import replacing, temporary_of
 
-FORMAT = 8
-"""Of what this version writes and reads; 8 since world models scale actions in a robot's own units."""
+FORMAT = 9
+"""Of what this version writes and reads; 9 since critics count large rewards in a unit of their own."""
 
 
 @dataclass(frozen=True, slots=True)

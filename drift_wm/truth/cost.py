@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def cost_rows(settings: TruthSettings) -> list[Row]:
 
 
 def _stepper(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
-    """One step of training on a fixed batch: loss, gradient, clipping, update."""
+    """The next step of a round of `_STEPS` on a fixed batch: loss, gradient, clipping, update."""
     rng = torch.Generator().manual_seed(0)
     generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
@@ -57,8 +58,10 @@ def _stepper(name: str, condition_size: int, output_size: int, blocks: int, widt
     c = torch.randn(config.batch_size, condition_size, generator=rng)
     y = torch.randn(config.batch_size, output_size, generator=rng)
 
+    done = itertools.count()
+
     def step() -> None:
-        generator.begin_step(0, 1)
+        generator.begin_step(next(done) % _STEPS, _STEPS)  # of a whole round, in which distillation changes
         descent.step(generator.loss(c, y, rng=rng), rate=config.learning_rate)
 
     return step
