@@ -23,7 +23,8 @@ class DriftingGenerator(ConditionalGenerator):
 
     A second output layer reads E[y | c] off the siblings' mean last features, by squared error, at the cost of no
     further row of the network. Fields pull errors of all sizes about alike, so means are fitted less well than by
-    regression; the features that the squared error asks for put the samples, too, where they belong.
+    regression; the features that the squared error asks for put the samples, too, where they belong. Planners read that
+    layer at noise zero, where features differ a little from their mean over noise: wide laws are off their mean by it.
     docs/truth/attempts.md has the measurements.
 
     Args:
