@@ -198,10 +198,17 @@ def make_foresight(
     )
 
 
-def make_objective(settings: ObjectiveSettings) -> Objective:
-    """The objective that the settings describe; penalties of weight zero cost nothing."""
+def make_objective(settings: ObjectiveSettings, *, instead: Objective | None = None) -> Objective:
+    """The objective that the settings describe; penalties of weight zero cost nothing.
+
+    Args:
+        settings: what to ask for.
+        instead: takes the place of the return or the goal; penalties stay.
+    """
     terms: list[Objective] = []
-    if settings.name == "return":
+    if instead is not None:
+        terms.append(instead)
+    elif settings.name == "return":
         terms.append(PredictedReturn(discount=settings.discount, value=settings.value))
     else:
         terms.append(GoalDistance(torch.tensor(settings.goal)))

@@ -81,7 +81,7 @@ class PlanningSettings(RunSettings, TaskSettings):
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 0
     """P, futures sampled for each candidate, divided among the members of an ensemble; 0: a single future, predicted
-    without noise by the (first) model, to which `risk` does not apply."""
+    without noise by the (first) model (disturbed in the simulator as by chance), to which `risk` does not apply."""
     proposals: int = 16
     """M, candidates of each decision that the model's actor suggests, where it has one (`model=drifting_value`); with
     `foresight`, chunks that the policy suggests."""

@@ -177,7 +177,8 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             known = incumbents.shape[1]
             candidates[:, :known] = incumbents
             if iteration == 0 and proposals is not None:
-                candidates[:, known : known + proposals.shape[1]] = proposals
+                # Who proposes may be lost where a world goes wild: a NaN has no weight, but poisons a weighted mean.
+                candidates[:, known : known + proposals.shape[1]] = proposals.nan_to_num(nan=0.0)
             candidates.clamp_(-1.0, 1.0)
             scores, failures, lost = finite_scores(score(candidates), candidates)
             improved = self.refit(remember_best(plan, candidates, scores), candidates, scores)

@@ -16,6 +16,8 @@ class PredictiveSamplingConfig(PlannerConfig):
 
     initial_std: float = 0.3
     """Standard deviation of the noise, the same in every iteration and decision."""
+    min_std: float = 0.0
+    """Of no effect."""
     noise_exponent: float = 2.0
     """beta of the noise; smooth, in place of the splines of the paper."""
 

@@ -39,10 +39,16 @@ def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
 
 
 def test_references_meet_the_world_and_the_planner_of_the_runs():
-    overrides = ["env.action_repeat=4", "planner.candidates=99", "planner.horizon=15", "evaluation_seed=123456"]
+    overrides = ["env.action_repeat=4", "planner.candidates=99", "planner.horizon=15", "evaluation_seed=3456"]
     *_, simulator = asked_of_yardsticks(BenchSettings(seeds=[3], overrides=overrides)).values()
     assert (simulator.env.action_repeat, simulator.planner.candidates, simulator.planner.horizon) == (4, 99, 15)
-    assert simulator.evaluation_seed == 123456
+    assert simulator.evaluation_seed == 3456
+
+
+def test_frames_of_a_suite_are_counted_at_its_action_repeat():
+    settings = BenchSettings(suite="dmc", tasks=["cartpole-swingup"], overrides=["env.action_repeat=4"])
+    with pytest.raises(ValueError, match=r"overrides=\[env.action_repeat=4\]: .* an action repeat of 2; leave it out"):
+        asked_of_yardsticks(settings)
 
 
 def test_in_a_suite_the_simulator_looks_as_far_ahead_as_it_must_without_critics():

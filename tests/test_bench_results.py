@@ -90,6 +90,7 @@ def test_the_interval_resamples_runs_within_tasks():
         == (interquartile_mean([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]]),) * 2
     ), "without spread within tasks there is none"
     assert stratified_interval([[1.0, 2.0], [5.0]], [[1.0]] * 2) is None, "one run tells nothing of spread"
+    assert stratified_interval([[700.0, 750.0]], [[0.0, 900.0]]) is None, "both drawn episodes may return nothing"
     rng = np.random.default_rng(0)
     runs = rng.normal(size=(4, 50))
     low, high = stratified_interval(runs.tolist(), [[1.0]] * 4)
@@ -103,6 +104,12 @@ def test_aggregates_divide_by_published_returns_and_by_the_simulator():
     cells = tuple(cell(value=anchor, seed=seed) for seed in (1, 2))
     results = GridResults(cells, (simulated(2 * anchor), Reference("cartpole-swingup", "random", "-", (1.0,))))
     published, ceiling = aggregates(results, suite="dmc")
+    assert ceiling.left_out == ()
+    nothing = Reference("walker-walk", "true simulator", "icem", (0.0,))
+    more = GridResults((*cells, cell("walker-walk", seed=1)), (simulated(2 * anchor), nothing))
+    _, without = aggregates(more, suite="dmc")
+    assert (without.iqm, without.left_out) == (0.5, ("walker-walk",))
+    assert "all seeds, without walker-walk, where that returned nothing; no interval" in without.sentence
     assert (published.yardstick, published.iqm, published.interval) == (ANCHOR, 1.0, (1.0, 1.0))
     assert (ceiling.iqm, ceiling.tasks, ceiling.interval) == (0.5, 1, None), "of a single episode of the simulator"
     several = Reference("cartpole-swingup", "true simulator", "icem", (1.6 * anchor, 2.4 * anchor))

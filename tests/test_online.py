@@ -29,7 +29,7 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
-from drift_wm.planners.objectives import GoalDistance, PredictedReturn
+from drift_wm.planners.objectives import ActionPenalty, GoalDistance, PredictedReturn
 from drift_wm.results import Evaluation
 from drift_wm.settings import ObjectiveSettings, OnlineSettings
 from drift_wm.storage.checkpoint import load_checkpoint
@@ -284,6 +284,13 @@ def test_learns_a_task_of_gymnasium_that_ends(tmp_path):
         assert point["value"] == pytest.approx(episode.rewards.sum() * (1 if episode.terminated else 1000 / 30))
 
 
+def test_evaluation_seeds_that_training_meets_are_refused(tmp_path):
+    settings = replace(SMALL, seed=1, evaluation_seed=1001)
+    with pytest.raises(ValueError, match=r"evaluation_seed=1001: .* reset seed 1001, too; .* the default 4000000000"):
+        OnlineRun(settings, RunFolder(tmp_path), device=CPU)
+    OnlineRun(replace(SMALL, seed=1, evaluation_seed=2001), RunFolder(tmp_path), device=CPU).close()
+
+
 @pytest.mark.parametrize(
     ("task", "rewards", "terminated", "novelty"),
     [
@@ -308,6 +315,9 @@ def test_collecting_seeks_novelty_as_long_as_nothing_pays(tmp_path, task, reward
         )
     )
     assert isinstance(run._explorer().objective, Novelty) is novelty
+    run.settings = replace(settings, objective=ObjectiveSettings(action_penalty=10.0))
+    first, penalty = run._explorer().objective.terms
+    assert (isinstance(first, Novelty), isinstance(penalty, ActionPenalty)) == (novelty, True)
     run.settings = replace(settings, objective=ObjectiveSettings("goal", goal=[0.0] * size.observation_size))
     assert isinstance(run._explorer().objective, GoalDistance), "whatever the world pays"
     run.settings = replace(settings, seek_novelty=False)

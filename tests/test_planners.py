@@ -209,6 +209,22 @@ def test_an_environment_without_finite_scores_goes_on_as_planned_and_is_named(co
 
 
 @every_rule
+def test_a_proposal_that_is_no_number_spoils_no_plan(config_type):
+    planner = make_planner(small(config_type, execute="mean"), action_size=1)
+
+    def score(candidates):
+        return -(candidates - 0.5).square().sum(dim=(-2, -1))
+
+    start = planner.init(1)
+    proposals = torch.full((1, 2, *start.mean.shape[1:]), 0.4)
+    proposals[0, 1, 2] = torch.nan
+    plan = planner.improve(score, start, rng=generator(), proposals=proposals)
+    assert plan.mean.isfinite().all()
+    assert plan.best.isfinite().all()
+    assert (plan.non_finite, plan.lost) == (0, ())
+
+
+@every_rule
 def test_the_planner_computes_in_the_type_it_was_given(config_type):
     planner = make_planner(small(config_type), action_size=1, dtype=torch.float64)
     plan = planner.improve(lambda c: c.sum(dim=(-2, -1)).float(), planner.init(1), rng=generator())

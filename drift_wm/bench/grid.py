@@ -123,6 +123,12 @@ def _of_suite(task: str, settings: BenchSettings) -> tuple[str, ...]:
     """What a suite asks of a run of a task, whatever its model."""
     if (allowed := suite_task(settings.suite, task)) is None:
         return ()
+    for override in settings.overrides:
+        if override.partition("=")[0] == "env.action_repeat":
+            raise ValueError(
+                f"overrides=[{override}]: suite={settings.suite} counts frames, and compares returns, at an action "
+                f"repeat of {_ACTION_REPEAT}; leave it out, or name tasks without a suite"
+            )
     decisions = allowed.episode_decisions
     episodes = allowed.frames // (decisions * _ACTION_REPEAT)
     cut = (f"episodes={episodes}", f"episode_decisions={decisions}")

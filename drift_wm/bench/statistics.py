@@ -28,7 +28,8 @@ docs/bench/dmc, intervals of 3, 5 and 10 runs held the true interquartile mean i
 those of equal laws' probability of improvement, for one task, held 0.5 in 81, 91 and 96 %."""
 
 Interval = tuple[float, float] | None
-"""Of 95 %; None where a task has a single run, or its yardstick a single episode: one tells nothing of a spread."""
+"""Of 95 %; None where a task has a single run, or its yardstick a single episode: one tells nothing of a spread; and
+where it has an episode of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,16 @@ class Aggregate:
     tasks: int
     fewest: int
     """Runs of a task."""
+    left_out: tuple[str, ...] = ()
+    """Tasks in which the yardstick returned nothing that one could divide by."""
 
     @property
     def sentence(self) -> str:
         """For readers."""
+        without = f", without {', '.join(self.left_out)}, where that returned nothing" if self.left_out else ""
         return (
             f"{self.model}, {self.planner}: {self.iqm:.2f} times {self.yardstick} (interquartile mean over "
-            f"{counted(self.tasks, 'task')} and all seeds; {_said(self.interval, self.fewest)})"
+            f"{counted(self.tasks, 'task')} and all seeds{without}; {_said(self.interval, self.fewest)})"
         )
 
 
@@ -103,7 +107,8 @@ def aggregates(results: GridResults, *, suite: str) -> list[Aggregate]:
             is_sure = yardstick == ANCHOR or min(map(len, yards)) > 1
             interval = stratified_interval(returns, yards) if is_sure else None
             iqm, fewest = interquartile_mean(scores), min(map(len, returns))
-            found.append(Aggregate(model, planner, yardstick, iqm, interval, tasks=len(shared), fewest=fewest))
+            left_out = tuple(task for task in runs if task in values and task not in shared)
+            found.append(Aggregate(model, planner, yardstick, iqm, interval, len(shared), fewest, left_out))
     return found
 
 
@@ -138,8 +143,12 @@ def stratified_interval(
         runs: of each task.
         yardsticks: of each task, episodes whose mean its runs are divided by, or a single number that is known.
         seed: of the draws.
+
+    Returns:
+        None where a task has a single run, or a yardstick an episode of 0 or less: of such episodes drawn again the
+        mean may be nothing to divide by.
     """
-    if min(map(len, runs)) < 2:
+    if min(map(len, runs)) < 2 or min(map(min, yardsticks)) <= 0:
         return None
     rng = np.random.default_rng(seed)
     drawn = [
@@ -195,6 +204,6 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _said(interval: Interval, fewest: int) -> str:
     if interval is None:
-        return "no interval, as a task has a single run or its yardstick a single episode"
+        return "no interval, as a task has a single run, or its yardstick a single episode or one of 0"
     said = "{:.0f} % bootstrap interval {:.2f} to {:.2f}".format(100 * _LEVEL, *interval)
     return said if fewest >= _MANY else f"{said}, too narrow for {fewest} runs a task"

@@ -29,7 +29,7 @@ from drift_wm.acting.evaluate import (
     training_seed,
 )
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.build import make_env, make_planning_simulator, make_policy, require_simulator
+from drift_wm.build import make_env, make_objective, make_planning_simulator, make_policy, require_simulator
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import env_args, env_record
@@ -39,7 +39,7 @@ from drift_wm.learning.train import fit_round, resume
 from drift_wm.learning.trainer import Trainer
 from drift_wm.planners.novelty import Novelty
 from drift_wm.results import NOISE, RANDOM, SIMULATOR, CurvePoint, Evaluation
-from drift_wm.settings import OnlineSettings
+from drift_wm.settings import EVALUATION_SEED, OnlineSettings
 from drift_wm.storage.metrics import MetricsLog
 from drift_wm.storage.run_folder import RunFolder, read_json, write_json
 
@@ -63,6 +63,7 @@ class OnlineRun:
 
     def __init__(self, settings: OnlineSettings, folder: RunFolder, *, device: torch.device) -> None:
         self.settings, self.folder, self.device = settings, folder, device
+        _require_seeds_apart(settings)
         if settings.reference_simulator_episodes:
             require_simulator(settings.task)
         with ExitStack() as stack:
@@ -205,7 +206,8 @@ class OnlineRun:
         if settings.seek_novelty and settings.objective.name == "return" and self._nothing_pays():
             # To plan for the return would be to stay where it is known to be nothing.
             seen = np.concatenate([episode.obs for episode in self.replay.episodes])
-            policy.objective = Novelty(torch.as_tensor(seen, dtype=torch.float32, device=self.device))
+            novelty = Novelty(torch.as_tensor(seen, dtype=torch.float32, device=self.device))
+            policy.objective = make_objective(settings.objective, instead=novelty)
         return policy
 
     def _nothing_pays(self) -> bool:
@@ -284,4 +286,14 @@ class OnlineRun:
             batch=EVALUATION_BATCH,
             device=self.device,
             note=f"only {count} of the {self.settings.evaluation_episodes} evaluation episodes" if fewer else "",
+        )
+
+
+def _require_seeds_apart(settings: OnlineSettings) -> None:
+    """Evaluation episodes begin from states that no collected one began from."""
+    evaluated = range(settings.evaluation_seed, settings.evaluation_seed + settings.evaluation_episodes)
+    if met := {training_seed(settings.seed, i) for i in range(settings.episodes)}.intersection(evaluated):
+        raise ValueError(
+            f"evaluation_seed={settings.evaluation_seed}: episodes for training have the reset seed {min(met)}, too; "
+            f"expected seeds apart, such as the default {EVALUATION_SEED}"
         )
