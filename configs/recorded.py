@@ -1,4 +1,4 @@
-"""How a run planned, for those who plan in its model later: `evaluate` and `collect` start from there."""
+"""What a run was asked, for those who go on from it: `evaluate` and `collect` plan so, `train from=` shapes so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from drift_wm.generators import GeneratorConfig
+from drift_wm.models.behaviour import PolicySettings
+from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.settings import ObjectiveSettings, RiskSettings
 from drift_wm.storage.run_files import run_of, settings_of
@@ -21,6 +24,7 @@ _ACTORS = {"evaluate": "model", "collect": "noise"}
 _LEARNERS = ("online", "demo")
 _KNOWN = {"objective": ObjectiveSettings, "risk": RiskSettings}
 _ALONE = ("particles", "proposals")
+_SHAPES = {"model": WorldModelConfig, "model.generator": GeneratorConfig, "policy": PolicySettings}
 
 
 def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
@@ -51,6 +55,24 @@ def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
 
 
+def shape_of_parent(command: str, overrides: Sequence[str]) -> list[str]:
+    """Overrides that shape a model as that of `from=` is, to come before those that were asked for.
+
+    A model that is asked for by name brings settings of its own.
+    """
+    asked = dict(override.split("=", 1) for override in overrides if "=" in override)
+    if command != "train" or "parent" not in asked or "model" in asked:
+        return []
+    try:
+        recorded = settings_of(run_of(Path(asked["parent"].strip("'\""))))
+    except (OSError, ValueError):
+        return []  # what is wrong with it is told where it is read
+    found = dict(_leaves(recorded, _SHAPES))
+    if kind := _plain(recorded.get("kind")):
+        found["kind"] = kind
+    return [f"{name}={value}" for name, value in found.items() if name not in asked]
+
+
 def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:
     """The planner of the run, with its settings."""
     names = [name for name in recorded_planners(recorded) if name in PLANNERS]
@@ -73,7 +95,9 @@ def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:
 def _leaves(recorded: Mapping[str, Any], groups: Mapping[str, type]) -> Iterator[tuple[str, str]]:
     """Known settings as overrides; a stranger's file brings nothing but plain words, numbers and lists of these."""
     for group, config in groups.items():
-        settings = recorded.get(group)
+        settings: Any = recorded
+        for part in group.split("."):
+            settings = settings.get(part) if isinstance(settings, Mapping) else None
         for name in (each.name for each in fields(config)):
             if isinstance(settings, dict) and (text := _plain(settings.get(name))) is not None:
                 yield f"{group}.{name}", text

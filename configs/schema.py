@@ -19,7 +19,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench.settings import BenchSettings
-from drift_wm.configs.recorded import planning_of_run
+from drift_wm.configs.recorded import planning_of_run, shape_of_parent
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.help import describe
@@ -127,7 +127,7 @@ def _complete(command: str, overrides: Sequence[str]) -> list[str]:
         ValueError: one is no setting.
     """
     asked = _translate(command, overrides)
-    complete = [*planning_of_run(command, asked), *asked]
+    complete = [*planning_of_run(command, asked), *shape_of_parent(command, asked), *asked]
     for override in complete:
         if not override[:1].isalpha() or "=" not in override:
             raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")

@@ -101,7 +101,8 @@ def extra(name: str, option: str) -> Finding:
     try:
         return Finding(name, metadata.version(name), True)
     except metadata.PackageNotFoundError:
-        return Finding(name, "not installed (optional)", None, f"pip install 'drift-wm[{option}]'")
+        apart = ", in a virtual environment of its own: it needs older packages" if option == "robosuite" else ""
+        return Finding(name, "not installed (optional)", None, f"pip install 'drift-wm[{option}]'{apart}")
 
 
 def devices() -> tuple[Finding, ...]:

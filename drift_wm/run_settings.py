@@ -28,7 +28,8 @@ class RunSettings(MachineSettings):
     """Commands whose run goes on where it was stopped."""
 
     run_dir: str | None = None
-    """Folder of the run; the same folder and settings continue it. Default: runs/<command>/<task>/<time>."""
+    """Folder of the run; the same folder and settings continue it. Default: a new one below runs/<command>,
+    named by task, data or run, and time."""
 
 
 @dataclass

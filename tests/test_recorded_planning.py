@@ -132,3 +132,28 @@ def test_a_strangers_config_brings_no_code(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = read_settings("evaluate", [f"checkpoint={tmp_path}"])
     assert (found.risk.name, found.planner.execute) == ("mean", "mean")
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints/round_000.pt"])
+def test_a_child_has_the_shape_of_its_parent(tmp_path, place):
+    parent = tmp_path / "a run"
+    shaped = ["model=gaussian", "model.history=2", "model.generator.width=24", "model.generator.steps=4"]
+    RunFolder(parent).write_config("train", read_settings("train", ["data=demos.hdf5", *shaped]))
+    (parent / "checkpoints").mkdir()
+    (parent / "checkpoints" / "round_000.pt").touch()
+    asked = ["data=more.hdf5", f"from='{parent / place}'"]
+    settings = read_settings("train", asked)
+    assert (settings.kind, settings.model.history) == ("world_model", 2)
+    assert (settings.model.generator.name, settings.model.generator.members) == ("gaussian", 5)
+    assert settings.model.generator.width == 24
+    assert read_settings("train", [*asked, "model.generator.width=8"]).model.generator.width == 8, "as asked"
+    other = read_settings("train", [*asked, "model=drifting"]).model
+    assert (other.history, other.generator.name, other.generator.width) == (1, "drifting", 128)
+
+
+def test_a_child_policy_has_the_shape_of_its_parent(tmp_path):
+    RunFolder(tmp_path).write_config(
+        "train", read_settings("train", ["data=demos.hdf5", "kind=policy", "policy.chunk=3"])
+    )
+    settings = read_settings("train", ["data=more.hdf5", f"from={tmp_path}"])
+    assert (settings.kind, settings.policy.chunk) == ("policy", 3)

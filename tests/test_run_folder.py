@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from drift_wm.settings import TrainSettings
+from drift_wm.settings import EvaluateSettings, TrainSettings
 from drift_wm.storage.run_folder import (
     RunFolder,
     default_path,
@@ -160,3 +160,5 @@ def test_default_path_tells_command_task_and_seed():
     assert default_path("bench", object()).name.startswith("bench-")
     logged = default_path("train", TrainSettings(data="logs/door.hdf5", seed=2))
     assert logged.name.startswith("door-seed2-")
+    judged = EvaluateSettings(task="walker-walk", checkpoint="runs/mine/")
+    assert default_path("evaluate", judged).name.startswith("mine-")

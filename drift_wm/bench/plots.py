@@ -76,6 +76,10 @@ def decision_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
         axes.margins(y=0.15)
     for axes in panels:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    low, high = panels[0].get_xlim()
+    if high < 2 * low:  # equal times shall not look far apart
+        middle = (low * high) ** 0.5
+        panels[0].set_xlim(middle / 2**0.5, middle * 2**0.5)
     plain_log(panels[0], "x")
     _add_legend(figure, _legend_of(panels))
     figure.supxlabel("milliseconds of a decision, timed during the grid, beside other work", fontsize=9, color=INK)

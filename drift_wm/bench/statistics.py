@@ -84,7 +84,9 @@ class Improvement:
 
 def sentences(results: GridResults, *, suite: str) -> list[str]:
     """All of it, for readers."""
-    compared: list[Aggregate | Improvement] = [*aggregates(results, suite=suite), *improvements(results)]
+    # Of one run beside another no probability is worth a sentence.
+    improved = [found for found in improvements(results) if found.fewest > 1]
+    compared: list[Aggregate | Improvement] = [*aggregates(results, suite=suite), *improved]
     return [found.sentence for found in compared]
 
 

@@ -17,7 +17,7 @@ Rows = dict[str, list[SpeedRow]]
 
 
 def markdown(rows: Sequence[SpeedRow]) -> str:
-    """Every part's table; medians of interleaved repetitions and half their quartile distance."""
+    """Every part's table, and above them what a number is."""
     writers: dict[str, Callable[[Rows], list[str]]] = {
         "decisions": _decisions,
         "simulator": _simulator,
@@ -28,7 +28,7 @@ def markdown(rows: Sequence[SpeedRow]) -> str:
         "scaling": _scaling,
         "suite": _suite,
     }
-    parts = []
+    parts = ["Medians of interleaved repetitions ± half the distance between their quartiles."]
     for part, write in writers.items():
         cases: Rows = defaultdict(list)
         for row in rows:

@@ -121,9 +121,14 @@ class RunFolder:
 
 
 def default_path(command: str, settings: Any) -> Path:
-    """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory; logged data stand for their task."""
+    """runs/<command>/<task>-seed<seed>-<date>-<time>, below the working directory.
+
+    Logged data stand for the task, and so does the run whose model is looked at.
+    """
     logs = Path(settings.data).stem if command == "train" else ""
-    parts = [logs or getattr(settings, "task", "") or command]
+    checkpoint = getattr(settings, "checkpoint", None)
+    run = Path(checkpoint).absolute().name.removesuffix(".pt") if checkpoint else ""
+    parts = [logs or run or getattr(settings, "task", "") or command]
     if hasattr(settings, "seed"):
         parts.append(f"seed{settings.seed}")
     return Path("runs") / command / "-".join([*parts, datetime.now().strftime("%Y%m%d-%H%M%S")])
