@@ -1,23 +1,22 @@
-"""Reader of Minari datasets (HDF5 storage): `<root>/data/main_data.hdf5` with `metadata.json` beside `data`.
+"""Reader of Minari datasets (HDF5 storage): `<root>/data/main_data.hdf5` with `metadata.json` beside it.
 
     episode_<i>/observations     T + 1 rows, an array or nested groups of arrays (dictionary spaces)
-    episode_<i>/actions          T rows, likewise; read in [-1, 1] of the bounds that `metadata.json` states
+    episode_<i>/actions          T rows, likewise; read in [-1, 1] of the bounds that are stated
     episode_<i>/rewards          T
     episode_<i>/terminations     T; the last one says whether the world ended
     episode_<i>.attrs            seed
 
-The layout is that of Minari 0.5 (minari.farama.org, "Dataset standards").
+The layout is that of Minari 0.5 (minari.farama.org, "Dataset standards"). What Minari 0.5 states in `metadata.json`,
+the action space and the environment, are attributes of the HDF5 file in Minari 0.4.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -39,9 +38,9 @@ from drift_wm.datasets.hdf5 import (
     shape_of,
 )
 from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.minari_metadata import action_bounds, environment_of
 
 MAIN_FILE = Path("data/main_data.hdf5")
-METADATA = "metadata.json"
 _NAME = re.compile(r"episode_(\d+)")
 
 
@@ -53,12 +52,9 @@ class MinariDataset:
 
     @property
     def environment(self) -> str | None:
-        """Gymnasium's name of the environment that was recorded, where the metadata tell it."""
-        spec = _metadata(self.path).get("env_spec")
-        with reading(self.path.parent.parent / METADATA):
-            content = json.loads(spec) if isinstance(spec, str) else None
-        name = content.get("id") if isinstance(content, dict) else None
-        return name if isinstance(name, str) else None
+        """Gymnasium's name of the environment that was recorded, where the dataset tells it."""
+        with open_hdf5(self.path) as file:
+            return environment_of(file, self.path)
 
     def describe(self) -> Description:
         """See `Demonstrations.describe`."""
@@ -68,7 +64,7 @@ class MinariDataset:
             actions = [_arrays(episode, "actions", path) for episode in episodes]
             observations = _arrays(episodes[0], "observations", path)
             size = _action_size(actions[0], path)
-            bounds = _action_bounds(path, size)
+            bounds = action_bounds(file, path, size)
             return Description(
                 format="Minari",
                 episodes=len(episodes),
@@ -108,7 +104,7 @@ class MinariDataset:
             flat = [key for key, array in known.items() if len(shape_of(array, path)) <= 2]
             keys = choose_keys(obs_keys, known=list(known), flat=flat, path=path)
             actions = _arrays(_episode(file, names[0], path), "actions", path)
-            bounds = _action_bounds(path, _action_size(actions, path))
+            bounds = action_bounds(file, path, _action_size(actions, path))
             for name in names:
                 yield f"/{name}", partial(_read_episode, file, name, keys, bounds, path, allow_missing_rewards)
 
@@ -133,34 +129,6 @@ def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
 def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:
     """A of the joined arrays of actions."""
     return sum(int(np.prod(shape_of(array, path)[1:], dtype=int)) for array in arrays.values())
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    """What `metadata.json` says; nothing where there is none.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    file = path.parent.parent / METADATA
-    if not file.is_file():
-        return {}
-    with reading(file):
-        content = json.loads(file.read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}, expected an object")
-    return content
-
-
-def _action_bounds(path: Path, size: int) -> ActionBounds | None:
-    """Those of the environment, where they are stated and are not [-1, 1] anyway.
-
-    Raises:
-        ValueError: the metadata are damaged.
-    """
-    stated = _metadata(path).get("action_space")
-    with reading(path.parent.parent / METADATA):
-        bounds = ActionBounds.of_space(stated, size=size) if isinstance(stated, str) else None
-    return None if bounds is None or bounds.are_of_planners else bounds
 
 
 def _read_episode(

@@ -147,7 +147,7 @@ def box(low, high):
     ],
 )
 def test_actions_of_minari_are_read_in_the_units_of_a_planner(minari, space, expected):
-    (minari / "metadata.json").write_text(json.dumps({"action_space": json.dumps(space)}))
+    (minari / "data" / "metadata.json").write_text(json.dumps({"action_space": json.dumps(space)}))
     np.testing.assert_allclose(read_demonstrations(minari)[0].actions, expected, atol=1e-6)
     told = open_demonstrations(minari).describe().warnings
     mapped = expected[0][1] == -0.8
@@ -157,11 +157,23 @@ def test_actions_of_minari_are_read_in_the_units_of_a_planner(minari, space, exp
 def test_minari_tells_the_environment_it_was_recorded_in(minari):
     assert recorded_task(str(minari)) is None
     spec = {"id": "Hopper-v5", "kwargs": {}}
-    (minari / "metadata.json").write_text(json.dumps({"env_spec": json.dumps(spec)}))
+    (minari / "data" / "metadata.json").write_text(json.dumps({"env_spec": json.dumps(spec)}))
     assert recorded_task(str(minari)) == {"name": "Hopper-v5", "action_repeat": 1}
     for strange in ("[]", '"x"', '{"id": 3}'):
-        (minari / "metadata.json").write_text(json.dumps({"env_spec": strange}))
+        (minari / "data" / "metadata.json").write_text(json.dumps({"env_spec": strange}))
         assert recorded_task(str(minari)) is None
+
+
+def test_minari_0_4_states_its_spaces_in_the_file_itself(minari):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        file.attrs["action_space"] = json.dumps(box([-2.0, 0.0], [2.0, 10.0]))
+        file.attrs["env_spec"] = json.dumps({"id": "Hopper-v4"})
+    np.testing.assert_allclose(read_demonstrations(minari)[0].actions, [[0, -0.8], [1, -0.4], [2, 0]], atol=1e-6)
+    assert recorded_task(str(minari)) == {"name": "Hopper-v4", "action_repeat": 1}
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        file.attrs["action_space"] = "nonsense"
+    with pytest.raises(ValueError, match=r"main_data\.hdf5: action_space is damaged"):
+        read_demonstrations(minari)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +187,8 @@ def test_minari_tells_the_environment_it_was_recorded_in(minari):
     ],
 )
 def test_metadata_of_minari_that_are_damaged_are_named(minari, content):
-    (minari / "metadata.json").write_text(content)
-    with pytest.raises(ValueError, match=r"metadata\.json is damaged"):
+    (minari / "data" / "metadata.json").write_text(content)
+    with pytest.raises(ValueError, match=r"data/metadata\.json.* is damaged"):
         read_demonstrations(minari)
 
 
