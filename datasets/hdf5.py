@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
 from drift_wm.datasets.guard import BROKEN, reading
+from drift_wm.datasets.hdf5_storage import require_in_file
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ def member(group: h5py.Group, name: str, path: Path) -> h5py.HLObject | None:
         if name not in group:
             return None
         found: h5py.HLObject = group[name]
+        if isinstance(found, h5py.Dataset):
+            require_in_file(found, path)
         return found
 
 
@@ -104,6 +107,7 @@ def shape_of(dataset: h5py.Dataset, path: Path) -> tuple[int, ...]:
         ValueError: it is a single number, or empty in HDF5's sense.
     """
     with reading(path, str(dataset.name)):
+        require_in_file(dataset, path)
         shape = dataset.shape
     if not shape:
         raise ValueError(f"{path}: {dataset.name} has shape {shape}, expected rows; repair or remove this demo")

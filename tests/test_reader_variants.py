@@ -137,6 +137,30 @@ def test_an_array_that_announces_more_than_is_there_is_not_allocated(tmp_path):
         read_demonstrations(tmp_path / "demos.hdf5", allow_missing_rewards=True)
 
 
+def elsewhere(file, name, how, folder):
+    """Put an array of shape (3, 1) whose numbers are not in the file itself."""
+    if how == "external":
+        (folder / "secret.bin").write_bytes(np.arange(3.0).tobytes())
+        file.create_dataset(name, (3, 1), "f8", external=[(str(folder / "secret.bin"), 0, 24)])
+        return
+    layout = h5py.VirtualLayout((3, 1), "f8")
+    layout[:] = h5py.VirtualSource(str(folder / "gone.hdf5"), "x", shape=(3, 1))
+    file.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("how", ["virtual", "external"])
+def test_arrays_whose_numbers_are_elsewhere_are_refused(tmp_path, how):
+    told = rf"is (a virtual array, a view of|an array with external storage in) .*{tmp_path}.*, which is not followed"
+    for name, key in (("demos.hdf5", "data/demo_0/obs/far"), ("main_data.hdf5", "episode_0/observations/far")):
+        with h5py.File(tmp_path / name, "w") as file:
+            group = file.create_group(key.split("/obs")[0])
+            group["actions"], group["rewards"] = np.zeros((2, 1), np.float32), np.zeros(2)
+            elsewhere(file, key, how, tmp_path)
+        for read in (lambda path: open_demonstrations(path).describe(), read_demonstrations):
+            with pytest.raises(ValueError, match=rf"{name}: /{key} {told}"):
+                read(tmp_path / name)
+
+
 def test_zeros_in_the_heap_of_strings_do_not_hang(tmp_path):
     """libhdf5 itself never returns from reading this mask."""
     isaac_lab(tmp_path / "demos.hdf5")
