@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ class ActionBounds:
             ValueError: the text is no space.
         """
         try:
-            boxes = list(_boxes(json.loads(text)))
+            # Readers join arrays by their paths, as strings: `_index_10` before `_index_2`, `arm-2` before `arm/q`.
+            boxes = [box for _, box in sorted(_boxes(json.loads(text)), key=itemgetter(0))]
             low, high = (
                 np.concatenate([np.ravel(np.asarray(box[name], np.float64)) for box in boxes] or [np.empty(0)])
                 for name in ("low", "high")
@@ -75,14 +77,14 @@ class ActionBounds:
         return ((actions.astype(np.float64) - middle) / half).astype(np.float32)
 
 
-def _boxes(space: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The boxes of a space of boxes, in the order in which readers join their arrays; none of other spaces."""
+def _boxes(space: dict[str, Any], *path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The boxes of a space of boxes, and the paths by which Minari stores what is in them; none of other spaces."""
     match space["type"]:
         case "Box":
-            yield space
+            yield "/".join(path), space
         case "Dict":
-            for _, inner in sorted(space["subspaces"].items()):
-                yield from _boxes(inner)
+            for name, inner in space["subspaces"].items():
+                yield from _boxes(inner, *path, name)
         case "Tuple":
-            for inner in space["subspaces"]:
-                yield from _boxes(inner)
+            for number, inner in enumerate(space["subspaces"]):
+                yield from _boxes(inner, *path, f"_index_{number}")

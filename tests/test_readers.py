@@ -164,6 +164,37 @@ def test_minari_tells_the_environment_it_was_recorded_in(minari):
         assert recorded_task(str(minari)) is None
 
 
+@pytest.mark.parametrize(
+    ("space", "names"),
+    [
+        (
+            {"type": "Tuple", "subspaces": [box([-(10.0**i)], [10.0**i]) for i in range(11)]},
+            {f"_index_{i}": 10.0**i for i in range(11)},
+        ),
+        (
+            {
+                "type": "Dict",
+                "subspaces": {
+                    "arm": {"type": "Dict", "subspaces": {"q": box([-2.0], [2.0])}},
+                    "arm-2": box([-9.0], [9.0]),
+                },
+            },
+            {"arm/q": 2.0, "arm-2": 9.0},
+        ),
+    ],
+)
+def test_bounds_of_joined_actions_are_those_of_their_own_columns(minari, space, names):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        for group in file.values():
+            length = len(group["actions"])
+            del group["actions"]
+            for name, bound in names.items():
+                group[f"actions/{name}"] = np.full((length, 1), bound, np.float32)
+    (minari / "data" / "metadata.json").write_text(json.dumps({"action_space": json.dumps(space)}))
+    for episode in read_demonstrations(minari):
+        np.testing.assert_allclose(episode.actions, 1)
+
+
 def test_minari_0_4_states_its_spaces_in_the_file_itself(minari):
     with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
         file.attrs["action_space"] = json.dumps(box([-2.0, 0.0], [2.0, 10.0]))
