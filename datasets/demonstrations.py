@@ -24,6 +24,8 @@ class Description:
     """Observation keys of the first demonstration, and the shape of one observation; images are included."""
     action_size: int
     """A."""
+    flat_keys: tuple[str, ...] = ()
+    """Those of the observation keys that are read where none are named."""
     masks: Mapping[str, int] = field(default_factory=dict)
     """Names of subsets, and the number of demonstrations in each."""
     has_rewards: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -38,14 +38,15 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
     return list(dict.fromkeys(chosen))
 
 
-def keys_left_out(asked: Sequence[str] | None, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """The keys that `choose_keys` does not choose, by the shapes of one observation of each."""
+def keys_left_out(asked: Sequence[str] | None, *, known: Iterable[str], flat: Container[str]) -> list[str]:
+    """The known keys that `choose_keys` does not choose."""
 
     def is_chosen(key: str) -> bool:
-        flat = len(shapes[key]) <= 1
-        return flat if asked is None else key in asked or (flat and any(fnmatchcase(key, entry) for entry in asked))
+        if asked is None:
+            return key in flat
+        return key in asked or (key in flat and any(fnmatchcase(key, entry) for entry in asked))
 
-    return sorted(key for key in shapes if not is_chosen(key))
+    return sorted(key for key in known if not is_chosen(key))
 
 
 def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:

@@ -14,14 +14,12 @@ extra `[lerobot]` (pyarrow).
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +28,20 @@ from drift_wm.datasets.demonstrations import Description, Reading, require_no_ma
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.lerobot_description import (
+    as_ranges,
+    feature_shape,
+    rate,
+    read_json,
+    read_lines,
+    whole_number,
+)
 from drift_wm.datasets.parquet_columns import read_columns
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _NUMBERS = re.compile(r"(float|int|uint|bool)\d*")
 _OBSERVATION, _ACTION, _REWARD = "observation.", "action", "next.reward"
-_LARGEST = 2**31
-"""Of the numbers that the description gives: beyond it, they are no sizes, lengths or numbers of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class LeRobotFolder:
 
     def __init__(self, path: Path, *, skip_missing: bool = False) -> None:
         self.path, self._skip_missing = path, skip_missing
-        self._info = _read_json(path / INFO)
+        self._info = read_json(path / INFO)
         self.version = str(self._info.get("codebase_version", ""))
         if self.version not in ("v2.0", "v2.1", "v3.0"):
             raise ValueError(
@@ -73,10 +77,10 @@ class LeRobotFolder:
         features = self._info.get("features")
         if not isinstance(features, dict) or _ACTION not in features:
             raise ValueError(f"{path / INFO}: features has no {_ACTION!r}, expected the columns of the dataset")
-        self._shapes = {str(name): _shape(feature, name, path / INFO) for name, feature in features.items()}
+        self._shapes = {str(name): feature_shape(feature, name, path / INFO) for name, feature in features.items()}
         self.types = {str(name): str(feature.get("dtype")) for name, feature in features.items()}
         """Of every column, as LeRobot names them."""
-        self.fps = _rate(self._info.get("fps") or 0, path / INFO)
+        self.fps = rate(self._info.get("fps") or 0, path / INFO)
         """Rows and pictures a second; 0: not recorded."""
         self._rows: dict[Path, dict[int, int]] = {}
         """Of each file that was looked into: how many there are of each episode."""
@@ -105,6 +109,7 @@ class LeRobotFolder:
             steps=sum(entry.length for entry in found) - sum(entry.length for entry in short),
             obs_shapes={name: shape for name, shape in self._shapes.items() if name.startswith(_OBSERVATION)},
             action_size=math.prod(self._shapes[_ACTION]),
+            flat_keys=tuple(self._low_dimensional()),
             has_rewards=_REWARD in self._shapes,
             decision_seconds=1 / self.fps if self.fps else 0.0,
             warnings=tuple(warnings),
@@ -211,7 +216,7 @@ class LeRobotFolder:
                     yield Entry(index, length, self.file("data_path", chunk_index=chunk, file_index=number))
             return
         lines = self.path / "meta/episodes.jsonl"
-        for line in _read_lines(lines):
+        for line in read_lines(lines):
             index = whole_number(line.get("episode_index"), "episode_index", lines)
             length = whole_number(line.get("length"), "length", lines)
             yield Entry(index, length, self.file("data_path", **self.numbers(index)))
@@ -245,56 +250,3 @@ def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
     # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
     with np.errstate(over="ignore"):
         return values.astype(np.float32, copy=False)
-
-
-def _shape(feature: object, name: object, file: Path) -> tuple[int, ...]:
-    """Of one row of a feature."""
-    shape = feature.get("shape", ()) if isinstance(feature, dict) else None
-    if not isinstance(shape, list | tuple):
-        raise ValueError(f"{file}: the feature {name!r} is {feature!r}, expected its dtype and shape; repair it")
-    return tuple(whole_number(size, f"the shape of {name!r}", file) for size in shape)
-
-
-def whole_number(value: object, name: str, file: Path, *, least: int = 0) -> int:
-    """A whole number that the description gives.
-
-    Raises:
-        ValueError: it is none, or out of all range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _LARGEST or value % 1:
-        raise ValueError(f"{file}: {name} is {value!r}, expected a whole number of at least {least}; repair it")
-    return int(value)
-
-
-def _rate(value: object, file: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
-        raise ValueError(f"{file}: fps is {value!r}, expected a number of at least 0; repair it")
-    return float(value)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    with reading(file, remedy="expected the description of a LeRobot dataset"):
-        content = json.loads(file.read_text())
-    if not isinstance(content, dict):
-        raise ValueError(f"{file}: holds {type(content).__name__}, expected an object that describes the dataset")
-    return content
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """A line of JSON for each episode."""
-    with reading(file, remedy="expected a line of JSON for each episode"):
-        lines = [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    if not all(isinstance(line, dict) for line in lines):
-        raise ValueError(f"{file}: expected an object in each line, with episode_index and length; repair it")
-    return lines
-
-
-def as_ranges(numbers: Sequence[int]) -> str:
-    """1, 2, 3, 7 as "1-3, 7"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drift_wm.datasets.lerobot import LeRobotFolder, whole_number
+from drift_wm.datasets.lerobot import LeRobotFolder
+from drift_wm.datasets.lerobot_description import whole_number
 from drift_wm.datasets.parquet_columns import read_columns
 
 

@@ -71,6 +71,7 @@ class MinariDataset:
                 steps=sum(shape_of(next(iter(arrays.values())), path)[0] for arrays in actions),
                 obs_shapes={key: shape_of(array, path)[1:] for key, array in observations.items()},
                 action_size=size,
+                flat_keys=tuple(_flat(observations, path)),
                 has_rewards="rewards" in episodes[0],
                 warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),
             )
@@ -101,8 +102,7 @@ class MinariDataset:
         with open_hdf5(path) as file:
             names = episode_names(file, path)
             known = _arrays(_episode(file, names[0], path), "observations", path)
-            flat = [key for key, array in known.items() if len(shape_of(array, path)) <= 2]
-            keys = choose_keys(obs_keys, known=list(known), flat=flat, path=path)
+            keys = choose_keys(obs_keys, known=list(known), flat=_flat(known, path), path=path)
             actions = _arrays(_episode(file, names[0], path), "actions", path)
             bounds = action_bounds(file, path, _action_size(actions, path))
             for name in names:
@@ -124,6 +124,11 @@ def episode_names(file: h5py.File, path: Path) -> list[str]:
 
 def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
     return group_in(file, name, path, remedy="repair or remove this episode")
+
+
+def _flat(observations: dict[str, h5py.Dataset], path: Path) -> list[str]:
+    """The keys that are read where none are named."""
+    return [key for key, array in observations.items() if len(shape_of(array, path)) <= 2]
 
 
 def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:

@@ -27,7 +27,7 @@ also pads windows at a demo's end by repeating the last row (pad_seq_length=True
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +88,7 @@ class RobomimicFile:
                 steps=steps,
                 obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays_of(demos[0], path).items()},
                 action_size=int(np.prod(actions[0][1:], dtype=int)),
+                flat_keys=tuple(_flat(arrays_of(demos[0], path), path)),
                 masks={name: len(mask_members(file, name, path)) for name in mask_names(file, path)},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
@@ -120,13 +121,7 @@ class RobomimicFile:
         with open_hdf5(path) as file:
             data = data_group(file, path)
             names = select_demos(file, path, mask=mask)
-            arrays = arrays_of(demo_group(data, names[0], path), path)
-            flat = [
-                key
-                for key, array in arrays.items()
-                if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key != _NOT_AN_OBSERVATION
-            ]
-            keys = choose_keys(obs_keys, known=list(arrays), flat=flat, path=path)
+            keys = chosen_keys(demo_group(data, names[0], path), obs_keys, path)
             ends = not every_demo_is_done((demo_group(data, name, path) for name in demo_names(data)), path)
 
             def read(name: str) -> Episode:
@@ -155,6 +150,21 @@ def read_episodes(
     """All demonstrations of a robomimic file, such as those this package writes, in memory."""
     demonstrations = RobomimicFile(path)
     return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
+
+
+def chosen_keys(demo: h5py.Group, asked: Sequence[str] | None, path: Path) -> list[str]:
+    """The observation keys that are read of all demos, by the first of them; see `choose_keys`."""
+    arrays = arrays_of(demo, path)
+    return choose_keys(asked, known=list(arrays), flat=_flat(arrays, path), path=path)
+
+
+def _flat(arrays: Mapping[str, h5py.Dataset], path: Path) -> list[str]:
+    """The keys that are read where none are named."""
+    return [
+        key
+        for key, array in arrays.items()
+        if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key != _NOT_AN_OBSERVATION
+    ]
 
 
 def demo_group(data: h5py.Group, name: str, path: Path) -> h5py.Group:

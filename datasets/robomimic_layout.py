@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from drift_wm.datasets.hdf5 import attribute, data_group, member, names_in, open_hdf5, read_numbers
-from drift_wm.datasets.robomimic import demo_group, mask_members, mask_names, select_demos
+from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, member, names_in, open_hdf5, read_numbers
+from drift_wm.datasets.robomimic import chosen_keys, demo_group, mask_members, mask_names, select_demos
 from drift_wm.datasets.robomimic_demo import obs_group
-from drift_wm.datasets.robomimic_notes import arrays_of, holds_numbers
 
-_WRITTEN = {"obs", "next_obs", "actions", "rewards", "dones", "states", "final_state"}
-"""Parts of a demo that a copy of its episode has as well."""
-_MODEL = "model_file"
-"""robosuite's attribute of a demo: the scene that its states are of."""
+_SCENE = ("model_file", "ep_meta")
+"""robosuite's attributes of a demo: the scene that its states are of, and what the scene was made from."""
 
 
 def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
@@ -46,7 +44,7 @@ def nested_observations(path: Path) -> dict[str, list[str]]:
 
 
 def keep_simulator(source: Path, target: h5py.File, *, mask: str | None = None) -> None:
-    """Give the demos of a copy what episodes do not hold: states without the last one, and the model they are of.
+    """Give the demos of a copy what episodes do not hold: states without the last one, and the scene they are of.
 
     Args:
         source: the file that was copied.
@@ -59,20 +57,36 @@ def keep_simulator(source: Path, target: h5py.File, *, mask: str | None = None) 
             states, rows = member(demo, "states", source), len(copy["actions"])
             if "states" not in copy and isinstance(states, h5py.Dataset) and states.ndim == 2 and len(states) == rows:
                 copy["states"] = read_numbers(states, source).astype(np.float64)
-            if (model := attribute(demo, _MODEL, source)) is not None:
-                copy.attrs[_MODEL] = model
+            for part in _SCENE:
+                if (stored := attribute(demo, part, source)) is not None:
+                    copy.attrs[part] = stored
 
 
-def parts_not_copied(path: Path) -> list[str]:
-    """Parts of the first demo that no episode holds, and no copy of it: besides low-dimensional observations.
+def parts_not_copied(source: Path, copy: Path, *, obs_keys: Sequence[str] | None, mask: str | None) -> list[str]:
+    """Parts of the file, and of any demo that was copied, which the copy has not: arrays, groups and attributes.
+
+    Args:
+        source: the file that was copied.
+        copy: its demos are those of the source in order.
+        obs_keys: as the source was read with, see `choose_keys`.
+        mask: the subset that was copied; None: all.
 
     Raises:
-        ValueError: the file cannot be read.
+        ValueError: a file cannot be read.
     """
-    with open_hdf5(path) as file:
-        first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
-        text = [f"obs/{name}" for name, array in arrays_of(first, path).items() if not holds_numbers(array)]
-        states = member(first, "states", path)
-        more = ["states"] if isinstance(states, h5py.Group) else []
-        found = [*(name for name in names_in(first, path) if name not in _WRITTEN), *more, *text]
-    return [*found, *(f"obs/{name}" for name in nested_observations(path))]
+    with open_hdf5(source) as file, open_hdf5(copy) as copied:
+        data, names = data_group(file, source), select_demos(file, source, mask=mask)
+        found = set(names_in(file, source)) - {"data", "mask"}
+        found |= {f"data/{name}" for name in set(names_in(data, source)) - set(demo_names(data))}
+        found |= _attributes_left_out(file, copied, "the file") | _attributes_left_out(data, copied["data"], "data")
+        chosen = set(chosen_keys(demo_group(data, names[0], source), obs_keys, source))
+        for number, name in enumerate(names):
+            demo, written = demo_group(data, name, source), copied[f"data/demo_{number}"]
+            found |= set(names_in(demo, source)) - set(written)
+            found |= {f"obs/{key}" for key in set(names_in(obs_group(demo, source), source)) - chosen}
+            found |= _attributes_left_out(demo, written, "demos")
+    return sorted(found)
+
+
+def _attributes_left_out(group: h5py.Group, copy: h5py.Group, what: str) -> set[str]:
+    return {f"attribute {name} of {what}" for name in set(group.attrs) - set(copy.attrs)}

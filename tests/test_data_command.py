@@ -159,6 +159,35 @@ def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == absent
 
 
+def test_convert_names_what_any_demo_or_the_file_holds_besides(demos, tmp_path):
+    with h5py.File(demos, "r+") as file:
+        file.attrs["author"], file["data"].attrs["robot"] = "me", "Panda"
+        file["notes"] = [1]
+        first, last = file["data/demo_0"], file["data/demo_2"]
+        first["obs/actions"], last["obs/actions"] = np.zeros((5, 1)), np.zeros((4, 1))
+        last["obs/late"], last["datagen_info"] = np.zeros((4, 2)), np.zeros(4)
+        last.attrs["lang"] = "lift"
+        for demo in (first, last):
+            demo.attrs.update(ep_meta='{"layout": 3}', model_file="<mujoco/>", seed=5)
+    out = tmp_path / "new.hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == [
+        "attribute author of the file",
+        "attribute lang of demos",
+        "attribute robot of data",
+        "datagen_info",
+        "notes",
+        "obs/actions",
+        "obs/late",
+    ]
+    with h5py.File(out) as file:
+        assert file["data/demo_1"].attrs["ep_meta"] == '{"layout": 3}'
+        assert file["data/demo_1"].attrs["model_file"] == "<mujoco/>"
+    some = ["data", "convert", str(demos), f"out={tmp_path}/some.hdf5", "mask=train", f"run_dir={tmp_path}/some"]
+    assert main(some) == 0
+    assert "obs/late" not in json.loads((tmp_path / "some" / "results.json").read_text())["not_written"]
+
+
 def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsys):
     bounds = ["action_low=[-4]", "action_high=[2]"]
     out = tmp_path / "new.hdf5"
@@ -232,10 +261,12 @@ def test_minari_episodes_without_rewards_stay_without(tmp_path):
             file[f"episode_{i}/observations"] = np.zeros((4, 2))
             file[f"episode_{i}/actions"] = np.zeros((3, 1))
         file["episode_1/rewards"] = np.ones(3)
+    (path.parent / "metadata.json").write_text(json.dumps({"env_spec": json.dumps({"id": "Pusher-v5"})}))
     out = tmp_path / "new.hdf5"
     assert main(["data", "convert", str(tmp_path), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
     with h5py.File(out) as file:
         assert ["rewards" in file[f"data/demo_{i}"] for i in (0, 1)] == [False, True]
+        assert json.loads(file["data"].attrs["env_args"])["env_name"] == "Pusher-v5", "and not the folder's name"
 
 
 def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):

@@ -10,6 +10,7 @@ from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.keys import keys_left_out
+from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
@@ -46,7 +47,8 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     bounds = _bounds(settings, size=first.actions.shape[1])
     known = isinstance(demonstrations, RobomimicFile)
     env_args = read_env_args(demonstrations.path) if known else {}
-    name = settings.task or env_args.get("env_name") or Path(settings.data).stem
+    told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
+    name = settings.task or told or Path(settings.data).stem
     written = (
         episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
         for episode in chain([first], episodes)
@@ -60,13 +62,16 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
         finish=partial(keep_simulator, demonstrations.path, mask=settings.mask) if known else None,
     )
-    images = [f"obs/{key}" if known else key for key in keys_left_out(settings.obs_keys, description.obs_shapes)]
+    if known:
+        absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=settings.mask)
+    else:
+        absent = keys_left_out(settings.obs_keys, known=description.obs_shapes, flat=description.flat_keys)
     results = {
         "command": "data-convert",
         "data": settings.data,
         "file": str(out),
         "converted": count,
-        "not_written": sorted({*images, *(parts_not_copied(demonstrations.path) if known else ())}),
+        "not_written": absent,
     }
     folder.write_results(results)
     return results

@@ -14,7 +14,8 @@ import numpy as np
 from drift_wm.acting.video import Frame, read_frames
 from drift_wm.datasets import lerobot_films, robomimic_pictures
 from drift_wm.datasets.demonstrations import Demonstrations
-from drift_wm.datasets.lerobot import LeRobotFolder, as_ranges
+from drift_wm.datasets.lerobot import LeRobotFolder
+from drift_wm.datasets.lerobot_description import as_ranges
 from drift_wm.datasets.lerobot_films import Film
 from drift_wm.datasets.robomimic import RobomimicFile
 
