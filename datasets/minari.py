@@ -37,6 +37,7 @@ from drift_wm.datasets.hdf5 import (
     read_numbers,
     shape_of,
 )
+from drift_wm.datasets.hdf5_storage import require_written
 from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.minari_metadata import action_bounds, environment_of
 
@@ -212,7 +213,10 @@ def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: P
     """(T, size) of the chosen arrays, or of all; images that are named are flattened."""
     if absent := [key for key in keys or () if key not in arrays]:
         raise ValueError(f"{path}: no observation {absent}, found {sorted(arrays)}; remove this episode")
-    columns = [as_matrix(read_numbers(arrays[key], path), f"{path}: {arrays[key].name}") for key in keys or arrays]
+    columns = []
+    for key in keys or arrays:
+        columns.append(as_matrix(read_numbers(arrays[key], path), f"{path}: {arrays[key].name}"))
+        require_written(arrays[key], path)
     return np.concatenate(columns, axis=1)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
 from drift_wm.datasets.hdf5 import array_in, attribute, group_in, member, number_attribute, read_matrix, read_numbers
+from drift_wm.datasets.hdf5_storage import require_written
 
 REPAIR = "repair or remove this demo"
 
@@ -28,7 +29,7 @@ def read_demo(
     Raises:
         ValueError: something is missing, damaged, or does not fit.
     """
-    actions = read_matrix(array_in(demo, "actions", path), path)
+    actions = _written(demo, "actions", path)
     stored = len(actions)
     obs = _concatenated(obs_group(demo, path), keys, path, length=stored)
     length = stored - 1
@@ -64,7 +65,15 @@ def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
 
 
 def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int) -> Float32Array:
-    return np.concatenate([read_matrix(array_in(group, key, path), path, rows=length) for key in keys], axis=1)
+    return np.concatenate([_written(group, key, path, rows=length) for key in keys], axis=1)
+
+
+def _written(group: h5py.Group, name: str, path: Path, *, rows: int | None = None) -> Float32Array:
+    """An array whose zeros are recorded ones; those of rewards and dones may be what HDF5 fills in."""
+    array = array_in(group, name, path)
+    matrix = read_matrix(array, path, rows=rows)
+    require_written(array, path)
+    return matrix
 
 
 def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> None:

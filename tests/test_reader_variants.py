@@ -161,6 +161,35 @@ def test_arrays_whose_numbers_are_elsewhere_are_refused(tmp_path, how):
                 read(tmp_path / name)
 
 
+@pytest.mark.parametrize("chunks", [None, (2, 1)])
+@pytest.mark.parametrize("what", ["obs/pos", "actions", "observations"])
+def test_observations_and_actions_that_were_never_written_are_no_zeros(tmp_path, chunks, what):
+    path = tmp_path / "demos.hdf5"
+    names = ("episode_0", "observations") if what == "observations" else ("data/demo_0", "obs/pos")
+    with h5py.File(path, "w") as file:
+        group = file.create_group(names[0])
+        for name in (names[1], "actions"):
+            if name == what:
+                created = group.create_dataset(name, (4, 1), "f4", chunks=chunks)
+                if chunks:
+                    created[:2] = 1.0
+            else:
+                group[name] = np.ones((4, 1), np.float32)
+        if what == "observations":
+            del group["actions"]
+            group["actions"] = np.ones((3, 1), np.float32)
+        length = len(group["actions"])
+        for name in ("rewards", "dones", "terminations"):
+            group.create_dataset(name, (length,), "f4")
+    told = "1 of its 2 chunks" if chunks else "0 bytes of it"
+    with pytest.raises(ValueError, match=rf"{what} of shape \(4, 1\) was created and not written.* holds {told}"):
+        read_demonstrations(path)
+    with h5py.File(path, "r+") as file:
+        file[names[0]][what][:] = 2.0
+    (episode,) = read_demonstrations(path)
+    assert not episode.rewards.any(), "zeros that HDF5 fills in are a common way to store no rewards"
+
+
 def test_zeros_in_the_heap_of_strings_do_not_hang(tmp_path):
     """libhdf5 itself never returns from reading this mask."""
     isaac_lab(tmp_path / "demos.hdf5")
