@@ -19,7 +19,8 @@ def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None
     """Columns (T, size) of numbers of a parquet file, of the rows of one episode in the order of time if that is named.
 
     Raises:
-        ValueError: pyarrow is not installed, the file is damaged, or a column is missing or holds no numbers.
+        ValueError: pyarrow is not installed, the file is damaged, a column is missing or holds no numbers, or an
+            episode has frames twice or not at all.
     """
     try:
         from pyarrow import parquet
@@ -42,7 +43,20 @@ def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None
     if _FRAME not in found or episode is None:
         return found
     order = np.argsort(found[_FRAME][:, 0], kind="stable")  # rows may be stored in another order
+    _require_every_frame(found[_FRAME][order, 0], file, episode)
     return {name: found[name][order] for name in names}
+
+
+def _require_every_frame(frames: NDArray[np.generic], file: Path, episode: int) -> None:
+    """Raise a ValueError where rows in the order of time do not follow each other: transitions there never happened."""
+    steps = np.diff(frames.astype(np.float64))
+    if (wrong := np.flatnonzero(steps != 1)).size:
+        first = int(wrong[0])
+        raise ValueError(
+            f"{file}: episode {episode} has {_FRAME} {frames[first + 1]} after {frames[first]}, and so in {wrong.size} "
+            f"of {len(steps)} places, expected each frame once and none left out; remove this episode, or write each "
+            "stretch of time as an episode of its own"
+        )
 
 
 def _matrix(column: Any, name: str, file: Path) -> NDArray[np.generic]:

@@ -278,6 +278,21 @@ def test_rows_of_lerobot_come_in_the_order_of_time(lerobot3):
         np.testing.assert_array_equal(found.actions, expected.actions)
 
 
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        ([0, 1, 3, 4, 0, 1, 2], r"episode 0 has frame_index 3 after 1, and so in 1 of 3 places"),
+        ([0, 1, 2, 3, 1, 0, 1], r"episode 1 has frame_index 1 after 1, and so in 1 of 2 places"),
+    ],
+)
+def test_frames_of_lerobot_that_are_doubled_or_left_out_are_refused(lerobot3, frames, told):
+    file = lerobot3 / "data/chunk-000/file-000.parquet"
+    table = parquet.read_table(file).append_column("frame_index", pyarrow.array(frames))
+    parquet.write_table(table, file)
+    with pytest.raises(ValueError, match=rf"file-000\.parquet: {told}"):
+        read_demonstrations(lerobot3)
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
 def test_discrete_actions_of_minari_are_refused(minari, kind):
     with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
