@@ -22,11 +22,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
+from drift_wm.datasets.hdf5 import as_matrix
 from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.lerobot_description import (
     as_ranges,
@@ -42,6 +42,8 @@ INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _NUMBERS = re.compile(r"(float|int|uint|bool)\d*")
 _OBSERVATION, _ACTION, _REWARD = "observation.", "action", "next.reward"
+_ENDS = ("next.done", "next.terminated")
+"""Columns that may say that an episode is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,12 @@ class LeRobotFolder:
             has_rewards=_REWARD in self._shapes,
             decision_seconds=1 / self.fps if self.fps else 0.0,
             warnings=tuple(warnings),
+            ignored_ends=tuple(
+                f"{name} is stored and has no effect: it also marks the last row of a recording that was stopped, so "
+                "no episode is taken for the end of a world"
+                for name in _ENDS
+                if name in self._shapes
+            ),
         )
 
     def episodes(
@@ -189,14 +197,19 @@ class LeRobotFolder:
     def _content(self, entry: Entry, keys: Sequence[str]) -> Episode:
         names = list(dict.fromkeys([*keys, _ACTION, *([_REWARD] if _REWARD in self._shapes else [])]))
         columns = read_columns(entry.file, names, episode=entry.index)
-        obs, actions = np.concatenate([_float32(columns[key]) for key in keys], axis=1), _float32(columns[_ACTION])
+        matrices = {name: as_matrix(column, f"{self.path}: {name}") for name, column in columns.items()}
+        obs, actions = np.concatenate([matrices[key] for key in keys], axis=1), matrices[_ACTION]
         transitions = max(len(actions) - 1, 0)
-        rewards = _float32(columns[_REWARD])[:, 0] if _REWARD in columns else np.zeros(len(actions), np.float32)
+        rewards = matrices.get(_REWARD, np.zeros((len(actions), 1), np.float32))
+        if rewards.shape[1] != 1:
+            raise ValueError(
+                f"{entry.file}: episode {entry.index}: {_REWARD} has {rewards.shape[1]} columns, expected 1; sum them"
+            )
         try:
             return Episode(
                 obs=obs,
                 actions=actions[:transitions],
-                rewards=rewards[:transitions],
+                rewards=rewards[:transitions, 0],
                 terminated=False,  # an episode is over when its operator says so
                 source=self.path.name,
             )
@@ -244,9 +257,3 @@ class LeRobotFolder:
             where = "leads out of the dataset's folder" if pattern else "names no file"
             raise ValueError(f"{self.path / INFO}: {key} is {pattern!r}, which {where}")
         return file
-
-
-def _float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32, copy=False)

@@ -293,6 +293,35 @@ def test_frames_of_lerobot_that_are_doubled_or_left_out_are_refused(lerobot3, fr
         read_demonstrations(lerobot3)
 
 
+def replace_column(file, name, values):
+    table = parquet.read_table(file)
+    parquet.write_table(table.set_column(table.schema.get_field_index(name), name, pyarrow.array(values)), file)
+
+
+def test_lerobot_tells_of_ends_that_have_no_effect(lerobot3):
+    assert open_demonstrations(lerobot3).describe().ignored_ends == ()
+    info = json.loads((lerobot3 / "meta/info.json").read_text())
+    info["features"]["next.done"] = {"dtype": "bool", "shape": [1]}
+    (lerobot3 / "meta/info.json").write_text(json.dumps(info))
+    (told,) = open_demonstrations(lerobot3).describe().ignored_ends
+    assert told.startswith("next.done is stored and has no effect")
+
+
+def test_rewards_of_lerobot_in_several_columns_are_refused(lerobot3):
+    replace_column(lerobot3 / "data/chunk-000/file-000.parquet", "next.reward", [[0.0, 7.0]] * 7)
+    with pytest.raises(ValueError, match=r"file-000\.parquet: episode 0: next\.reward has 2 columns, expected 1; sum"):
+        read_demonstrations(lerobot3)
+
+
+def test_lerobot_numbers_that_float32_cannot_tell_apart_are_told(lerobot3, caplog):
+    replace_column(
+        lerobot3 / "data/chunk-000/file-000.parquet", "observation.state", [[1e9 + i, float(i)] for i in range(7)]
+    )
+    read_demonstrations(lerobot3)
+    (record,) = caplog.records
+    assert f"{lerobot3}: observation.state lies so far from zero" in record.getMessage()
+
+
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
 def test_discrete_actions_of_minari_are_refused(minari, kind):
     with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
