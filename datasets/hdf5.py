@@ -114,6 +114,16 @@ def shape_of(dataset: h5py.Dataset, path: Path) -> tuple[int, ...]:
     return tuple(shape)
 
 
+def holds_numbers(array: h5py.Dataset) -> bool:
+    """Whether a model can learn from it."""
+    return array.dtype.kind in "biuf"
+
+
+def without_numbers(name: str, array: h5py.Dataset) -> str:
+    """What to tell of an observation from which none can."""
+    return f"{name} holds {array.dtype}, no numbers, and is not read"
+
+
 def data_group(file: h5py.File, path: Path) -> h5py.Group:
     """The group `data`, which holds the demos.
 
@@ -186,7 +196,7 @@ def read_numbers(
             f"{path}: {dataset.name} has shape {shape}, expected {rows} rows like actions; repair or remove this demo"
         )
     with reading(path, str(dataset.name)):
-        if dataset.dtype.kind not in "biuf":
+        if not holds_numbers(dataset):
             raise ValueError(f"{path}: {dataset.name} holds {dataset.dtype}, expected numbers; leave out this key")
         stored = dataset.id.get_storage_size()
         if dataset.nbytes > _SMALL + _LARGEST_COMPRESSION * stored:

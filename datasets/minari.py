@@ -30,12 +30,14 @@ from drift_wm.datasets.hdf5 import (
     as_matrix,
     attribute,
     group_in,
+    holds_numbers,
     member,
     names_in,
     open_hdf5,
     read_matrix,
     read_numbers,
     shape_of,
+    without_numbers,
 )
 from drift_wm.datasets.hdf5_storage import require_written
 from drift_wm.datasets.keys import choose_keys
@@ -74,6 +76,11 @@ class MinariDataset:
                 action_size=size,
                 flat_keys=tuple(_flat(observations, path)),
                 has_rewards="rewards" in episodes[0],
+                unread_keys=tuple(
+                    without_numbers(f"observations/{key}", array)
+                    for key, array in observations.items()
+                    if not holds_numbers(array)
+                ),
                 warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),
             )
 
@@ -129,7 +136,7 @@ def _episode(file: h5py.File, name: str, path: Path) -> h5py.Group:
 
 def _flat(observations: dict[str, h5py.Dataset], path: Path) -> list[str]:
     """The keys that are read where none are named."""
-    return [key for key, array in observations.items() if len(shape_of(array, path)) <= 2]
+    return [key for key, array in observations.items() if len(shape_of(array, path)) <= 2 and holds_numbers(array)]
 
 
 def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:

@@ -43,6 +43,7 @@ from drift_wm.datasets.hdf5 import (
     demo_names,
     demo_number,
     group_in,
+    holds_numbers,
     member,
     names_in,
     number_attribute,
@@ -55,7 +56,6 @@ from drift_wm.datasets.robomimic_notes import (
     arrays_of,
     ends_not_learned,
     every_demo_is_done,
-    holds_numbers,
     keys_not_read,
     what_does_not_fit,
 )

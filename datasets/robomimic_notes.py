@@ -10,7 +10,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from drift_wm.datasets.hdf5 import array_in, attribute, demo_number, member, names_in, read_numbers, shape_of
+from drift_wm.datasets.hdf5 import (
+    array_in,
+    attribute,
+    demo_number,
+    holds_numbers,
+    member,
+    names_in,
+    read_numbers,
+    shape_of,
+    without_numbers,
+)
 from drift_wm.datasets.robomimic_demo import obs_group
 
 
@@ -67,7 +77,7 @@ def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
     first = obs_group(demos[0], path)
     known = names_in(first, path)
     found = [
-        f"obs/{name} holds {array.dtype}, no numbers, and is not read"
+        without_numbers(f"obs/{name}", array)
         for name, array in arrays_of(demos[0], path).items()
         if not holds_numbers(array)
     ]
@@ -89,11 +99,6 @@ def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
     obs = obs_group(demo, path)
     found = {name: member(obs, name, path) for name in names_in(obs, path)}
     return {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
-
-
-def holds_numbers(array: h5py.Dataset) -> bool:
-    """Whether a model can learn from it."""
-    return array.dtype.kind in "biuf"
 
 
 def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:

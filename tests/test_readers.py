@@ -223,6 +223,20 @@ def test_metadata_of_minari_that_are_damaged_are_named(minari, content):
         read_demonstrations(minari)
 
 
+def test_text_and_compressed_pictures_of_minari_are_left_out_and_told(minari):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        for group in file.values():
+            rows = len(group["observations/goal"])
+            group["observations/mission"] = ["go to the door"] * rows
+            group.create_dataset("observations/eye", (rows,), h5py.vlen_dtype(np.uint8))
+    assert read_demonstrations(minari)[0].obs.shape == (4, 3)
+    found = open_demonstrations(minari).describe()
+    assert found.unread_keys == tuple(
+        f"observations/{key} holds object, no numbers, and is not read" for key in ("eye", "mission")
+    )
+    assert found.flat_keys == ("goal", "robot/joints")
+
+
 def test_minari_is_described(minari):
     found = open_demonstrations(minari).describe()
     assert (found.format, found.episodes, found.steps, found.action_size) == ("Minari", 2, 5, 2)
