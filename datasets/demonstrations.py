@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from drift_wm.datasets.episodes import Episode
 
@@ -108,6 +109,33 @@ def require_one_size(found: Iterable[tuple[str, Episode]], path: Path) -> Iterat
         first = first or (name, episode)
         _require_sizes(name, episode, *first, path)
         yield episode
+
+
+class SameWidths:
+    """Whether the keys of all demonstrations are as wide as those of the first that could be read.
+
+    Columns of another meaning may have the same number together.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._first: tuple[str, dict[str, int]] | None = None
+
+    def require(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """Look at the arrays (T, ...) of a demonstration by their keys.
+
+        Raises:
+            ValueError: one has another width.
+        """
+        widths = {key: math.prod(array.shape[1:]) for key, array in arrays.items()}
+        first, wanted = self._first = self._first or (name, widths)
+        if widths != wanted:
+            other = [key for key in wanted | widths if widths.get(key) != wanted.get(key)]
+            found, expected = ({key: each.get(key) for key in other} for each in (widths, wanted))
+            raise ValueError(
+                f"{self._path}: {name} has keys of sizes {found}, expected {expected} as {first} has; leave it out, or "
+                "choose other keys"
+            )
 
 
 def read_or_tell(found: Iterable[Reading], path: Path) -> Iterator[Episode | ValueError]:

@@ -21,8 +21,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.action_bounds import ActionBounds
-from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
+from drift_wm.datasets.demonstrations import Description, Reading, SameWidths, require_no_mask, require_one_size
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -113,8 +112,16 @@ class MinariDataset:
             keys = choose_keys(obs_keys, known=list(known), flat=_flat(known, path), path=path)
             actions = _arrays(_episode(file, names[0], path), "actions", path)
             bounds = action_bounds(file, path, _action_size(actions, path))
+            same = SameWidths(path)
+
+            def read(name: str) -> Episode:
+                group = _episode(file, name, path)
+                with reading(path, str(group.name)):
+                    episode = _content(group, keys, same, path, allow_missing_rewards)
+                return episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
+
             for name in names:
-                yield f"/{name}", partial(_read_episode, file, name, keys, bounds, path, allow_missing_rewards)
+                yield f"/{name}", partial(read, name)
 
 
 def episode_names(file: h5py.File, path: Path) -> list[str]:
@@ -144,25 +151,13 @@ def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:
     return sum(int(np.prod(shape_of(array, path)[1:], dtype=int)) for array in arrays.values())
 
 
-def _read_episode(
-    file: h5py.File,
-    name: str,
-    keys: Sequence[str],
-    bounds: ActionBounds | None,
-    path: Path,
-    allow_missing_rewards: bool,
+def _content(
+    group: h5py.Group, keys: Sequence[str], same: SameWidths, path: Path, allow_missing_rewards: bool
 ) -> Episode:
-    group = _episode(file, name, path)
-    with reading(path, str(group.name)):
-        episode = _content(group, keys, path, allow_missing_rewards)
-    return episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
-
-
-def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_rewards: bool) -> Episode:
-    stored = _arrays(group, "actions", path)
+    stored, observations = _arrays(group, "actions", path), _arrays(group, "observations", path)
     _require_continuous(stored, path)
     actions = _joined(stored, None, path)
-    obs = _joined(_arrays(group, "observations", path), keys, path)
+    obs = _joined(observations, keys, path)
     if "rewards" in group:
         rewards = read_matrix(array_in(group, "rewards", path), path, rows=len(actions))
         if rewards.shape[1] != 1:
@@ -176,7 +171,7 @@ def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_r
         ended = read_numbers(array_in(group, "terminations", path), path, rows=len(actions))
         terminated = len(ended) > 0 and bool(np.any(ended[-1]))
     try:
-        return Episode(
+        episode = Episode(
             obs=obs,
             actions=actions,
             rewards=rewards[:, 0],
@@ -186,6 +181,9 @@ def _content(group: h5py.Group, keys: Sequence[str], path: Path, allow_missing_r
         )
     except ValueError as error:
         raise ValueError(f"{path}: {group.name}: {error}") from error
+    actions_of = {f"actions/{key}": array for key, array in stored.items()}
+    same.require(str(group.name), {key: observations[key] for key in keys} | actions_of)
+    return episode
 
 
 def _arrays(group: h5py.Group, name: str, path: Path) -> dict[str, h5py.Dataset]:

@@ -34,7 +34,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, Reading, require_one_size
+from drift_wm.datasets.demonstrations import Description, Reading, SameWidths, require_one_size
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -51,7 +51,7 @@ from drift_wm.datasets.hdf5 import (
     shape_of,
 )
 from drift_wm.datasets.keys import choose_keys
-from drift_wm.datasets.robomimic_demo import REPAIR, read_demo
+from drift_wm.datasets.robomimic_demo import REPAIR, obs_group, read_demo
 from drift_wm.datasets.robomimic_notes import (
     arrays_of,
     ends_not_learned,
@@ -122,12 +122,16 @@ class RobomimicFile:
             data = data_group(file, path)
             names = select_demos(file, path, mask=mask)
             keys = chosen_keys(demo_group(data, names[0], path), obs_keys, path)
+            same = SameWidths(path)
             ends = not every_demo_is_done((demo_group(data, name, path) for name in demo_names(data)), path)
 
             def read(name: str) -> Episode:
                 demo = demo_group(data, name, path)
                 with reading(path, str(demo.name)):
-                    return read_demo(demo, path, keys, allow_missing_rewards, dones_are_ends=ends)
+                    episode = read_demo(demo, path, keys, allow_missing_rewards, dones_are_ends=ends)
+                    obs = obs_group(demo, path)
+                    same.require(str(demo.name), {key: array_in(obs, key, path) for key in keys})
+                return episode
 
             for name in names:
                 yield f"/data/{name}", partial(read, name)

@@ -124,8 +124,26 @@ def test_a_demo_of_other_sizes_is_named(tmp_path):
     with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
         del file["data/demo_7/obs/eef_pos"]
         file["data/demo_7/obs/eef_pos"] = np.zeros((3, 4))
-    with pytest.raises(ValueError, match=r"demos\.hdf5: /data/demo_7 has .* sizes \(4, 2\), expected \(3, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"demos\.hdf5: /data/demo_7 has .* sizes \{'eef_pos': 4\}, expected \{'eef_pos': 3\} as /data/demo_0",
+    ):
         read_demonstrations(tmp_path / "demos.hdf5", allow_missing_rewards=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "demo", "observations"),
+    [("demos.hdf5", "data/demo", "obs"), ("main_data.hdf5", "episode", "observations")],
+)
+def test_keys_of_other_widths_are_named_though_their_sum_is_the_same(tmp_path, name, demo, observations):
+    with h5py.File(tmp_path / name, "w") as file:
+        for number, widths in enumerate([(1, 2), (2, 1)]):
+            for key, width in zip("ab", widths, strict=True):
+                file[f"{demo}_{number}/{observations}/{key}"] = np.zeros((4, width))
+            file[f"{demo}_{number}/actions"] = np.zeros((4 - ("episode" in demo), 1), np.float32)
+    told = rf"{demo}_1 has keys of sizes \{{'a': 2, 'b': 1\}}, expected \{{'a': 1, 'b': 2\}} as /{demo}_0 has"
+    with pytest.raises(ValueError, match=told):
+        read_demonstrations(tmp_path / name, allow_missing_rewards=True)
 
 
 def test_an_array_that_announces_more_than_is_there_is_not_allocated(tmp_path):
