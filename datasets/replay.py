@@ -28,7 +28,7 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, open_hdf5
+from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, number_attribute, open_hdf5
 from drift_wm.datasets.rewriting import rewrite
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
@@ -223,12 +223,21 @@ def _read_header(path: Path, env_name: str) -> tuple[Spec | None, bool]:
             )
         spec = None
         if "decision_seconds" in attributes:
-            spec = Spec(
-                observation_size=int(attributes["observation_size"]),
-                action_size=int(attributes["action_size"]),
-                decision_seconds=float(attributes["decision_seconds"]),
+            observation_size, action_size, seconds = (
+                _stored_number(data, name, path) for name in ("observation_size", "action_size", "decision_seconds")
             )
+            spec = Spec(int(observation_size), int(action_size), seconds)
         return spec, not demo_names(data)
+
+
+def _stored_number(data: h5py.Group, name: str, path: Path) -> float:
+    value = number_attribute(data, name, path)
+    if value is None:
+        raise ValueError(
+            f"{path}: data has no attribute {name}, expected the sizes of observations and actions beside "
+            "decision_seconds: copy the file again, or choose another path for the replay"
+        )
+    return float(value)
 
 
 def _write_demo(

@@ -258,3 +258,11 @@ def test_a_killed_writer_leaves_every_completed_episode(path):
         completed.value = len(stored)
     assert len(Replay.open(path, env_args=ENV_ARGS)) >= 6
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_spec_of_which_a_part_is_missing_is_named(path):
+    Replay.open(path, env_args=ENV_ARGS, spec=SPEC)
+    with h5py.File(path, "r+") as file:
+        del file["data"].attrs["observation_size"]
+    with pytest.raises(ValueError, match=r"replay\.hdf5: data has no attribute observation_size, expected the sizes"):
+        Replay.open(path, env_args=ENV_ARGS)

@@ -272,6 +272,14 @@ def test_a_file_names_the_task_that_its_checkpoints_carry(tmp_path):
     assert recorded_task(str(file)) is None
 
 
+@pytest.mark.parametrize("repeat", [None, "2", 2.5, 0, True])
+def test_an_action_repeat_that_is_none_is_refused(data, repeat):
+    with h5py.File(data, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps({"env_name": "toy", "env_kwargs": {"action_repeat": repeat}})
+    with pytest.raises(ValueError, match=rf"{data}: action_repeat in env_args of data is {repeat!r}, expected a whole"):
+        recorded_task(str(data))
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", 3])
 def test_an_unreadable_name_of_the_environment_is_refused(data, text):
     with h5py.File(data, "r+") as file:

@@ -16,6 +16,9 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     """The task in which a file's episodes were collected, as a checkpoint carries it; None where the file tells none.
 
     Files of other tools know no action repeat: in those of an environment of gymnasium each row is a step of it.
+
+    Raises:
+        ValueError: the file cannot be read, or names an action repeat that is none.
     """
     demonstrations = open_demonstrations(data)
     if isinstance(demonstrations, MinariDataset):
@@ -28,5 +31,14 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     if not isinstance(name, str):
         return None
     if isinstance(world, dict) and "action_repeat" in world:
+        _require_action_repeat(world["action_repeat"], data)
         return {"name": world.get("task", name)} | {key: value for key, value in world.items() if key != "task"}
     return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None
+
+
+def _require_action_repeat(value: object, data: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"{data}: action_repeat in env_args of data is {value!r}, expected a whole number of at least 1; repair "
+            "it, or remove it where the world is none of this package"
+        )
