@@ -32,7 +32,7 @@ from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_numbe
 from drift_wm.datasets.rewriting import rewrite
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.interfaces import Spec
-from drift_wm.storage.writing import replacing, temporary_of
+from drift_wm.storage.writing import appearing, temporary_of
 
 OBS_KEY = "state"
 """The one observation key of these files: observations are flat."""
@@ -139,7 +139,7 @@ def write_episodes(
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
     Args:
-        path: the new file.
+        path: the new file; one that is there, or appears meanwhile, is left as it is.
         episodes: at least one, of the spec's sizes.
         env_args: as `Replay.open`.
         spec: stored with them.
@@ -152,12 +152,12 @@ def write_episodes(
         How many there were.
 
     Raises:
-        ValueError: an episode has other sizes.
+        ValueError: an episode has other sizes, or the file is there already.
         OSError: the file cannot be written.
     """
     count = 0
     pairs = zip(episodes, repeat(True), strict=False) if rewards is None else zip(episodes, rewards, strict=True)
-    with replacing(path, temporary=temporary_of(path)) as temporary, h5py.File(temporary, "w") as file:
+    with appearing(path) as temporary, h5py.File(temporary, "w") as file:
         _write_header(file, env_args, spec)
         for episode, recorded in pairs:
             if _sizes(episode) != (spec.observation_size, spec.action_size):

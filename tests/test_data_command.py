@@ -11,6 +11,7 @@ from rich.console import Console
 from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.recordings import convert
 from drift_wm.recordings.inspect import inspect, show
 from drift_wm.recordings.settings import InspectSettings
 from drift_wm.storage.run_folder import RunFolder
@@ -276,6 +277,27 @@ def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
     assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 2
     assert "demo_2" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []
+
+
+def test_two_conversions_to_one_name_do_not_spoil_each_other(demos, tmp_path, capsys, monkeypatch):
+    """The second runs in the midst of the first, as another process."""
+    out, arguments = tmp_path / "new.hdf5", ["data", "convert", str(demos), f"out={tmp_path}/new.hdf5"]
+    original, seen = convert.keep_simulator, []
+
+    def in_the_midst(*args, **kwargs):
+        if not seen:
+            seen.append(True)
+            with monkeypatch.context() as patch:
+                patch.setattr("os.getpid", lambda: 1)
+                assert main([*arguments, "mask=train", f"run_dir={tmp_path}/other"]) == 0
+            seen.append(out.read_bytes())
+        original(*args, **kwargs)
+
+    monkeypatch.setattr(convert, "keep_simulator", in_the_midst)
+    assert main([*arguments, f"run_dir={tmp_path}/run"]) == 2
+    assert "new.hdf5: expected a new file, but another process has written it" in capsys.readouterr().err
+    assert out.read_bytes() == seen[1]
+    assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == ["new.hdf5"]
 
 
 @pytest.mark.parametrize(

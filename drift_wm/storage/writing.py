@@ -47,6 +47,20 @@ def replacing(path: Path, *, temporary: Path | None = None) -> Iterator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a new file: what has the name by the end of the block is not overwritten.
+
+    Raises:
+        ValueError: there is something.
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as temporary:
+        yield temporary
+        if path.exists():
+            raise ValueError(f"{path}: expected a new file, but another process has written it; choose another name")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file of which a reader never sees half, nor a kill leaves half."""
     with replacing(path) as temporary:
