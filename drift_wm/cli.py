@@ -109,6 +109,8 @@ EXAMPLES = {
     "doctor": ("drift-wm doctor",),
 }
 
+_WHOLE = ("data-inspect", "data-convert", "data-replay")
+"""Commands that write when all is done: an interrupted one has nothing to go on from."""
 _DEMONSTRATIONS = "suite=demonstrations"
 _FLAGS = ("--help", "--show", "--version")
 
@@ -189,7 +191,12 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
 
         commands.run(command, settings, folder)
     except KeyboardInterrupt:
-        sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: same settings and run_dir={path}\n")
+        if command in _WHOLE:
+            if is_new:
+                folder.forget_config()
+            sys.stderr.write("\ninterrupted; nothing was written\n")
+        else:
+            sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: same settings and run_dir={path}\n")
         return 130
     except ValueError:
         if is_new:

@@ -80,6 +80,20 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert f"run_dir={tmp_path}/run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "work"), [("data-inspect", "inspect"), ("data-convert", "convert"), ("data-replay", "replay")]
+)
+def test_ctrl_c_leaves_nothing_of_what_is_written_when_all_is_done(tmp_path, monkeypatch, capsys, command, work):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, work, interrupted)
+    more = ["out=new.hdf5"] if work == "convert" else []
+    assert main([command, "demos.hdf5", *more, f"run_dir={tmp_path}/run"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted; nothing was written\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_show_prints_settings_and_does_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["online", "--show", "planner=mppi", "seed=9"]) == 0
