@@ -221,6 +221,21 @@ def test_keys_that_are_text_or_that_some_demos_lack_are_named(path):
         read_episodes(path, obs_keys=["words"])
 
 
+def test_rows_far_from_zero_that_do_not_follow_each_other_are_no_demo_either(path):
+    """With one left out; beside what it is, such an entry moves by less than a thousandth."""
+    write_file(path)
+    for shift, message in ((1000.0, "is not obs"), (0.0, "is not obs")):
+        for name in ("obs/a", "next_obs/a"):
+            values = shift + 0.1 * np.array([0, 1, 3, 4]) + 0.1 * (name == "next_obs/a")
+            replace(path, f"data/demo_0/{name}", values)
+        with pytest.raises(ValueError, match=message):
+            read_episodes(path)
+    for name in ("obs/a", "next_obs/a"):
+        values = 1000 + 0.1 * np.arange(4.0) + (0.1 + 2e-5 if name == "next_obs/a" else 0)
+        replace(path, f"data/demo_0/{name}", values)
+    read_episodes(path)  # what differs by rounding is the same
+
+
 @pytest.mark.parametrize("rows", [[0, 2, 1, 3], [0, 1, 3, 4]])
 def test_rows_that_do_not_follow_each_other_are_no_demo(path, rows):
     """Shuffled, or with one left out."""
