@@ -242,3 +242,10 @@ def comparison(largest):
 def test_the_verdict_tells_chaos_from_a_wrong_simulator(tmp_path, whole, single, words):
     demo = ReplayedDemo("demo_5", comparison(whole), comparison(single))
     assert words in verdict(Replayed(tmp_path, "task", {}, 0.0, 1e-5, (demo,), ()))
+
+
+def test_demos_that_are_not_asked_for_are_not_read(file, tmp_path, capsys):
+    with h5py.File(file, "r+") as opened:
+        opened["data/demo_1/obs/state"][0] = np.nan
+    results, _ = replay(file, tmp_path, capsys, "demos=1")
+    assert [demo["name"] for demo in results["demos"]] == ["demo_0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def replay(settings: ReplaySettings, folder: RunFolder) -> Replayed:
     """
     path = Path(settings.data)
     task, env_settings = _recorded_world(path)
-    recordings = list(read_recordings(path, mask=settings.mask))[: settings.demos or None]
+    recordings = list(islice(read_recordings(path, mask=settings.mask), settings.demos or None))
     with closing(make_env(task, env_settings)) as env:
         _require_sizes(env, recordings[0], path)
         scales = tuple(_scale(values) for values in zip(*((r.states, r.episode.obs) for r in recordings), strict=True))
