@@ -31,7 +31,7 @@ def what_does_not_fit(data: h5py.Group, demos: Sequence[h5py.Group], steps: int,
     if total is not None and not np.array_equal(np.asarray(total), steps):
         found.append(f"the attribute total says {total} steps, the demos hold {steps}")
     numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
-    if gaps := numbers[-1] - numbers[0] + 1 - len(numbers):
+    if gaps := numbers[-1] - numbers[0] + 1 - len(set(numbers)):  # demo_1 and demo_01 are two demos of one number
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
     for name, loss in (
         ("next_obs", "so the last transition of each demo is dropped"),

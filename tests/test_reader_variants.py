@@ -99,6 +99,14 @@ def test_files_of_isaac_lab_are_read_and_described(tmp_path):
     assert not first.terminated
 
 
+def test_two_demos_of_one_number_are_no_gap(tmp_path):
+    isaac_lab(tmp_path / "demos.hdf5")
+    with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
+        file.move("data/demo_0", "data/demo_1")
+        file.move("data/demo_7", "data/demo_01")
+    assert not [each for each in open_demonstrations(tmp_path / "demos.hdf5").describe().warnings if "numbers" in each]
+
+
 @pytest.mark.parametrize("total", ["many", [1, 2], 9.5])
 def test_a_total_of_any_kind_is_only_remarked_on(tmp_path, total):
     isaac_lab(tmp_path / "demos.hdf5")
