@@ -109,7 +109,9 @@ def _minari() -> Files:
             group["rewards"] = rng.normal(size=length)
             group["terminations"] = np.zeros(length, bool)
 
-    return {"data/main_data.hdf5": _hdf5(fill)}
+    space = {"type": "Box", "dtype": "float32", "shape": [2], "low": [-2.0, -2.0], "high": [2.0, 2.0]}
+    stated = {"action_space": json.dumps(space), "env_spec": json.dumps({"id": "Pusher-v5"})}
+    return {"data/main_data.hdf5": _hdf5(fill), "data/metadata.json": json.dumps(stated).encode()}
 
 
 FEATURES = {
