@@ -62,7 +62,7 @@ def make_env(task: str, settings: EnvSettings) -> Environment:
         ValueError: no such task or body, or a planner cannot sample its actions.
     """
     if is_gymnasium_id(task) or is_robosuite(task):
-        if settings.disturbance.name != "none":
+        if settings.disturbance.disturbs:
             raise ValueError(
                 f"env.disturbance.name={settings.disturbance.name!r}: expected none for {task}, as only tasks of the "
                 "dm_control suite can be disturbed"

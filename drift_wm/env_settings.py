@@ -38,7 +38,7 @@ class EnvSettings:
 def env_record(settings: EnvSettings) -> dict[str, Any]:
     """What decides how the world behaves, and not how it looks, as JSON values."""
     amounts = {name: value for name, value in asdict(settings.disturbance).items() if value not in (None, "")}
-    return {"action_repeat": settings.action_repeat, "disturbance": amounts}
+    return {"action_repeat": settings.action_repeat, "disturbance": {"name": "none", **amounts}}
 
 
 def env_args(task: str, settings: EnvSettings) -> dict[str, Any]:
@@ -59,10 +59,11 @@ def package_versions() -> dict[str, str]:
 
 
 def recorded_env(record: Mapping[str, Any], settings: EnvSettings) -> EnvSettings:
-    """The settings with the world of a record in them; a disturbance in the settings takes precedence.
+    """The settings with the world of a record in them; a disturbance that is named in the settings takes precedence.
 
     Raises:
-        ValueError: the record was not written by `env_record`, or another action repeat than the record's is asked for.
+        ValueError: the record was not written by `env_record`, or an action repeat is asked for that is neither the
+            record's nor the default, which cannot be told from not asking.
     """
     try:
         recorded = DisturbanceConfig(**record.get("disturbance", {}))  # absent before there were disturbances
@@ -77,5 +78,5 @@ def recorded_env(record: Mapping[str, Any], settings: EnvSettings) -> EnvSetting
     return replace(
         settings,
         action_repeat=record["action_repeat"],
-        disturbance=recorded if asked.name == "none" else asked,
+        disturbance=asked if asked.name else recorded,
     )

@@ -33,9 +33,10 @@ class DisturbanceConfig:
     Not frozen, because OmegaConf refuses overrides of frozen classes; nothing changes it after construction.
     """
 
-    name: str = "none"
-    """`none`; `gust`: an unseen force pushes left or right in every decision; `slip`: actions get lost; `payload`: an
-    unseen change of mass in every episode; `sensor`: noisy, incomplete, late observations."""
+    name: str = ""
+    """Empty: as the data or the model were recorded, `none` where nothing was. `none`; `gust`: an unseen force pushes left
+    or right in every decision; `slip`: actions get lost; `payload`: an unseen change of mass in every episode; `sensor`:
+    noisy, incomplete, late observations."""
     strength: float | None = None
     """`gust`: the force, as a multiple of the mechanism's whole weight (default 0.5). `payload`: the largest share by
     which the mass grows or shrinks (default 0.5). `sensor`: standard deviation of the noise (default 0.05)."""
@@ -48,24 +49,30 @@ class DisturbanceConfig:
     """`gust`, `payload`: the body that is pushed or loaded; empty: the first that moves (cart, torso, first link)."""
 
     def __post_init__(self) -> None:
-        if self.name not in DISTURBANCES:
+        if self.name and self.name not in DISTURBANCES:
             raise ValueError(f"disturbance name is {self.name!r}; expected one of {', '.join(DISTURBANCES)}")
-        own = _DEFAULTS[self.name]
+        known = self.name or "none"
+        own = _DEFAULTS[known]
         for amount in ("strength", "probability", "delay"):
             if getattr(self, amount) is None:
                 setattr(self, amount, own.get(amount))
             elif amount not in own:
                 users = ", ".join(name for name, amounts in _DEFAULTS.items() if amount in amounts)
                 raise ValueError(
-                    f"disturbance {amount} is {getattr(self, amount)}, but {self.name!r} has none; leave it open, "
+                    f"disturbance {amount} is {getattr(self, amount)}, but {known!r} has none; leave it open, "
                     f"or choose a disturbance name that has one: {users}"
                 )
         self._check_amounts()
         if self.body and self.name not in ("gust", "payload"):
             raise ValueError(
-                f"disturbance body is {self.body!r}, but {self.name!r} concerns no body; leave it empty, or choose "
+                f"disturbance body is {self.body!r}, but {known!r} concerns no body; leave it empty, or choose "
                 "the disturbance name gust or payload"
             )
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether anything is disturbed."""
+        return self.name not in ("", "none")
 
     def _check_amounts(self) -> None:
         strength, probability, delay = self.strength or 0.0, self.probability or 0.0, self.delay or 0

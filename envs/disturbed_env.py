@@ -26,7 +26,7 @@ def make_disturbed(
     Raises:
         ValueError: besides what `make_dm_control` refuses, a body that the task does not have, or that has no mass.
     """
-    if disturbance.name == "none":
+    if not disturbance.disturbs:
         return make_dm_control(task, action_repeat=action_repeat, render=render)
     return DisturbedEnv(*find_task(task), disturbance, action_repeat=action_repeat, render=render)
 

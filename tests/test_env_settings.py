@@ -73,6 +73,10 @@ def test_a_checkpoint_brings_its_disturbance():
     checkpoint = Checkpoint(id="x", parent=None, kind="world_model", config={"task": record}, state={})
     settings = EvaluateSettings(checkpoint="x")
     assert task_of(checkpoint, settings) == ("cartpole-balance", replace(settings.env, **vars(GUST)))
+    calm = EvaluateSettings(checkpoint="x", env=EnvSettings(disturbance=DisturbanceConfig("none")))
+    _, found = task_of(checkpoint, calm)
+    assert (found.action_repeat, found.disturbance.disturbs) == (GUST.action_repeat, False), "as asked"
+    assert env_record(EnvSettings()) == env_record(calm.env) == {"action_repeat": 2, "disturbance": {"name": "none"}}
 
 
 @pytest.mark.parametrize("env", [GUST, SENSOR, PAYLOAD], ids=["gust", "sensor", "payload"])

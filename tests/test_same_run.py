@@ -204,3 +204,15 @@ def test_settings_that_this_version_does_not_have_belong_to_another_run(tmp_path
     change_record(tmp_path, lambda record: record.update(recorded))
     with pytest.raises(ValueError, match=f"other settings: {next(iter(recorded))}"):
         go_on(tmp_path, command, *asked)
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "none"), ("none", "")])
+def test_an_undisturbed_world_is_one_under_either_name(tmp_path, before, after):
+    settings = read_settings("collect", [])
+    settings.env.disturbance.name = before
+    RunFolder(tmp_path).write_config("collect", settings)
+    settings.env.disturbance.name = after
+    assert not RunFolder(tmp_path).write_config("collect", settings), "gone on with"
+    settings.env.disturbance.name = "gust"
+    with pytest.raises(ValueError, match=r"env.disturbance.name \(there 'none', asked 'gust'\)"):
+        RunFolder(tmp_path).write_config("collect", settings)

@@ -173,7 +173,7 @@ def name_of(config: ModelConfig) -> str:
 def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, EnvSettings]:
     """The task that is asked for, or else the one the checkpoint was trained on, in the world of its training.
 
-    A disturbance that is asked for replaces the one of the training.
+    A disturbance that is named, `none` too, replaces the one of the training.
 
     Raises:
         ValueError: neither tells of a task.

@@ -56,7 +56,7 @@ class Diagnosis:
             "model_id": self.model_id,
             "chunk": self.chunk,
             "task": self.world.task if self.world else None,
-            "disturbance": self.world.env.disturbance.name if self.world else None,
+            "disturbance": self.world.env.disturbance.name or "none" if self.world else None,
             "env": env_record(self.world.env) if self.world else None,
             "data": str(self.file),
             "episodes": self.episodes,

@@ -84,8 +84,8 @@ def context(diagnosis: Diagnosis) -> list[str]:
         "Errors and distances are in standard deviations of the observations over the data.",
     ]
     if world is not None:
-        disturbance = world.env.disturbance.name
-        around = "" if disturbance == "none" else f", disturbed by {disturbance}"
+        disturbance = world.env.disturbance
+        around = f", disturbed by {disturbance.name}" if disturbance.disturbs else ""
         lines.append(f"Truth: the simulator of {world.task}{around}, from the recorded states.")
         if world.hidden is not None:
             lines.append(

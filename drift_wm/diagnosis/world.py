@@ -74,7 +74,7 @@ def world_of(task: str, env: EnvSettings, file: Path, checkpoint: Checkpoint) ->
 
     Args:
         task: asked for; empty: not.
-        env: asked for; its action repeat gives way to a recorded one, its disturbance takes precedence if it is one.
+        env: asked for; its action repeat gives way to a recorded one, its disturbance takes precedence if it is named.
         file: of the episodes.
         checkpoint: of the model.
 

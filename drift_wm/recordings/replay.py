@@ -176,6 +176,6 @@ def _world_remarks(env: Environment, settings: EnvSettings, recordings: Sequence
                 f"the recorded clock moves {recorded:.4g} s a step, this world {here:.4g} s: actions were held for "
                 f"{repeat:.4g} control steps, env_args says action_repeat {env.action_repeat}"
             )
-    if settings.disturbance.name != "none" and any(recording.episode.seed is None for recording in recordings):
+    if settings.disturbance.disturbs and any(recording.episode.seed is None for recording in recordings):
         remarks.append(f"the chance of {settings.disturbance.name} cannot be repeated where no seed is recorded")
     return remarks

@@ -11,6 +11,7 @@ from drift_wm.planners.factory import PLANNERS
 
 PLANNER_NAME = "planner_name"
 """Key of `config.json` beside the settings: the planner that has those of `planner`, which some share with others."""
+_DISTURBANCE = "env.disturbance.name"
 _WHERE = ("run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb")
 """Settings that say where and on what to run, not what."""
 
@@ -68,6 +69,9 @@ def require_same_run(
         dict(_leaves({name: value for name, value in each.items() if name not in ignored}))
         for each in (found, _completed(found, asked, settings), asked)
     )
+    for each in (there, now):  # by default a world is undisturbed, under either name
+        if each.get(_DISTURBANCE) == "":
+            each[_DISTURBANCE] = "none"
     by_default = there.keys() - recorded.keys()
     differing = [
         f"{name} (there {there.get(name)!r}{' by default' if name in by_default else ''}, asked {now.get(name)!r})"
