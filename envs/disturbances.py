@@ -34,9 +34,9 @@ class DisturbanceConfig:
     """
 
     name: str = ""
-    """Empty: as the data or the model were recorded, `none` where nothing was. `none`; `gust`: an unseen force pushes left
-    or right in every decision; `slip`: actions get lost; `payload`: an unseen change of mass in every episode; `sensor`:
-    noisy, incomplete, late observations."""
+    """Empty: as the data or the model were recorded, `none` where nothing was. `none`; `gust`: an unseen force pushes
+    left or right in every decision; `slip`: actions get lost; `payload`: an unseen change of mass in every episode;
+    `sensor`: noisy, incomplete, late observations."""
     strength: float | None = None
     """`gust`: the force, as a multiple of the mechanism's whole weight (default 0.5). `payload`: the largest share by
     which the mass grows or shrinks (default 0.5). `sensor`: standard deviation of the noise (default 0.05)."""
