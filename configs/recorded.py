@@ -43,7 +43,7 @@ def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
     if asked.get("actor", _ACTORS.get(command)) != "model" or "checkpoint" not in asked:
         return []
     try:
-        recorded = settings_of(run_of(Path(asked["checkpoint"].strip("'\""))))
+        recorded = settings_of(run_of(_path(asked["checkpoint"])))
     except (OSError, ValueError):
         return []  # a damaged record keeps nobody from planning otherwise
     if recorded.get("command") not in _LEARNERS:
@@ -64,13 +64,18 @@ def shape_of_parent(command: str, overrides: Sequence[str]) -> list[str]:
     if command != "train" or "parent" not in asked or "model" in asked:
         return []
     try:
-        recorded = settings_of(run_of(Path(asked["parent"].strip("'\""))))
+        recorded = settings_of(run_of(_path(asked["parent"])))
     except (OSError, ValueError):
         return []  # what is wrong with it is told where it is read
     found = dict(_leaves(recorded, _SHAPES))
     if kind := _plain(recorded.get("kind")):
         found["kind"] = kind
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
+
+
+def _path(typed: str) -> Path:
+    """Of a setting as Hydra reads it, in quotes perhaps."""
+    return Path(typed.strip("'\"").replace(r"\'", "'"))
 
 
 def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,6 @@ from drift_wm import build
 from drift_wm.acting.episodes import Environment
 from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.configs.schema import read_settings
-from drift_wm.env_settings import EnvSettings
 from drift_wm.interfaces import Planner, Policy, Spec
 from drift_wm.models.behaviour import BehaviourPolicy
 from drift_wm.models.learned import POLICY, LearnedModel, load_policy, load_world_model
@@ -91,11 +90,19 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     """
     model = load_model(run, device=device)
     actor = "model" if isinstance(model, LearnedWorldModel) else "policy"
-    asked = read_settings("evaluate", [f"checkpoint='{run}'", f"actor={actor}", *settings])
+    if other := [setting for setting in settings if setting.partition("=")[0] in ("actor", "checkpoint")]:
+        raise ValueError(f"{other[0]}: expected no such setting, as the run tells what it learned: a {actor}")
+    asked = read_settings("evaluate", [f"checkpoint={_quoted(run)}", f"actor={actor}", *settings])
+    policy: Policy[Any]
     if isinstance(model, LearnedWorldModel):
-        policy: Policy[Any] = build.make_policy(model, asked, device=torch.device(device))
-    else:
+        policy = build.make_policy(model, asked, device=torch.device(device))
+    elif asked.foresight is None:
         policy = BehaviourPolicy(model, execute=asked.execute, noise=asked.noise)
+    else:
+        advisor = load_world_model(
+            load_checkpoint(newest_checkpoint(Path(asked.foresight)), device=device), device=device
+        )
+        policy = build.make_foresight(model, advisor, asked, execute=asked.execute, noise=asked.noise or 1.0)
     return Agent(policy, model.spec, device=device)
 
 
@@ -114,14 +121,21 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
     return build.make_policy(model, asked, device=model.device, planner=planner)
 
 
-def make_env(task: str, **settings: Any) -> Environment:
-    """The environment of a task: a `gymnasium.Env` with actions in [-1, 1].
+def make_env(task: str, *settings: str, **named: object) -> Environment:
+    """The environment of a task: a `gymnasium.Env` with actions in [-1, 1]; those beyond are clipped.
 
     Args:
         task: a `domain-task` of the dm_control suite, a name of gymnasium, or `robosuite:Name`.
-        settings: of `EnvSettings`, such as `action_repeat=2`.
+        settings: of the commands' `env.`, such as `"disturbance.name=gust"`.
+        named: the same by name where it is a plain one, such as `action_repeat=2`.
 
     Raises:
         ValueError: no such task, or a setting does not fit.
     """
-    return build.make_env(task, EnvSettings(**settings))
+    asked = [f"env.{each}" for each in (*settings, *(f"{name}={value}" for name, value in named.items()))]
+    return build.make_env(task, read_settings("collect", [f"task={_quoted(task)}", *asked]).env)
+
+
+def _quoted(text: str | Path) -> str:
+    """As settings take any text."""
+    return "'{}'".format(str(text).replace("'", r"\'"))

@@ -15,3 +15,8 @@ def seed_of(seed: int, name: str) -> int:
 def decision_rng(seed: int, step: int) -> torch.Generator:
     """The stream of one decision of one episode: a policy's memory needs no generator, and resumes anywhere."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def each_decision_rng(seed: int, step: int, count: int) -> list[torch.Generator]:
+    """The streams of a decision of so many episodes, of seeds in a row: who acts beside an episode changes nothing."""
+    return [decision_rng(seed + i, step) for i in range(count)]

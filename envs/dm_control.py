@@ -174,7 +174,7 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         Raises:
             ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
             gymnasium.error.ResetNeeded: no episode is running.
-            dm_control.rl.control.PhysicsError: the simulation has diverged; the episode is over.
+            FloatingPointError: the simulation has diverged; the episode is over.
         """
         unit = check_action(action, self.task_spec.action_size)
         if not self._in_episode:
@@ -242,7 +242,10 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         # that nobody reads.
         task, physics = self.suite_environment.task, self.suite_environment.physics
         task.before_step(control, physics)
-        physics.step(self.sub_steps)
+        try:
+            physics.step(self.sub_steps)
+        except RuntimeError as error:  # dm_control's PhysicsError
+            raise FloatingPointError(f"the simulation of {self.task_name} has diverged: {error}") from error
         task.after_step(physics)
         self._frame += 1
         return float(task.get_reward(physics))

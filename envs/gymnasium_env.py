@@ -191,12 +191,18 @@ def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
     """The environment, ready to draw where both it and the machine can.
 
     Without gymnasium's own time limit, whose steps go on counting where a state is restored.
+
+    Raises:
+        ValueError: it needs a package that is not there, or is of a version that gymnasium has given up.
     """
     made_by = gymnasium.spec(task).entry_point
-    creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
-    draws = "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
-    options: dict[str, Any] = {"render_mode": "rgb_array"} if draws and renders else {}
-    return gymnasium.make(task, max_episode_steps=-1, **options)
+    try:
+        creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
+        draws = "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
+        options: dict[str, Any] = {"render_mode": "rgb_array"} if draws and renders else {}
+        return gymnasium.make(task, max_episode_steps=-1, **options)
+    except (ImportError, gymnasium.error.Error) as error:
+        raise ValueError(f"task={task!r}: gymnasium cannot make it: {error}") from error
 
 
 def _observation_size(space: gymnasium.Space[Any]) -> int:
@@ -217,7 +223,8 @@ def _register_plugins() -> None:
 
 def _advice(name: str) -> str:
     """What to do about a name that is not registered."""
-    near = get_close_matches(name, list(gymnasium.registry), n=4, cutoff=0.4)
+    newest = {spec.name: known for known, spec in gymnasium.registry.items()}  # older ones may not be made any more
+    near = get_close_matches(name, list(newest.values()), n=4, cutoff=0.4)
     hints = [f"the nearest are {', '.join(near)}" if near else "call gymnasium.register before"]
     for package, extra in PLUGINS.items():
         if find_spec(package) is None:

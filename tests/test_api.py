@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import drift_wm
+from drift_wm.acting.foresight import ForesightPolicy
 from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import read_episodes
@@ -141,3 +142,34 @@ def test_importing_the_package_is_quick_and_its_names_are_there():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     with pytest.raises(AttributeError, match="no attribute 'load'"):
         _ = drift_wm.load
+
+
+def test_an_agent_is_advised_by_a_world_model_as_the_command_line_does_it(runs):
+    advised = drift_wm.load_agent(runs / "policy", f"foresight='{runs}/model'", "proposals=3")
+    assert isinstance(advised.policy, ForesightPolicy)
+    with pytest.raises(ValueError, match="no checkpoint"):
+        drift_wm.load_agent(runs / "policy", "foresight=/no/such/run")
+
+
+def test_a_run_tells_what_it_learned(runs):
+    with pytest.raises(ValueError, match=r"actor=random: expected no such setting, .* a model"):
+        drift_wm.load_agent(runs / "model", "actor=random")
+
+
+def test_any_path_names_a_run(runs, tmp_path):
+    quoted = tmp_path / "o'brien's run"
+    quoted.symlink_to(runs / "model")
+    agent = drift_wm.load_agent(quoted, *PLANNED)
+    assert agent.policy.planner.horizon == 4
+
+
+def test_environments_are_asked_for_as_on_the_command_line():
+    gusty = drift_wm.make_env("cartpole-swingup", "disturbance.name=gust", action_repeat=4)
+    assert (gusty.action_repeat, gusty.disturbance.force > 0) == (4, True)
+    for wrong, message in (
+        ({"action_repat": 2}, "Did you mean env.action_repeat"),
+        ({"action_repeat": 2.5}, "env.action_repeat"),
+        ({"disturbance": "gust"}, "disturbance"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            drift_wm.make_env("cartpole-swingup", **wrong)

@@ -463,3 +463,15 @@ def test_a_task_without_batched_rewards_is_disturbed_as_well():
 def test_states_of_another_disturbance_are_refused():
     with pytest.raises(ValueError, match=r"history\.physics is torch\.float64 of shape \(1, 8\); expected"):
         rollout(started(DisturbanceConfig()), SENSOR, torch.zeros(1, 1, 2, 1))
+
+
+def test_a_gust_too_strong_for_the_simulation_is_told_as_such():
+    env = make_disturbed("walker-walk", DisturbanceConfig("gust", strength=1e5))
+    env.reset(seed=0)
+
+    def act():
+        for _ in range(50):
+            env.step(np.zeros(6, np.float32))
+
+    with pytest.raises(FloatingPointError, match=r"the simulation of walker-walk has diverged: .*mjWARN_BAD"):
+        act()

@@ -87,12 +87,14 @@ class Diverging(Countdown):
 
     def step(self, action):
         obs, reward, *rest = super().step(action)
+        if self.t == self.at and self.what == "simulation":
+            raise FloatingPointError("the simulation has diverged")
         if self.t == self.at:
             obs, reward = (obs * np.nan, reward) if self.what == "observation" else (obs, -np.inf)
         return obs, reward, *rest
 
 
-@pytest.mark.parametrize("what", ["observation", "reward"])
+@pytest.mark.parametrize("what", ["observation", "reward", "simulation"])
 def test_an_episode_ends_before_what_is_no_number(what, caplog):
     """The same seed would lead there again: an error would stop every attempt at the same place."""
     envs = [Diverging(what), Countdown(4)]
@@ -100,12 +102,14 @@ def test_an_episode_ends_before_what_is_no_number(what, caplog):
     assert first.obs.tolist() == [[7, 0], [7, 1], [7, 2]]
     assert (first.rewards.tolist(), first.terminated, len(first.states)) == ([1, 2], False, 3)
     assert len(second) == 4
-    assert re.search(f"seed 7, gave {what} .* in step 3; the episode is cut off before this step", caplog.text)
+    assert re.search(f"seed 7, ran away in step 3: .*{what} .*; the episode is cut off before this step", caplog.text)
 
 
 def test_a_world_of_no_numbers_at_all_is_refused():
     with pytest.raises(ValueError, match="seed 7, gave reward -inf in step 1; expected finite numbers"):
         run_episodes(Echo(), [Diverging("reward", at=1)], seeds=[7], policy_seed=0, source="echo", title="test")
+    with pytest.raises(FloatingPointError, match="has diverged"):  # fails alone in a grid
+        run_episodes(Echo(), [Diverging("simulation", at=1)], seeds=[7], policy_seed=0, source="echo", title="test")
 
 
 class Told(Countdown):

@@ -230,3 +230,10 @@ def test_an_action_repeat_of_zero_is_refused():
 )
 def test_names_of_gymnasium_are_told_from_those_of_the_suite(task, is_one):
     assert is_gymnasium_id(task) is is_one
+
+
+def test_a_version_that_gymnasium_has_given_up_is_refused_and_not_proposed():
+    with pytest.raises(ValueError, match=r"task='Hopper-v3': gymnasium cannot make it: "):
+        make_gymnasium("Hopper-v3")
+    with pytest.raises(ValueError, match=r"the nearest are Hopper-v5(?!.*Hopper-v[234])"):
+        make_gymnasium("Hoper-v0")

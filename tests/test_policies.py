@@ -131,3 +131,20 @@ def test_pink_noise_pushes_for_longer_than_white_noise_does():
     assert blocks.var() > 4 * white_variance_of_means
     again, _ = pink.act(obs, pink.reset(obs, seed=0))
     assert torch.equal(again, actions[0])
+
+
+@pytest.mark.parametrize("policy", [RandomPolicy(2), PinkNoisePolicy(2, 8)], ids=["random", "pink"])
+def test_chance_does_not_depend_on_who_acts_beside(policy):
+    """So that an evaluation that is stopped and gone on with, in other batches, is the same."""
+
+    def actions(first, count):
+        obs, found = torch.zeros(count, 3), []
+        state = policy.reset(obs, seed=first)
+        for _ in range(5):
+            action, state = policy.act(obs, state)
+            found.append(action)
+        return torch.stack(found, dim=1)
+
+    together = actions(10, 4)
+    assert torch.equal(torch.cat([actions(10, 1), actions(11, 3)]), together)
+    assert not torch.equal(together[0], together[1])

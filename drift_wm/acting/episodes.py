@@ -150,12 +150,26 @@ class _Recorder:
             return lambda: None
         env = self.env
         outcome = env.begin_step(action) if isinstance(env, DistantWorld) else partial(env.step, action)
-        return lambda: self._record(action, outcome())
+        return lambda: self._finish_step(action, outcome)
+
+    def _finish_step(self, action: np.ndarray, outcome: Callable[[], Step]) -> None:
+        try:
+            self._record(action, outcome())
+        except FloatingPointError as error:
+            if not self.actions:
+                raise
+            self._end_before(str(error))
 
     def _record(self, action: np.ndarray, outcome: Step) -> None:
         obs, reward, terminated, truncated, info = outcome
         if not (np.isfinite(obs).all() and np.isfinite(reward)):
-            self._end_before(obs, reward)
+            given = f"reward {reward}" if np.isfinite(obs).all() else f"observation {obs}"
+            if not self.actions:
+                raise ValueError(
+                    f"the environment, reset with seed {self.seed}, gave {given} in step 1; expected finite numbers: "
+                    "repair the environment"
+                )
+            self._end_before(f"it gave {given}")
             return
         self.obs.append(obs)
         self.states.append(self.env.physics_state())
@@ -165,13 +179,14 @@ class _Recorder:
         if "success" in info:
             self.success = bool(self.success or info["success"])
 
-    def _end_before(self, obs: np.ndarray, reward: float) -> None:
+    def _end_before(self, reason: str) -> None:
         """A world whose numbers ran away: what came before is sound, and the same seed would lead there again."""
-        given = f"reward {reward}" if np.isfinite(obs).all() else f"observation {obs}"
-        where = f"the environment, reset with seed {self.seed}, gave {given} in step {len(self.actions) + 1}"
-        if not self.actions:
-            raise ValueError(f"{where}; expected finite numbers: repair the environment")
-        logger.warning("%s; the episode is cut off before this step", where)
+        logger.warning(
+            "the environment, reset with seed %d, ran away in step %d: %s; the episode is cut off before this step",
+            self.seed,
+            len(self.actions) + 1,
+            reason,
+        )
         self.done = True
 
     def episode(self) -> Episode:

@@ -12,7 +12,7 @@ from torch import Tensor
 from drift_wm.interfaces import History, Objective, Plan, Planner, Risk, WorldModel
 from drift_wm.planners.noise import ColouredNoise
 from drift_wm.planners.scoring import make_score
-from drift_wm.random_streams import decision_rng
+from drift_wm.random_streams import decision_rng, each_decision_rng
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class RandomPolicy:
 
     def act(self, obs: Tensor, state: RandomState, *, physics: Tensor | None = None) -> tuple[Tensor, RandomState]:
         """Observations (B, D) -> actions (B, A)."""
-        rng = decision_rng(state.seed, state.step)
-        action = torch.rand(obs.shape[0], self.action_size, generator=rng) * 2 - 1
+        streams = each_decision_rng(state.seed, state.step, len(obs))
+        action = torch.stack([torch.rand(self.action_size, generator=rng) for rng in streams]) * 2 - 1
         return action, RandomState(state.seed, state.step + 1)
 
 
@@ -75,7 +75,8 @@ class PinkNoisePolicy:
 
     def reset(self, obs: Tensor, *, seed: int) -> NoiseState:
         """Draw the actions of B episodes."""
-        noise = self._noise.sample(obs.shape[0], self.action_size, rng=decision_rng(seed, 0))
+        streams = each_decision_rng(seed, 0, len(obs))
+        noise = torch.cat([self._noise.sample(1, self.action_size, rng=rng) for rng in streams])
         return NoiseState((self.std * noise).clamp(-1, 1), 0)
 
     def act(self, obs: Tensor, state: NoiseState, *, physics: Tensor | None = None) -> tuple[Tensor, NoiseState]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drift_wm.acting.policies import RandomState
-from drift_wm.random_streams import decision_rng
+from drift_wm.random_streams import each_decision_rng
 
 Array = NDArray[np.float64]
 
@@ -89,6 +89,7 @@ class ScriptedPolicy:
         """Observations (B, D) -> actions (B, A)."""
         decided = np.stack([self._controller(row) for row in obs.cpu().double().numpy()])
         action = torch.from_numpy(decided).float()
-        noise = self.noise * torch.randn(action.shape, generator=decision_rng(state.seed, state.step))
+        streams = each_decision_rng(state.seed, state.step, len(obs))
+        noise = self.noise * torch.stack([torch.randn(action.shape[1:], generator=rng) for rng in streams])
         noise[:, -1] = 0
         return (action + noise).clamp(-1, 1), RandomState(state.seed, state.step + 1)

@@ -125,7 +125,7 @@ def _step(env: Environment, action: np.ndarray) -> tuple[tuple[Array, Array], bo
     """State and observation after an action, and whether the episode goes on."""
     try:
         obs, _, terminated, truncated, _ = env.step(action)
-    except (ResetNeeded, RuntimeError):  # the world is over, or its simulation has diverged (PhysicsError)
+    except (ResetNeeded, FloatingPointError):  # the world is over, or its simulation has diverged
         return _ended(env), False
     return (env.physics_state(), obs.astype(np.float64)), not (terminated or truncated)
 
