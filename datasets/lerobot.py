@@ -146,7 +146,7 @@ class LeRobotFolder:
         require_no_mask(mask, "LeRobot")
         keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
         if _REWARD not in self._shapes and not allow_missing_rewards:
-            raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards to read zeros")
+            raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards=true to read zeros")
         for entry in self._wanted():
             yield f"episode {entry.index}", partial(self._read, entry, keys)
 

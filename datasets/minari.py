@@ -165,7 +165,7 @@ def _content(
     elif allow_missing_rewards:
         rewards = np.zeros((len(actions), 1), np.float32)
     else:
-        raise ValueError(f"{path}: {group.name} has no rewards; set allow_missing_rewards to read zeros")
+        raise ValueError(f"{path}: {group.name} has no rewards; set allow_missing_rewards=true to read zeros")
     terminated = False
     if "terminations" in group:
         ended = read_numbers(array_in(group, "terminations", path), path, rows=len(actions))

@@ -103,7 +103,7 @@ def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> 
     if "rewards" not in demo and allow_missing:
         return np.zeros(stored, np.float32)
     if "rewards" not in demo:
-        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards to read zeros")
+        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards=true to read zeros")
     dataset = array_in(demo, "rewards", path)
     rewards = read_matrix(dataset, path, rows=stored)
     if rewards.shape[1] != 1:

@@ -118,6 +118,9 @@ def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> 
     console.print(
         f"{counted(results['converted'], 'demonstration')}: {results['file']}", highlight=False, soft_wrap=True
     )
+    if len(joined := results["joined"]) > 1:
+        note = f"observations joined into obs/state, from which obs_keys= can choose no more: {', '.join(joined)}"
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     if absent := results["not_written"]:
         console.print(f"not written: {', '.join(absent)}", highlight=False, markup=False, soft_wrap=True)
 

@@ -154,9 +154,12 @@ def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
             rows = len(demo["actions"])
             demo["obs/camera"], demo["obs/words"] = np.zeros((rows, 2, 2, 3), np.uint8), np.array([b"go"] * rows)
             demo["obs/robot/pose"], demo["processed_actions"] = np.zeros((rows, 1)), np.zeros((rows, 1))
+            demo["obs/force"] = np.zeros((rows, 1))
     absent = ["obs/camera", "obs/robot", "obs/words", "processed_actions"]
     assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run"]) == 0
-    assert f"not written: {', '.join(absent)}\n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"not written: {', '.join(absent)}\n" in told
+    assert re.search(r"joined into obs/state, from which obs_keys= can choose no more: force, \w+\n", told)
     assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == absent
 
 
@@ -217,7 +220,7 @@ def test_rewards_that_were_never_recorded_are_not_made_up(demos, tmp_path):
             del demo["rewards"]
     out = tmp_path / "new.hdf5"
     assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
-    with pytest.raises(ValueError, match="set allow_missing_rewards"):
+    with pytest.raises(ValueError, match="set allow_missing_rewards=true"):
         read_episodes(out)
     assert not read_episodes(out, allow_missing_rewards=True)[0].rewards.any()
 

@@ -350,7 +350,7 @@ def test_discrete_actions_of_minari_are_refused(minari, kind):
 
 
 def test_rewards_that_are_missing_are_an_error_unless_allowed(lerobot2, minari):
-    with pytest.raises(ValueError, match="no rewards are recorded; set allow_missing_rewards"):
+    with pytest.raises(ValueError, match="no rewards are recorded; set allow_missing_rewards=true"):
         read_demonstrations(lerobot2)
     with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
         del file["episode_0/rewards"]

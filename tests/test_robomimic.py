@@ -96,7 +96,7 @@ def test_missing_dones_are_no_termination(path):
 
 def test_missing_rewards_are_an_error_unless_allowed(path):
     write_file(path, without=["rewards"])
-    with pytest.raises(ValueError, match=r"demos\.hdf5: /data/demo_0 has no rewards; set allow_missing_rewards"):
+    with pytest.raises(ValueError, match=r"demos\.hdf5: /data/demo_0 has no rewards; set allow_missing_rewards=true"):
         read_episodes(path)
     assert read_episodes(path, allow_missing_rewards=True)[0].rewards.tolist() == [0, 0, 0, 0]
 

@@ -113,12 +113,14 @@ def _distribution_table(answers: Answers) -> Table:
         right = number(modes.weaker_mass_of_truth)
         rows.append(row("weaker of a gust's two ways", right, lambda m: _of_modes(m, lambda two: two.weaker_mass)))
         rows.append(row("between the two ways", "0", lambda m: _of_modes(m, lambda two: two.between)))
+    note = "Spread / error below 1, and too few outcomes inside: the prediction is too narrow."
+    if measured[0].energy_distance is not None:
+        note += " Energy distances are to samples of the simulator, ± standard error over situations."
     return Table(
         title="Predicted distribution",
         header=("after", *(counted(at.steps, "step") for at in answers.distributions), "right"),
         rows=tuple(rows),
-        note="Spread / error below 1, and too few outcomes inside: the prediction is too narrow. Energy distances are "
-        "to samples of the simulator, ± standard error over situations.",
+        note=note,
     )
 
 

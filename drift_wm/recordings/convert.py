@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds
-from drift_wm.datasets.keys import keys_left_out
+from drift_wm.datasets.keys import choose_keys, keys_left_out
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
@@ -25,7 +25,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
 
     Of a file of robomimic's schema, its subsets, the simulator's states and what it says of its environment are kept.
-    No rewards are written where there are none.
+    No rewards are written where there are none. The observations that were chosen are joined into one key, `state`.
 
     Returns:
         What `results.json` holds.
@@ -41,6 +41,8 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
+    known_keys, flat = list(description.obs_shapes), description.flat_keys
+    joined = choose_keys(settings.obs_keys, known=known_keys, flat=flat, path=demonstrations.path)
     found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     episodes = tracked(found, demonstrations, settings, description)
     first = next(episodes)
@@ -71,6 +73,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         "data": settings.data,
         "file": str(out),
         "converted": count,
+        "joined": joined,
         "not_written": absent,
     }
     folder.write_results(results)
