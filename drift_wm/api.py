@@ -13,11 +13,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from drift_wm import build
+from drift_wm.acting.by_model import act_by
 from drift_wm.acting.episodes import Environment
 from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.configs.schema import read_settings
 from drift_wm.interfaces import Planner, Policy, Spec
-from drift_wm.models.behaviour import BehaviourPolicy
 from drift_wm.models.learned import POLICY, LearnedModel, load_policy, load_world_model
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.storage.checkpoint import load_checkpoint
@@ -93,17 +93,7 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     if other := [setting for setting in settings if setting.partition("=")[0] in ("actor", "checkpoint")]:
         raise ValueError(f"{other[0]}: expected no such setting, as the run tells what it learned: a {actor}")
     asked = read_settings("evaluate", [f"checkpoint={_quoted(run)}", f"actor={actor}", *settings])
-    policy: Policy[Any]
-    if isinstance(model, LearnedWorldModel):
-        policy = build.make_policy(model, asked, device=torch.device(device))
-    elif asked.foresight is None:
-        policy = BehaviourPolicy(model, execute=asked.execute, noise=asked.noise)
-    else:
-        advisor = load_world_model(
-            load_checkpoint(newest_checkpoint(Path(asked.foresight)), device=device), device=device
-        )
-        policy = build.make_foresight(model, advisor, asked, execute=asked.execute, noise=asked.noise or 1.0)
-    return Agent(policy, model.spec, device=device)
+    return Agent(act_by(model, asked, device=torch.device(device)).policy, model.spec, device=device)
 
 
 def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = None) -> PlanningPolicy:

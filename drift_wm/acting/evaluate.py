@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from drift_wm.acting.by_model import act_by
 from drift_wm.acting.env_workers import open_worlds
 from drift_wm.acting.episodes import Environment, run_episodes
 from drift_wm.acting.films import film_best, film_several
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.acting.scripted import SCRIPTED_NOISE, ScriptedPolicy
-from drift_wm.build import has_simulator, make_env, make_foresight, make_planning_simulator, make_policy
+from drift_wm.build import has_simulator, make_env, make_planning_simulator, make_policy
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import EnvSettings, env_args, env_record, recorded_env
@@ -25,7 +26,7 @@ from drift_wm.envs.gymnasium_env import plain_name
 from drift_wm.envs.simulator import SimulatorWorldModel
 from drift_wm.interfaces import Policy, Spec
 from drift_wm.models.behaviour import BehaviourPolicy, PolicyConfig
-from drift_wm.models.learned import ModelConfig, load_policy, load_world_model
+from drift_wm.models.learned import LearnedModel, ModelConfig, load_policy, load_world_model
 from drift_wm.results import NOISE, RANDOM, SCRIPTED, SIMULATOR, Evaluation, summarise
 from drift_wm.run_settings import LARGEST_SEED
 from drift_wm.settings import EVALUATION_SEED, CollectSettings, EvaluateSettings, PlanningSettings
@@ -130,23 +131,12 @@ def make_actor(
     assert settings.checkpoint is not None, "settings require a checkpoint for actor=model and policy"
     checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
     task, env = task_of(checkpoint, settings)
-    if settings.actor == "policy":
-        learned = load_policy(checkpoint, device=device)
-        require_spec(learned.spec, _spec_of(task, env), task)
-        name, execute, noise = name_of(learned.config), None, None
-        if isinstance(settings, EvaluateSettings):
-            execute, noise = settings.execute, settings.noise
-            if settings.foresight is not None:
-                advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
-                world_model = load_world_model(advisor, device=device)
-                advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
-                both = f"{checkpoint.id}+{advisor.id}"
-                return Actor(f"{name}, best of {settings.proposals}", advised, task, env, both)
-        return Actor(name, BehaviourPolicy(learned, execute=execute, noise=noise), task, env, checkpoint.id)
-    model = load_world_model(checkpoint, device=device)
-    require_spec(model.spec, _spec_of(task, env), task)
-    policy = make_policy(model, settings, device=device, exploration_std=exploration_std or 0.0)
-    return Actor(name_of(model.config), policy, task, env, checkpoint.id)
+    load = load_policy if settings.actor == "policy" else load_world_model
+    learned: LearnedModel = load(checkpoint, device=device)
+    require_spec(learned.spec, _spec_of(task, env), task)
+    acting = act_by(learned, settings, device=device, exploration_std=exploration_std or 0.0)
+    model_id = "+".join(filter(None, (checkpoint.id, acting.advisor_id)))
+    return Actor(name_of(learned.config) + acting.how, acting.policy, task, env, model_id)
 
 
 def tell_of_pace(task: str, env: EnvSettings) -> None:
@@ -200,8 +190,8 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
     if (found.observation_size, found.action_size) != (wanted.observation_size, wanted.action_size):
         raise ValueError(
             f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
-            f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task it was trained on, or "
-            "judge a world model by `drift-wm diagnose` and `lineage`, which need none"
+            f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task, or data of the task, that "
+            "it was trained on; where there is none, `drift-wm diagnose` and `lineage` judge a world model by its data"
         )
     if found.decision_seconds and not np.isclose(found.decision_seconds, wanted.decision_seconds):
         raise ValueError(
