@@ -190,8 +190,8 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
     if (found.observation_size, found.action_size) != (wanted.observation_size, wanted.action_size):
         raise ValueError(
             f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
-            f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task, or data of the task, that "
-            "it was trained on; where there is none, `drift-wm diagnose` and `lineage` judge a world model by its data"
+            f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task, or data of the task, "
+            "that it was trained on; where there is none, `drift-wm diagnose` and `lineage` judge a world model by its data"
         )
     if found.decision_seconds and not np.isclose(found.decision_seconds, wanted.decision_seconds):
         raise ValueError(
