@@ -191,7 +191,7 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
         raise ValueError(
             f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
             f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task, or data of the task, "
-            "that it was trained on; where there is none, `drift-wm diagnose` and `lineage` judge a world model by its data"
+            "that it was trained on; `drift-wm diagnose` and `lineage` judge a world model by such data alone"
         )
     if found.decision_seconds and not np.isclose(found.decision_seconds, wanted.decision_seconds):
         raise ValueError(
