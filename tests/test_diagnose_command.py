@@ -145,7 +145,9 @@ def test_episodes_of_training_are_kept_apart(files, linear_episodes):
     assert "trained on 5 other episodes" in own.note
     strange = choose(files, "linear", learned_from=["0123456789abcdef"])
     assert (len(strange.fitted), len(strange.measured)) == (3, 3)
-    assert strange.note == "the model was not trained on any of these episodes"
+    fitted = len(strange.fitted)
+    told = f"the model was not trained on any of these episodes; the linear model was fitted to {fitted} others of this"
+    assert strange.note == f"{told} file"
     everything = choose(files, "linear", learned_from=names)
     assert (len(everything.fitted), len(everything.measured)) == (3, 3)
     assert "TRAINED ON ALL" in everything.note

@@ -96,6 +96,8 @@ def choose_material(
     note = "the model was not trained on any of these episodes"
     if known:
         note = "THE MODEL WAS TRAINED ON ALL OF THESE EPISODES, so expect worse on others"
+    if len(episodes) > 1:
+        note += f"; the linear model was fitted to {counted(len(fitted), 'other')} of this file"
     return Material(file, keys, tuple(fitted), tuple(measured), note)
 
 
