@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from drift_wm.configs.quoting import unquoted
 from drift_wm.generators import GeneratorConfig
 from drift_wm.models.behaviour import PolicySettings
 from drift_wm.models.world_model import WorldModelConfig
@@ -42,10 +43,7 @@ def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
     asked = dict(override.split("=", 1) for override in overrides if "=" in override)
     if asked.get("actor", _ACTORS.get(command)) != "model" or "checkpoint" not in asked:
         return []
-    try:
-        recorded = settings_of(run_of(_path(asked["checkpoint"])))
-    except (OSError, ValueError):
-        return []  # a damaged record keeps nobody from planning otherwise
+    recorded = _recorded(asked["checkpoint"])
     if recorded.get("command") not in _LEARNERS:
         return []
     alone = {name: text for name in _ALONE if (text := _plain(recorded.get(name))) is not None}
@@ -63,19 +61,19 @@ def shape_of_parent(command: str, overrides: Sequence[str]) -> list[str]:
     asked = dict(override.split("=", 1) for override in overrides if "=" in override)
     if command != "train" or "parent" not in asked or "model" in asked:
         return []
-    try:
-        recorded = settings_of(run_of(_path(asked["parent"])))
-    except (OSError, ValueError):
-        return []  # what is wrong with it is told where it is read
+    recorded = _recorded(asked["parent"])
     found = dict(_leaves(recorded, _SHAPES))
     if kind := _plain(recorded.get("kind")):
         found["kind"] = kind
     return [f"{name}={value}" for name, value in found.items() if name not in asked]
 
 
-def _path(typed: str) -> Path:
-    """Of a setting as Hydra reads it, in quotes perhaps."""
-    return Path(typed.strip("'\"").replace(r"\'", "'"))
+def _recorded(typed: str) -> dict[str, Any]:
+    """What the run of a checkpoint was asked; nothing where no run is there, or its record is damaged."""
+    try:
+        return settings_of(run_of(Path(unquoted(typed))))
+    except (OSError, ValueError):
+        return {}  # a damaged record keeps nobody from asking for all of it; a missing run is told where it is read
 
 
 def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:

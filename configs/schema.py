@@ -19,6 +19,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench.settings import BenchSettings
+from drift_wm.configs.quoting import quoted
 from drift_wm.configs.recorded import planning_of_run, shape_of_parent
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.settings import DiagnoseSettings
@@ -156,8 +157,7 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
     for override in overrides:
         name, equals, value = override.partition("=")
         if positional and alone == [override]:
-            quoted = override.replace("'", r"\'")
-            translated.append(f"{positional}='{quoted}'")
+            translated.append(f"{positional}={quoted(override)}")
         else:
             translated.append(f"{aliases.get(name, name)}{equals}{value}")
     return translated

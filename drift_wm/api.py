@@ -16,6 +16,7 @@ from drift_wm import build
 from drift_wm.acting.by_model import act_by
 from drift_wm.acting.episodes import Environment
 from drift_wm.acting.policies import PlanningPolicy
+from drift_wm.configs.quoting import quoted
 from drift_wm.configs.schema import read_settings
 from drift_wm.interfaces import Planner, Policy, Spec
 from drift_wm.models.learned import POLICY, LearnedModel, load_policy, load_world_model
@@ -92,7 +93,7 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     actor = "model" if isinstance(model, LearnedWorldModel) else "policy"
     if other := [setting for setting in settings if setting.partition("=")[0] in ("actor", "checkpoint")]:
         raise ValueError(f"{other[0]}: expected no such setting, as the run tells what it learned: a {actor}")
-    asked = read_settings("evaluate", [f"checkpoint={_quoted(run)}", f"actor={actor}", *settings])
+    asked = read_settings("evaluate", [f"checkpoint={quoted(run)}", f"actor={actor}", *settings])
     return Agent(act_by(model, asked, device=torch.device(device)).policy, model.spec, device=device)
 
 
@@ -123,9 +124,4 @@ def make_env(task: str, *settings: str, **named: object) -> Environment:
         ValueError: no such task, or a setting does not fit.
     """
     asked = [f"env.{each}" for each in (*settings, *(f"{name}={value}" for name, value in named.items()))]
-    return build.make_env(task, read_settings("collect", [f"task={_quoted(task)}", *asked]).env)
-
-
-def _quoted(text: str | Path) -> str:
-    """As settings take any text."""
-    return "'{}'".format(str(text).replace("'", r"\'"))
+    return build.make_env(task, read_settings("collect", [f"task={quoted(task)}", *asked]).env)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.models.normalisation import Scales, change_of_units, join_changes
-from drift_wm.random_streams import decision_rng
+from drift_wm.random_streams import each_decision_rng
 from drift_wm.requirements import require, require_at_least
 
 
@@ -256,7 +256,7 @@ class BehaviourPolicy:
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         pending = state.pending
         if pending.shape[1] == 0:
-            sources = [decision_rng(state.seed + i, state.step) for i in range(len(obs))]
+            sources = each_decision_rng(state.seed, state.step, len(obs))
             pending = self.next_chunk(History(frames, state.actions, physics), sources)[:, : self.execute]
         action = pending[:, 0].clamp(-1, 1)
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]

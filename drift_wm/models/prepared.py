@@ -54,7 +54,7 @@ class PreparedModel:
         keep_means = model.uses_bfloat16(compiled=compile)
         keep_targets = not model.generator.rebases_output
         self._model.rescale(model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets))
-        # Means may be kept, and some generators keep the scales they were first given.
+        # Means may be kept, and some generators keep the scales of their targets.
         self._scales_targets = self._model.normaliser.is_set
         observe = observe or bool(self._model.ending.seen)  # which is told by observations
         self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
