@@ -16,7 +16,7 @@ from drift_wm.truth.suite import Unit, read_rows, truth
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
 
 VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
-PLANNING = ["drifting", "regression", "gaussian"]
+PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drifting ensemble"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,12 @@ def test_other_parts_ask_what_they_are_about():
     assert {(unit.generator, unit.seed) for unit in chunks} == {("drifting", 1)}
     assert [unit.case for unit in chunks] == [case.name for case in CHUNKS]
     risk = [(unit.generator, unit.seed) for unit in found if unit.part == "risk"]
-    assert risk == [*((name, 1) for name in PLANNING), (SIMULATOR, 1), *((name, 2) for name in PLANNING)]
+    ceiling = [(SIMULATOR, 1)]
+    assert risk == [
+        *((name, 1) for name in PLANNING),
+        *ceiling,
+        *((name, seed) for seed in (2, 3, 4, 5) for name in PLANNING),
+    ]
 
 
 def test_only_rivals_that_were_asked_for_are_trained():

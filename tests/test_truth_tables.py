@@ -128,8 +128,8 @@ def test_claims_about_planning_need_intervals_apart():
     rows = [planning("drifting", 9, 10, 11, 10), planning("regression", 1, 2, 3, 2), planning("gaussian", 1, 9, 12, 11)]
     rows.append(planning("true simulator", 12, 13))
     assert judged(rows) == {
-        "edge: return above that of regression, intervals apart": True,
-        "edge: return above that of gaussian, intervals apart": False,
+        "edge: return of drifting above that of regression, intervals apart": True,
+        "edge: return of drifting above that of gaussian, intervals apart": False,
     }
 
 

@@ -47,8 +47,8 @@ RIVALS: dict[str, Rival] = {
     "regression": Rival(GeneratorConfig("regression"), ("stochastic", "deterministic", "risk"), first_seed=("laws",)),
     # Five times the parameters and the training of the others, as has the drifting ensemble.
     "gaussian": Rival(GeneratorConfig("gaussian", members=5), ("stochastic", "risk"), first_seed=("laws",)),
-    "gaussian, one network": Rival(GeneratorConfig("gaussian"), ("stochastic",)),
-    "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), ("stochastic",)),
+    "gaussian, one network": Rival(GeneratorConfig("gaussian"), ("stochastic", "risk")),
+    "drifting ensemble": Rival(GeneratorConfig("drifting", members=5), ("stochastic", "risk")),
     "diffusion": Rival(
         GeneratorConfig("diffusion"), _DISTRIBUTIONS, sampling_steps=(5, 20, 100), law_sampling_steps=(1, 50)
     ),

@@ -24,7 +24,7 @@ class TruthSettings:
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches and noise; the data are the same."""
     more_seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    """Training seeds of `laws` and `deterministic` instead: models that are cheap, and differ less than seeds do."""
+    """Training seeds of `laws`, `deterministic` and `risk` instead: cheap models that differ less than seeds."""
     steps: int = 5000
     """Training steps of every model; twice as many for the known laws."""
     width: int = 128

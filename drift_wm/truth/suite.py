@@ -23,7 +23,7 @@ _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks":
 """Parts in which a world is modelled from recorded data."""
 _CASES = {case.name: case for cases in _MODELLED.values() for case in cases}
 _WITH_CEILING = ("stochastic", "risk")
-_WITH_MORE_SEEDS = ("laws", "deterministic")
+_WITH_MORE_SEEDS = ("laws", "deterministic", "risk")
 
 
 @dataclass(frozen=True, slots=True)

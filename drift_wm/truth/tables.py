@@ -134,6 +134,15 @@ def _cell(values: Sequence[float]) -> str:
     return mean_and_error(values, digits=1 if values and abs(np.mean(values)) >= 10 else 3)
 
 
+_DUELS = (
+    ("drifting", "regression"),
+    ("drifting", "gaussian, one network"),
+    ("drifting", "gaussian"),
+    ("drifting ensemble", "gaussian"),
+)
+"""Who is claimed to be nearer to the truth than whom; `gaussian` has five networks, as has the ensemble."""
+
+
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """The claims that the rows at hand can judge."""
     table = Table(rows)
@@ -180,12 +189,7 @@ def _stochastic(table: Table) -> list[Verdict]:
             for label in table.labels("stochastic", case)
         }
         own = distance["drifting"]
-        for name, rival in (
-            ("drifting", "regression"),
-            ("drifting", "gaussian, one network"),
-            ("drifting", "gaussian"),
-            ("drifting ensemble", "gaussian"),
-        ):
+        for name, rival in _DUELS:
             if {name, rival} <= distance.keys():
                 shown = f"{distance[name]:.3f} against {distance[rival]:.3f}"
                 claim = f"{case}: energy distance of {name} below that of {rival}"
@@ -229,11 +233,11 @@ def _risk(table: Table) -> list[Verdict]:
     found = []
     for case in table.cases("risk"):
         intervals = {label: _episode_interval(table, case, label) for label in table.labels("risk", case)}
-        for rival in ("regression", "gaussian"):
-            if rival in intervals:
-                (low, high), (_, other) = intervals["drifting"], intervals[rival]
+        for name, rival in _DUELS:
+            if {name, rival} <= intervals.keys():
+                (low, high), (_, other) = intervals[name], intervals[rival]
                 shown = f"95 % intervals {low:.2f} to {high:.2f} against {intervals[rival][0]:.2f} to {other:.2f}"
-                claim = f"{case}: return above that of {rival}, intervals apart"
+                claim = f"{case}: return of {name} above that of {rival}, intervals apart"
                 found.append(_verdict(claim, shown, low > other))
     return found
 
