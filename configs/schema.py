@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -163,8 +164,9 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
     return translated
 
 
+@cache
 def register() -> None:
-    """Tell Hydra the types of settings; again changes nothing."""
+    """Tell Hydra the types of settings, once: it takes as long as composing them, which grids do hundreds of times."""
     store = ConfigStore.instance()
     for command, settings in COMMANDS.items():
         node = OmegaConf.structured(settings)

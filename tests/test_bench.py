@@ -3,7 +3,9 @@
 import json
 import re
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -22,8 +24,13 @@ from drift_wm.storage.run_folder import RunFolder
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 
 
-def compose(overrides):
+@cache
+def composed(overrides):
     return read_settings("online", overrides)
+
+
+def compose(overrides):
+    return deepcopy(composed(tuple(overrides)))
 
 
 class Runs:
