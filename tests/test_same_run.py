@@ -216,3 +216,12 @@ def test_an_undisturbed_world_is_one_under_either_name(tmp_path, before, after):
     settings.env.disturbance.name = "gust"
     with pytest.raises(ValueError, match=r"env.disturbance.name \(there 'none', asked 'gust'\)"):
         RunFolder(tmp_path).write_config("collect", settings)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "collect"])
+def test_the_calm_world_is_not_that_of_a_models_training(tmp_path, command):
+    settings = read_settings(command, ["actor=model", "checkpoint=runs/gusty"])
+    RunFolder(tmp_path).write_config(command, settings)
+    settings.env.disturbance.name = "none"
+    with pytest.raises(ValueError, match=r"env.disturbance.name \(there '', asked 'none'\)"):
+        RunFolder(tmp_path).write_config(command, settings)

@@ -69,8 +69,8 @@ def require_same_run(
         dict(_leaves({name: value for name, value in each.items() if name not in ignored}))
         for each in (found, _completed(found, asked, settings), asked)
     )
-    for each in (there, now):  # by default a world is undisturbed, under either name
-        if each.get(_DISTURBANCE) == "":
+    for each in (there, now):  # one world under either name, unless '' is that of a checkpoint's training
+        if each.get(_DISTURBANCE) == "" and not each.get("checkpoint"):
             each[_DISTURBANCE] = "none"
     by_default = there.keys() - recorded.keys()
     differing = [
