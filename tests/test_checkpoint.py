@@ -1,5 +1,6 @@
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,12 +77,23 @@ def test_any_other_file_is_refused(tmp_path, content):
         load_checkpoint(tmp_path / "c.pt")
 
 
-def test_damage_is_found_wherever_it_is(tmp_path):
-    save_checkpoint(tmp_path / "c.pt", example())
+@pytest.mark.parametrize("tensor", [torch.arange(6.0), torch.arange(6.0, 12.0)], ids=["predicts", "goes on"])
+def test_damage_is_found_wherever_it_is(tmp_path, tensor):
+    whole = example()
+    whole.state["optimiser"] = {"momentum": torch.arange(6.0, 12.0)}
+    save_checkpoint(tmp_path / "c.pt", whole)
     content = bytearray((tmp_path / "c.pt").read_bytes())
-    content[content.index(torch.arange(6.0).numpy().tobytes()) + 5] ^= 1
+    content[content.index(tensor.numpy().tobytes()) + 5] ^= 1
     (tmp_path / "c.pt").write_bytes(content)
-    with pytest.raises(ValueError, match="its weights are not those of model"):
+    with pytest.raises(
+        ValueError, match=r"c\.pt is not a readable drift_wm checkpoint \(archive/data/. in it is not what was"
+    ):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_weights_must_be_those_of_the_model_that_is_named(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", replace(example(), id="0123456789ab"))
+    with pytest.raises(ValueError, match="its weights are not those of model 0123456789ab"):
         load_checkpoint(tmp_path / "c.pt")
 
 

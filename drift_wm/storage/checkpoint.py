@@ -77,11 +77,15 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         raise ValueError(f"no checkpoint at {path}: expected a file that `drift-wm train` or `online` wrote")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch writes sums of what it stores, and does not look at them
     except pickle.UnpicklingError as error:  # torch would advise to read it by running what is in it
         raise ValueError(_unreadable(path, "it holds more than tensors and plain values")) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
         cause = str(error).partition("\n")[0]
         raise ValueError(_unreadable(path, f"{type(error).__name__}: {cause}")) from error
+    if damaged is not None:
+        raise ValueError(_unreadable(path, f"{damaged} in it is not what was written"))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise ValueError(
