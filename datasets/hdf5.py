@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
 from drift_wm.datasets.guard import BROKEN, reading
-from drift_wm.datasets.hdf5_storage import require_in_file
+from drift_wm.datasets.hdf5_storage import require_in_file, require_stored
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +22,6 @@ _COARSE = 0.01
 """Of a standard deviation: rounding in larger steps loses what a model should see."""
 _DEMO_NAME = re.compile(r"demo_(\d+)")
 _ANY_DEMO = re.compile(r"/data/demo_\d+/|/episode_\d+/")
-_LARGEST_COMPRESSION = 2000
-"""Deflate makes nothing smaller than a thousandth."""
-_SMALL = 2**24
-"""Bytes that an array may take without having been written: HDF5 fills in what is not there."""
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -198,12 +194,7 @@ def read_numbers(
     with reading(path, str(dataset.name)):
         if not holds_numbers(dataset):
             raise ValueError(f"{path}: {dataset.name} holds {dataset.dtype}, expected numbers; leave out this key")
-        stored = dataset.id.get_storage_size()
-        if dataset.nbytes > _SMALL + _LARGEST_COMPRESSION * stored:
-            raise ValueError(
-                f"{path}: {dataset.name} announces {dataset.nbytes} bytes of shape {shape}, the file holds {stored} of "
-                "them; copy the file again"
-            )
+        require_stored(dataset, path)
         return np.asarray(dataset[-1:] if last else dataset[()])
 
 

@@ -1,4 +1,4 @@
-"""Where the numbers of an HDF5 array are: in the file itself, and written."""
+"""Where the numbers of an HDF5 array are: in the file itself, as many as it announces, and written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from pathlib import Path
 
 import h5py
+
+_LARGEST_COMPRESSION = 2000
+"""Deflate makes nothing smaller than a thousandth."""
+_SMALL = 2**24
+"""Bytes that an array may take without having been written: HDF5 fills in what is not there."""
 
 
 def require_in_file(dataset: h5py.Dataset, path: Path) -> None:
@@ -27,6 +32,20 @@ def require_in_file(dataset: h5py.Dataset, path: Path) -> None:
         f"{path}: {dataset.name} is {what}, which is not followed; expected its numbers in the file itself: read it "
         "with h5py where its sources are, and store what was read as a plain array"
     )
+
+
+def require_stored(dataset: h5py.Dataset, path: Path) -> None:
+    """Refuse an array of which the file cannot hold as much as is announced: to read it could fill the memory.
+
+    Raises:
+        ValueError: it announces more.
+    """
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > _SMALL + _LARGEST_COMPRESSION * stored:
+        raise ValueError(
+            f"{path}: {dataset.name} announces {dataset.nbytes} bytes of shape {dataset.shape}, the file holds "
+            f"{stored} of them; copy the file again"
+        )
 
 
 def require_written(dataset: h5py.Dataset, path: Path) -> None:

@@ -50,6 +50,7 @@ from drift_wm.datasets.hdf5 import (
     open_hdf5,
     shape_of,
 )
+from drift_wm.datasets.hdf5_storage import require_stored
 from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.robomimic_demo import REPAIR, obs_group, read_demo
 from drift_wm.datasets.robomimic_notes import (
@@ -223,4 +224,5 @@ def mask_members(file: h5py.File, name: str, path: Path) -> set[str]:
             raise ValueError(
                 f"{path}: mask/{name} holds {stored.dtype} of shape {stored.shape}, expected names of demos; remove it"
             )
+        require_stored(stored, path)
         return {entry.decode() if isinstance(entry, bytes) else str(entry) for entry in stored[()]}

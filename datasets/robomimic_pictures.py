@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import data_group, member, names_in, open_hdf5
+from drift_wm.datasets.hdf5_storage import require_stored
 from drift_wm.datasets.robomimic import demo_group, select_demos
 
 _COLOURS = 3
@@ -47,6 +48,7 @@ def read_pictures(path: Path, camera: str, demo: str, rows: Sequence[int]) -> li
     """
     with open_hdf5(path) as file, reading(path, f"data/{demo}/obs/{camera}"):
         film = file["data"][demo][f"obs/{camera}"]
+        require_stored(film, path)
         return [np.asarray(film[row]) for row in rows]
 
 

@@ -239,6 +239,14 @@ def test_a_damaged_picture_names_the_file(robomimic):
         read_pictures(robomimic, "agentview_image", "demo_0", [5])
 
 
+def test_a_picture_larger_than_its_file_is_not_allocated(robomimic):
+    with h5py.File(robomimic, "r+") as file:
+        del file["data/demo_0/obs/agentview_image"]
+        file["data/demo_0/obs"].create_dataset("agentview_image", (2, 2**14, 2**14, 3), np.uint8, chunks=(1, 8, 8, 3))
+    with pytest.raises(ValueError, match=r"agentview_image announces 1610612736 bytes .* the file holds 0"):
+        read_pictures(robomimic, "agentview_image", "demo_0", [0])
+
+
 def test_frames_are_read_by_number(tmp_path):
     path = tmp_path / "film.mp4"
     write_video(path, greys(0, 30), fps=FPS)

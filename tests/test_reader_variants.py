@@ -163,6 +163,14 @@ def test_an_array_that_announces_more_than_is_there_is_not_allocated(tmp_path):
         read_demonstrations(tmp_path / "demos.hdf5", allow_missing_rewards=True)
 
 
+def test_a_subset_that_announces_more_names_than_are_there_is_not_looked_through(tmp_path):
+    isaac_lab(tmp_path / "demos.hdf5")
+    with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
+        file.create_dataset("mask/train", shape=(2**28,), chunks=(2**20,), dtype="S1")
+    with pytest.raises(ValueError, match=r"mask/train announces 268435456 bytes .* the file holds 0"):
+        open_demonstrations(tmp_path / "demos.hdf5").describe()
+
+
 def elsewhere(file, name, how, folder):
     """Put an array of shape (3, 1) whose numbers are not in the file itself."""
     if how == "external":
