@@ -1,12 +1,13 @@
-"""Logged demonstrations in any of the formats that robots' logs come in, behind one protocol."""
+"""Logged demonstrations in any of the formats that robots' logs come in, behind one interface."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from drift_wm.datasets.episodes import Episode
 
@@ -22,7 +23,8 @@ class Description:
     steps: int
     """Stored actions of all; episodes have a transition fewer where no observation follows the last action."""
     obs_shapes: Mapping[str, tuple[int, ...]]
-    """Observation keys of the first demonstration, and the shape of one observation; images are included."""
+    """Keys of the first demonstration that may be named as observations, and the shape of one row; images are
+    included."""
     action_size: int
     """A."""
     flat_keys: tuple[str, ...] = ()
@@ -45,14 +47,14 @@ Reading = tuple[str, Callable[[], Episode]]
 """The name of a demonstration, and what reads it as long as its file is open; a ValueError where it is damaged."""
 
 
-class Demonstrations(Protocol):
+class Demonstrations(ABC):
     """A file or folder of demonstrations."""
 
     path: Path
 
+    @abstractmethod
     def describe(self) -> Description:
         """Say what is there."""
-        ...
 
     def episodes(
         self,
@@ -72,20 +74,21 @@ class Demonstrations(Protocol):
         Raises:
             ValueError: something is missing, damaged, or does not fit; the message names file and key.
         """
-        ...
+        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
+        return require_one_size(((name, read()) for name, read in found), self.path)
 
+    @abstractmethod
     def readings(
         self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
     ) -> Iterator[Reading]:
         """What `episodes` reads, one by one: one that is damaged does not keep the others from being seen."""
-        ...
 
+    @abstractmethod
     def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
         """Of every demonstration, in the order in which they are read, whether its rewards were recorded.
 
         Those of an episode that was read with `allow_missing_rewards` do not tell: zeros may be rewards.
         """
-        ...
 
 
 def require_no_mask(mask: str | None, format: str) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, Reading, require_no_mask, require_one_size
+from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, require_no_mask
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import as_matrix
@@ -55,7 +55,7 @@ class Entry:
     file: Path
 
 
-class LeRobotFolder:
+class LeRobotFolder(Demonstrations):
     """A dataset by its folder.
 
     Args:
@@ -122,17 +122,6 @@ class LeRobotFolder:
                 if name in self._shapes
             ),
         )
-
-    def episodes(
-        self,
-        *,
-        obs_keys: Sequence[str] | None = None,
-        mask: str | None = None,
-        allow_missing_rewards: bool = False,
-    ) -> Iterator[Episode]:
-        """See `Demonstrations.episodes`."""
-        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
-        return require_one_size(((name, read()) for name, read in found), self.path)
 
     def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
         """See `Demonstrations.rewards_recorded`: columns are those of all."""

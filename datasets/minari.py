@@ -21,7 +21,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, Reading, SameWidths, require_no_mask, require_one_size
+from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, SameWidths, require_no_mask
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -46,8 +46,11 @@ MAIN_FILE = Path("data/main_data.hdf5")
 _NAME = re.compile(r"episode_(\d+)")
 
 
-class MinariDataset:
-    """A dataset by its folder, or by its `main_data.hdf5`."""
+class MinariDataset(Demonstrations):
+    """A dataset by its folder, or by its `main_data.hdf5`.
+
+    Nested groups give observation keys `outer/inner`, a plain array `observations`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path / MAIN_FILE if path.is_dir() else path
@@ -82,17 +85,6 @@ class MinariDataset:
                 ),
                 warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),
             )
-
-    def episodes(
-        self,
-        *,
-        obs_keys: Sequence[str] | None = None,
-        mask: str | None = None,
-        allow_missing_rewards: bool = False,
-    ) -> Iterator[Episode]:
-        """See `Demonstrations.episodes`; nested groups give keys `outer/inner`, a plain array `observations`."""
-        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
-        return require_one_size(((name, read()) for name, read in found), self.path)
 
     def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:
         """See `Demonstrations.rewards_recorded`."""

@@ -34,7 +34,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.demonstrations import Description, Reading, SameWidths, require_one_size
+from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, SameWidths
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
@@ -65,8 +65,13 @@ _NOT_AN_OBSERVATION = "actions"
 """Isaac Lab stores the previous action under this observation key."""
 
 
-class RobomimicFile:
-    """A file of demonstrations."""
+class RobomimicFile(Demonstrations):
+    """A file of demonstrations.
+
+    Without `obs_keys`, a copy of the actions is left out. `terminated` is the attribute of that name, as `Replay`
+    writes it; in files of others it is the file's own `dones` at the last transition that is kept, unless those of all
+    demos are set: robomimic's `done_mode` 1 and 2 mark the end of every demo so, whatever its cause.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -97,22 +102,6 @@ class RobomimicFile:
                 ignored_ends=tuple(ends_not_learned(demos, path)),
                 unread_keys=tuple(keys_not_read(demos, path)),
             )
-
-    def episodes(
-        self,
-        *,
-        obs_keys: Sequence[str] | None = None,
-        mask: str | None = None,
-        allow_missing_rewards: bool = False,
-    ) -> Iterator[Episode]:
-        """See `Demonstrations.episodes`; without `obs_keys`, a copy of the actions is left out.
-
-        `terminated` is the attribute of that name, as `Replay` writes it; in files of others it is the file's
-        own `dones` at the last transition that is kept, unless those of all demos are set: robomimic's `done_mode`
-        1 and 2 mark the end of every demo so, whatever its cause.
-        """
-        found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
-        return require_one_size(((name, read()) for name, read in found), self.path)
 
     def readings(
         self, *, obs_keys: Sequence[str] | None, mask: str | None, allow_missing_rewards: bool
