@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.keys import choose_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class Description:
     """Ends of worlds, or of recordings, that are stored and that nothing is learned of."""
     unread_keys: tuple[str, ...] = ()
     """Observations that are left out where no keys are named, and those that some demonstrations lack."""
+    unread_parts: tuple[str, ...] = ()
+    """What no reader looks at: of a robomimic file see `parts_not_copied`."""
+
+    def keys(self, asked: Sequence[str] | None, path: Path) -> list[str]:
+        """The observation keys that are read where these are asked, see `choose_keys`.
+
+        Raises:
+            ValueError: one is not there, or none is left.
+        """
+        return choose_keys(asked, known=list(self.obs_shapes), flat=self.flat_keys, path=path)
 
 
 Reading = tuple[str, Callable[[], Episode]]

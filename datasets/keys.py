@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -36,17 +36,6 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
             "each step, as pictures and text are not learned from; store the robot's positions or the like beside them"
         )
     return list(dict.fromkeys(chosen))
-
-
-def keys_left_out(asked: Sequence[str] | None, *, known: Iterable[str], flat: Container[str]) -> list[str]:
-    """The known keys that `choose_keys` does not choose."""
-
-    def is_chosen(key: str) -> bool:
-        if asked is None:
-            return key in flat
-        return key in asked or (key in flat and any(fnmatchcase(key, entry) for entry in asked))
-
-    return sorted(key for key in known if not is_chosen(key))
 
 
 def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:

@@ -80,6 +80,8 @@ class LeRobotFolder(Demonstrations):
         if not isinstance(features, dict) or _ACTION not in features:
             raise ValueError(f"{path / INFO}: features has no {_ACTION!r}, expected the columns of the dataset")
         self._shapes = {str(name): feature_shape(feature, name, path / INFO) for name, feature in features.items()}
+        # What was done, and what came of it, is not seen before it is done; any other column may be.
+        self._observable = {name: shape for name, shape in self._shapes.items() if name not in (_ACTION, _REWARD)}
         self.types = {str(name): str(feature.get("dtype")) for name, feature in features.items()}
         """Of every column, as LeRobot names them."""
         self.fps = rate(self._info.get("fps") or 0, path / INFO)
@@ -109,7 +111,7 @@ class LeRobotFolder(Demonstrations):
             format=f"LeRobot {self.version}",
             episodes=len(found) - len(short),
             steps=sum(entry.length for entry in found) - sum(entry.length for entry in short),
-            obs_shapes={name: shape for name, shape in self._shapes.items() if name.startswith(_OBSERVATION)},
+            obs_shapes=self._observable,
             action_size=math.prod(self._shapes[_ACTION]),
             flat_keys=tuple(self._low_dimensional()),
             has_rewards=_REWARD in self._shapes,
@@ -133,7 +135,7 @@ class LeRobotFolder(Demonstrations):
     ) -> Iterator[Reading]:
         """See `Demonstrations.readings`."""
         require_no_mask(mask, "LeRobot")
-        keys = choose_keys(obs_keys, known=list(self._shapes), flat=self._low_dimensional(), path=self.path)
+        keys = choose_keys(obs_keys, known=list(self._observable), flat=self._low_dimensional(), path=self.path)
         if _REWARD not in self._shapes and not allow_missing_rewards:
             raise ValueError(f"{self.path}: no rewards are recorded; set allow_missing_rewards=true to read zeros")
         for entry in self._wanted():

@@ -43,6 +43,7 @@ from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.minari_metadata import action_bounds, environment_of
 
 MAIN_FILE = Path("data/main_data.hdf5")
+_READ = {"observations", "actions", "rewards", "terminations"}
 _NAME = re.compile(r"episode_(\d+)")
 
 
@@ -83,6 +84,7 @@ class MinariDataset(Demonstrations):
                     for key, array in observations.items()
                     if not holds_numbers(array)
                 ),
+                unread_parts=tuple(sorted({name for each in episodes for name in names_in(each, path)} - _READ)),
                 warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),
             )
 

@@ -244,7 +244,7 @@ def test_groups_are_the_keys_of_a_file(tmp_path):
         demo = file.create_group("data/demo_0")
         demo["actions"] = torch.zeros(3, 2).numpy()
         demo["obs/pose"], demo["obs/gripper"] = torch.zeros(3, 4).numpy(), torch.zeros(3).numpy()
-        demo["obs/camera"] = torch.zeros(3, 8, 8, 3).numpy()
+        demo["obs/camera"], demo["obs/words"] = torch.zeros(3, 8, 8, 3).numpy(), [b"go"] * 3
     path = tmp_path / "demos.hdf5"
     named = [(group.name, group.start, group.stop) for group in groups_of_file(path, None, 5)]
     assert named == [("gripper", 0, 1), ("pose", 1, 5)]

@@ -8,11 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
+from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.lerobot import LeRobotFolder
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile
+from drift_wm.recordings.convert import convert
 from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.storage.run_folder import RunFolder
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
@@ -399,6 +402,33 @@ def test_keys_that_are_not_there_are_named(lerobot2, minari, keys):
         read_demonstrations(lerobot2, obs_keys=keys, allow_missing_rewards=True)
     with pytest.raises(ValueError, match=message):
         read_demonstrations(minari, obs_keys=keys)
+
+
+@pytest.mark.parametrize("keys", [["action"], ["next.reward"]])
+def test_what_is_not_known_before_an_action_is_no_observation(lerobot3, keys):
+    with pytest.raises(ValueError, match=f"no observation '{keys[0]}', found .*'episode_index'"):
+        read_demonstrations(lerobot3, obs_keys=keys)
+
+
+def converted(path, folder, *asked):
+    """What convert says of a dataset."""
+    settings = read_settings("data-convert", [f"data={path}", f"out={folder}/new.hdf5", *asked])
+    return convert(settings, RunFolder(folder / "run"))
+
+
+def test_convert_writes_any_column_that_training_can_read_and_names_the_others(lerobot3, tmp_path):
+    keys = ["episode_index", "observation.state"]
+    found = converted(lerobot3, tmp_path, "obs_keys=[episode_index,observation.state]")
+    assert (found["joined"], found["not_written"]) == (keys, ["observation.gripper", "observation.images.top"])
+    written, read = read_demonstrations(tmp_path / "new.hdf5"), read_demonstrations(lerobot3, obs_keys=keys)
+    for one, other in zip(written, read, strict=True):
+        np.testing.assert_array_equal(one.obs, other.obs)
+
+
+def test_convert_names_what_it_does_not_write_of_minari(minari, tmp_path):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        file["episode_1/truncations"], file["episode_1/infos/qpos"] = np.zeros(2), np.zeros((3, 4))
+    assert converted(minari, tmp_path)["not_written"] == ["image", "infos", "truncations"]
 
 
 def test_subsets_are_robomimics(lerobot2, minari):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.envs.dm_control import DmControlEnv
 
@@ -38,10 +37,8 @@ def groups_of_file(file: Path, obs_keys: Sequence[str] | None, size: int) -> tup
     Raises:
         ValueError: the file is missing or damaged, or lacks a key.
     """
-    shapes = open_demonstrations(file).describe().obs_shapes
-    flat = sorted(name for name, shape in shapes.items() if len(shape) <= 1 and name != "actions")
-    keys = choose_keys(obs_keys, known=list(shapes), flat=flat, path=file)
-    groups = _consecutive({name: shapes[name] for name in keys})
+    found = open_demonstrations(file).describe()
+    groups = _consecutive({name: found.obs_shapes[name] for name in found.keys(obs_keys, file)})
     if len(groups) > 1 and groups[-1].stop == size:
         return groups
     return single_entries(size)

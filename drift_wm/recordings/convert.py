@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds
-from drift_wm.datasets.keys import choose_keys, keys_left_out
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
@@ -41,8 +40,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
-    known_keys, flat = list(description.obs_shapes), description.flat_keys
-    joined = choose_keys(settings.obs_keys, known=known_keys, flat=flat, path=demonstrations.path)
+    joined = description.keys(settings.obs_keys, demonstrations.path)
     found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     episodes = tracked(found, demonstrations, settings, description)
     first = next(episodes)
@@ -67,7 +65,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     if known:
         absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=settings.mask)
     else:
-        absent = keys_left_out(settings.obs_keys, known=description.obs_shapes, flat=description.flat_keys)
+        absent = sorted({*description.obs_shapes, *description.unread_parts} - {*joined})
     results = {
         "command": "data-convert",
         "data": settings.data,
