@@ -13,6 +13,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.recordings import convert
 from drift_wm.recordings.inspect import inspect, show
+from drift_wm.recordings.plots import trajectories_figure
 from drift_wm.recordings.settings import InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 
@@ -101,6 +102,32 @@ def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, caps
             demo["obs/state"][...] = np.nan
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/again"]) == 2
     assert "none of 30 demonstrations can be read, the first as /data/demo_0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "entries"),
+    [
+        (None, ["pose[0]", "pose[1]", "state[0]", "state[1]", "state[2]"]),
+        (["state", "p*"], ["state[0]", "state[1]", "state[2]", "pose[0]", "pose[1]"]),
+    ],
+)
+def test_the_plot_of_trajectories_calls_entries_by_their_keys(demos, tmp_path, asked, entries):
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/pose"] = np.random.default_rng(1).normal(size=(len(demo["actions"]), 2))
+    found = inspect(InspectSettings(data=str(demos), obs_keys=asked), RunFolder(tmp_path / "run"))
+    labels = [axes.get_ylabel() for axes in trajectories_figure(found).axes if axes.get_visible()]
+    assert labels == [entries[0], "action[0]", *entries[1:]]
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["entries"] == entries
+
+
+def test_entries_are_numbered_where_a_subset_is_not_as_wide_as_the_first_demo(demos, tmp_path):
+    with h5py.File(demos, "r+") as file:
+        file["mask/late"] = np.array(["demo_2"], dtype="S")
+        del file["data/demo_2/obs/state"]
+        file["data/demo_2/obs/state"] = np.zeros((4, 2))
+    found = inspect(InspectSettings(data=str(demos), mask="late"), RunFolder(tmp_path / "run"))
+    assert found.entries == ("obs[0]", "obs[1]")
 
 
 def test_of_many_damaged_demos_twenty_are_named(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class Inspection:
     """The subset that all below is of; None: all of it."""
     lengths: tuple[int, ...]
     """Transitions of each demonstration that can be learned from."""
+    entries: tuple[str, ...]
+    """What each entry of an observation is called, such as `pose[2]`."""
     ranges: tuple[Range, ...]
     """Of observations, actions and rewards."""
     terminated: int
@@ -78,6 +81,7 @@ class Inspection:
             "lengths": list(self.lengths),
             "terminated": self.terminated,
             "damaged": list(self.damaged),
+            "entries": list(self.entries),
             "ranges": [asdict(each) for each in self.ranges],
             "warnings": list(self.warnings),
         }
@@ -130,6 +134,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         description=description,
         mask=settings.mask,
         lengths=tuple(lengths),
+        entries=_entries(description, description.keys(settings.obs_keys, demonstrations.path), ranges[0].size),
         ranges=ranges,
         terminated=terminated,
         damaged=tuple(damaged),
@@ -229,6 +234,14 @@ def _unread(demonstrations: Demonstrations) -> list[str]:
 def _count(settings: DataSettings, description: Description) -> int:
     """Demonstrations of the subset that is asked for, or of all."""
     return description.masks.get(settings.mask or "", description.episodes)
+
+
+def _entries(description: Description, keys: Sequence[str], size: int) -> tuple[str, ...]:
+    """By key and place in it, unless keys of the first demonstration are not as wide as those that were read."""
+    sizes = {key: math.prod(description.obs_shapes[key]) for key in keys}
+    if sum(sizes.values()) != size:
+        sizes = {"obs": size}
+    return tuple(f"{key}[{i}]" for key, count in sizes.items() for i in range(count))
 
 
 def _remarks(ranges: Sequence[Range]) -> list[str]:

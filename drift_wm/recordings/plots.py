@@ -21,24 +21,28 @@ _EXACT = 1e-17
 def trajectories_figure(found: Inspection) -> Figure:
     """A row for each entry that varies most, observations on the left and actions on the right, a line an episode."""
     episodes = found.plotted
-    columns = [("observation", [e.obs for e in episodes]), ("action", [e.actions for e in episodes])]
-    chosen = [_most_varied(arrays) for _, arrays in columns]
+    actions = [f"action[{i}]" for i in range(episodes[0].actions.shape[1])]
+    columns = [
+        ("observations", found.entries, [e.obs for e in episodes]),
+        ("actions", actions, [e.actions for e in episodes]),
+    ]
+    chosen = [_most_varied(arrays) for *_, arrays in columns]
     rows = max(len(entries) for entries in chosen)
     figure = Figure(figsize=(9.0, 0.9 * rows + 1.2), layout="constrained")
     panels = figure.subplots(rows, 2, sharex=True, squeeze=False)
     shades = colormaps["viridis"](np.linspace(0.1, 0.85, len(episodes)))
-    for column, ((kind, arrays), entries) in enumerate(zip(columns, chosen, strict=True)):
+    for column, ((kind, names, arrays), entries) in enumerate(zip(columns, chosen, strict=True)):
         for row, axes in enumerate(panels[:, column]):
             if row >= len(entries):
                 axes.set_visible(False)
                 continue
             for array, shade in zip(arrays, shades, strict=True):
                 axes.plot(array[:, entries[row]], color=shade, lw=0.9)
-            axes.set_ylabel(f"{kind[:3]}[{entries[row]}]", fontsize=7, rotation=0, ha="right", va="center", color=INK)
+            axes.set_ylabel(names[entries[row]], fontsize=7, rotation=0, ha="right", va="center", color=INK)
             axes.tick_params(labelsize=7, colors=INK)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#E6E6E6", lw=0.6)
-        panels[0, column].set_title(f"{kind}s of {len(episodes)} demonstrations", loc="left", fontsize=10, color=INK)
+        panels[0, column].set_title(f"{kind} of {len(episodes)} demonstrations", loc="left", fontsize=10, color=INK)
         panels[len(entries) - 1, column].set_xlabel("step", fontsize=8, color=INK)
         panels[len(entries) - 1, column].tick_params(labelbottom=True)
     return figure
