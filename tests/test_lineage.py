@@ -430,7 +430,7 @@ def test_the_figure_shows_every_number(copied, tmp_path):
     assert chunk.get_ydata()[1:].tolist() == [model.drift.chunk for model in lineage.models[1:]]
     assert math.isnan(open_loop.get_ydata()[0])
     assert below.lines[0].get_ydata().tolist() == [model.quality.energy_score for model in lineage.models]
-    assert [line.get_xdata()[0] for line in breaks] == [22, 36]
+    assert [line.get_xdata()[0] for line in breaks] == [12, 32]
     assert below.get_xlabel() == "training steps"
     assert [text.get_text() for text in above.get_legend().get_texts()] == [
         "drift, first 2 steps",

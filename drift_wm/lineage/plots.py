@@ -64,10 +64,9 @@ def _draw(axes: Axes, steps: Sequence[int], values: Sequence[float], name: str, 
 
 
 def _mark_runs(axes: Axes, lineage: Lineage) -> None:
-    """A line half way between the last model of one run and the first of the next."""
+    """A line where a run ends, from whose last model the next goes on."""
     label = "next run"
     for model, before in zip(lineage.models[1:], lineage.models, strict=False):
         if model.member.run != before.member.run:
-            x = (model.member.steps + before.member.steps) / 2
-            axes.axvline(x, color=GREY, lw=1.0, ls=":", zorder=1, label=label)
+            axes.axvline(before.member.steps, color=GREY, lw=1.0, ls=":", zorder=1, label=label)
             label = "_"  # one entry in the legend stands for all
