@@ -2,6 +2,7 @@ import json
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,14 @@ def test_a_config_is_forgotten_only_where_nothing_was_done(tmp_path):
     (begun.path / "replay.hdf5").touch()
     begun.forget_config()
     assert not begun.write_config("online", Asked()), "it stands for what was done"
+
+
+def test_a_folder_that_cannot_be_removed_is_left_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(Path())
+    folder.write_config("online", Asked())
+    folder.forget_config()
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_may_change_is_kept_as_it_was_asked_last(tmp_path):

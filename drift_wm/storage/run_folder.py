@@ -88,7 +88,8 @@ class RunFolder:
         written = {self.path / name for name in ("config.json", "environment.json")}
         found = (path for path in self.path.rglob("*") if path.is_file() and path.name != LOCK)
         if written.issuperset(found):
-            shutil.rmtree(self.path)
+            # A working directory or a mount stays, empty: why the request was refused is what to report.
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def require_model(self, model_id: str | None) -> None:
         """Keep which model acts here, so that no other one goes on; None where none does.
