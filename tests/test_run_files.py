@@ -37,6 +37,14 @@ def test_newest_checkpoint_of_a_folder_of_a_run_or_a_file(tmp_path):
         newest_checkpoint(tmp_path / "nowhere")
 
 
+def test_the_newest_checkpoint_is_of_the_last_round_and_no_copy_by_hand(tmp_path):
+    before, last = save_rounds(tmp_path, 9999, 10000)
+    (copy := before.with_name("round_best.pt")).touch()
+    assert newest_checkpoint(tmp_path) == last
+    assert checkpoints_of(tmp_path) == [before, last]
+    assert newest_checkpoint(copy) == copy
+
+
 def test_all_checkpoints_of_a_place_are_found_oldest_first(tmp_path):
     first, second = save_rounds(tmp_path / "run", 3, 20)
     (first.parent / "non_finite_batch.pt").touch()

@@ -72,4 +72,5 @@ def settings_of(run: Path) -> dict[str, Any]:
 
 
 def _rounds_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{_ROUND}*.pt"))
+    found = (file for file in folder.glob(f"{_ROUND}*.pt") if file.stem.removeprefix(_ROUND).isdecimal())
+    return sorted(found, key=round_of)  # by number: a name of five digits comes before one of four
