@@ -1,6 +1,7 @@
 """Files that appear whole, or not at all."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,15 @@ import pytest
 from drift_wm.storage.writing import beside, replacing, temporary_of, write_text
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_then_the_name_is(tmp_path, monkeypatch):
     path, done = tmp_path / "a.txt", []
     sync, rename = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda file: done.append("sync") or sync(file))
+
+    def told(file):
+        done.append("sync folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "sync")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", told)
     monkeypatch.setattr(os, "replace", lambda *names: done.append("rename") or rename(*names))
     path.write_text("old")
     with replacing(path) as temporary:
@@ -19,7 +25,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
         temporary.write_text("new")
         assert path.read_text() == "old"
         assert done == []
-    assert done == ["sync", "rename"]
+    assert done == ["sync", "rename", "sync folder"]
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
