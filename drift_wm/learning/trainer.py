@@ -220,7 +220,7 @@ class Trainer:
         return self.model.scores(Batch(batch.obs[part], batch.actions[part], batch.reward[part]), rng=rng)
 
     def _raise_non_finite(self, batch: Batch, rng: Tensor, loss: float, save_to: Path | None) -> None:
-        where = "nothing was saved, as training runs without a folder"
+        where = "nothing was saved here"
         if save_to is not None:
             path = save_to.with_name("non_finite_batch.pt")
             path.parent.mkdir(parents=True, exist_ok=True)  # the first checkpoint may be still to come
