@@ -94,6 +94,12 @@ def test_random_evaluation_is_recorded_and_summed(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["task"] == "cartpole-swingup"
 
 
+def test_times_are_those_of_decisions_for_as_many_environments_as_is_said(tmp_path):
+    results = evaluate(replace(RANDOM, video=False), RunFolder(tmp_path), device=CPU)
+    assert results["evaluations"][0]["environments_per_decision"] == 2
+    assert len(json.loads((tmp_path / "rollouts.decision_ms.json").read_text())) == 20, "of two episodes, not the third"
+
+
 @pytest.mark.parametrize("actor", ["random", "noise"])
 def test_chance_acts_otherwise_in_every_batch(tmp_path, actor):
     evaluate(replace(RANDOM, actor=actor, episodes=4, video=False), RunFolder(tmp_path), device=CPU)

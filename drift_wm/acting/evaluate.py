@@ -243,8 +243,9 @@ def evaluate_policy(
                 device=device,
                 title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
             )
-            times += rollouts.decision_ms.tolist()
-            write_json(times_file, times)
+            if len(chosen) == at_once:  # what is left at the end, or by a stop, is decided for fewer at a time
+                times += rollouts.decision_ms.tolist()
+                write_json(times_file, times)
             for episode in rollouts.episodes:
                 kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])
