@@ -237,6 +237,9 @@ def test_a_damaged_picture_names_the_file(robomimic):
     assert numbers_of(read_pictures(robomimic, "agentview_image", "demo_0", [0, 4])) == [0, 4]
     with pytest.raises(ValueError, match="agentview_image is damaged"):
         read_pictures(robomimic, "agentview_image", "demo_0", [5])
+    strips, (warning,) = film_strips(open_demonstrations(robomimic), 12)
+    assert strips == [], "and the rest of the file is still told of"
+    assert warning.startswith("no pictures of agentview_image: ")
 
 
 def test_a_picture_larger_than_its_file_is_not_allocated(robomimic):

@@ -39,23 +39,30 @@ def film_strips(demonstrations: Demonstrations, count: int) -> tuple[list[Strip]
     """
     strips: list[Strip] = []
     warnings: list[str] = []
-    if isinstance(demonstrations, RobomimicFile):
-        for camera in robomimic_pictures.cameras(demonstrations.path):
-            demo, length = next(iter(robomimic_pictures.demos_with(demonstrations.path, camera).items()))
-            rows = _evenly(length, count)
-            pictures = robomimic_pictures.read_pictures(demonstrations.path, camera, demo, rows)
-            strips.append(Strip(camera, demo, tuple(rows), tuple(pictures)))
-    if isinstance(demonstrations, LeRobotFolder):
-        for camera in lerobot_films.cameras(demonstrations):
-            try:
+    for camera in _cameras(demonstrations):
+        try:
+            if isinstance(demonstrations, LeRobotFolder):
                 films = lerobot_films.films(demonstrations, camera)
                 warnings += _absent(films, demonstrations.path)
                 there = [film for film in films if film.file.exists()]
-                if there:
-                    strips.append(_decoded(there[0], demonstrations.fps, count))
-            except ValueError as error:  # what is wrong with a video is no reason to say nothing of the rest
-                warnings.append(f"no pictures of {camera}: {error}")
+                strips += [_decoded(film, demonstrations.fps, count) for film in there[:1]]
+            else:
+                strips.append(_stored(demonstrations.path, camera, count))
+        except ValueError as error:  # what is wrong with pictures is no reason to say nothing of the rest
+            warnings.append(f"no pictures of {camera}: {error}")
     return strips, warnings
+
+
+def _cameras(demonstrations: Demonstrations) -> list[str]:
+    if isinstance(demonstrations, LeRobotFolder):
+        return lerobot_films.cameras(demonstrations)
+    return robomimic_pictures.cameras(demonstrations.path) if isinstance(demonstrations, RobomimicFile) else []
+
+
+def _stored(path: Path, camera: str, count: int) -> Strip:
+    demo, length = next(iter(robomimic_pictures.demos_with(path, camera).items()))
+    rows = _evenly(length, count)
+    return Strip(camera, demo, tuple(rows), tuple(robomimic_pictures.read_pictures(path, camera, demo, rows)))
 
 
 def _decoded(film: Film, fps: float, count: int) -> Strip:
