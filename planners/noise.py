@@ -7,6 +7,7 @@ from torch import Tensor
 
 _STOCK_SEED = 0  # the same stock in every process: a run that is continued plans as it would have
 _FEWEST, _STRETCHES = 2, 8  # of a stock, side by side: as many as it has room for
+_SEQUENCES = 4096  # of a stock of small budgets: a planner that meets a few directions again and again is stuck
 _MOST = 2**24  # numbers of a stock, 64 MB, where that leaves room for the fewest
 
 
@@ -90,7 +91,8 @@ class NoiseStock:
     ) -> None:
         self.count = count
         source = torch.Generator().manual_seed(_STOCK_SEED)
-        stretches = max(_FEWEST, min(_STRETCHES, _MOST // (count * horizon * action_size)))
+        wanted = max(_STRETCHES, -(-_SEQUENCES // count))
+        stretches = max(_FEWEST, min(wanted, _MOST // (count * horizon * action_size)))
         noise = ColouredNoise(horizon, exponent).sample(stretches * count, action_size, rng=source)
         self._noise = noise.to(device, dtype)
 
