@@ -36,12 +36,15 @@ class Novelty:
         std, rounding = seen.std(dim=0, correction=0), torch.finfo(seen.dtype).eps * seen.abs().amax(dim=0)
         # An entry that never moved has no unit of its own: by a tiny one, a model's errors would be news.
         self._scale = torch.where(std <= rounding, 1.0, std)
-        self._seen = seen[::every] / self._scale
+        # Distances of many points come from products of them, which round away what lies far from zero.
+        self._mean = seen.mean(dim=0)
+        self._seen = (seen[::every] - self._mean) / self._scale
 
     def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
         """(B, N, P)."""
         H = actions.shape[2]
         every = -(-H // _LOOKED_AT)
-        obs = prediction.obs[..., every - 1 :: every, :] / self._scale.to(prediction.obs)
+        obs = prediction.obs[..., every - 1 :: every, :]
+        obs = (obs - self._mean.to(obs)) / self._scale.to(obs)
         nearest = torch.cdist(obs.flatten(0, -2), self._seen.to(obs)).amin(dim=-1)
         return nearest.view(obs.shape[:-1]).mean(dim=-1)

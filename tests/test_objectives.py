@@ -126,6 +126,16 @@ def test_errors_in_an_entry_that_never_moved_are_no_news():
     assert value[1:].tolist() == pytest.approx([0.5 / seen[:, 0].std().item(), 2.0], abs=0.02)
 
 
+def test_novelty_is_the_same_wherever_zero_is():
+    seen = torch.linspace(-1, 1, 500).unsqueeze(-1)
+    obs = torch.linspace(0, 3, 40).view(1, 40, 1, 1, 1)  # of so many, distances are worked out from products
+    found = [
+        Novelty(0.1 * seen + zero)(Prediction(0.1 * obs + zero, torch.zeros(1, 40, 1, 1)), torch.zeros(1, 40, 1, 1))
+        for zero in (0.0, 300.0)
+    ]
+    torch.testing.assert_close(found[1], found[0], atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("shape", [(0, 2), (3,), (1, 2, 3)])
 def test_novelty_needs_frames(shape):
     with pytest.raises(ValueError, match=r"seen has shape.*at least one"):
