@@ -54,6 +54,27 @@ def test_each_model_says_what_it_did_for_any_number_of_futures(history, chunk, o
         assert (predict(fast[0], **shape).obs - predict(fast[1], **shape).obs).abs().max() > 0.3
 
 
+def test_compiled_code_is_given_rows_as_it_was_made_for(monkeypatch):
+    def compile_strictly(program, example, *, options):
+        def code(frames, acted):
+            assert frames.is_contiguous(), "machine code does not look at strides"
+            assert acted.is_contiguous(), "machine code does not look at strides"
+            return program(frames, acted)
+
+        return code
+
+    monkeypatch.setattr(torch._inductor, "compile", compile_strictly)
+    monkeypatch.setattr("drift_wm.models.prepared._no_compilation", lambda model, *, central: "")
+    for model in (make(history=1), make(history=2)):
+        fast, K = PreparedModel(model, central=True, compile=True), model.history
+        assert fast.is_compiled
+        frames, acted = torch.randn(5, K + 2, 3), torch.randn(5, K - 1 + 2, 2)
+        # Of several chunks in a row, the newest frames are a view of all: so proposals ask for them.
+        torch.testing.assert_close(
+            fast.look_ahead(frames[:, -K:], acted), fast.look_ahead(frames[:, -K:].clone(), acted)
+        )
+
+
 def test_what_cannot_be_compiled_is_used_as_it_is_and_said_so(monkeypatch, caplog):
     def fails(*args, **options):
         raise RuntimeError("no C++ compiler\nat length")
