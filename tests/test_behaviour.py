@@ -24,6 +24,7 @@ from drift_wm.random_streams import decision_rng
 from drift_wm.settings import CollectSettings, EvaluateSettings, TrainSettings
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+OF_UNIT_NOISE = ("diffusion", "flow", "consistency", "distilled")
 GAIN = np.array([[0.3, -0.2], [0.1, 0.25], [-0.15, 0.2]], dtype=np.float32)
 
 
@@ -196,10 +197,25 @@ def test_new_scales_leave_the_behaviour_as_it_was(linear_episodes, name):
     for stretch in (1.0, 40.0):
         scales = scales_of(compute_statistics(linear_episodes, chunk=3))
         scales.obs_std.mul_(stretch)
-        scales.action_std.mul_(stretch)
+        scales.action_std.mul_(1.9 if name in OF_UNIT_NOISE and stretch > 1 else stretch)
         policy.rescale(scales)
         torch.testing.assert_close(policy.obs_std, scales.obs_std)
         torch.testing.assert_close(policy.sample(obs, rng=rng(2)), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OF_UNIT_NOISE)
+def test_generators_of_unit_noise_adopt_the_scale_of_an_action_that_is_far_from_standard(linear_episodes, name):
+    policy = make(generator=generator(name))
+    still = [replace(each, actions=each.actions * np.array([1, 0], np.float32)) for each in linear_episodes]
+    policy.rescale(scales_of(compute_statistics(still, chunk=3)))
+    first = policy.action_std.clone(), policy.action_mean.clone()
+    assert first[0][1] == 1, "a joint that never moved"
+    moving = [replace(each, actions=each.actions * np.array([1.2, 0.02], np.float32)) for each in linear_episodes]
+    scales = scales_of(compute_statistics(moving, chunk=3))
+    for _ in range(2):  # as when a round is gone on with
+        policy.rescale(scales)
+        assert policy.action_std.tolist() == [first[0][0], scales.action_std[1]]
+        assert policy.action_mean.tolist() == [first[1][0], scales.action_mean[1]]
 
 
 def test_all_members_of_an_ensemble_act():

@@ -8,7 +8,7 @@ is sampled is a receding horizon (Chi et al. 2023, "Diffusion Policy", section 2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -166,12 +166,13 @@ class LearnedPolicy(nn.Module):
     def rescale(self, scales: Scales) -> None:
         """Adopt the scales of new data without changing what a trained policy does: see `LearnedWorldModel.rescale`.
 
-        Generators that mix actions with noise of unit scale keep the action scales they were first given.
+        Generators that mix actions with noise of unit scale keep that of an action until it is far from standard, and
+        learn it anew.
         """
         scales, K, k = scales.to(self.device), self.history, self.chunk
         is_set = bool((self.action_std != 1).any() or (self.action_mean != 0).any())
         if is_set and not self.generator.rebases_output:
-            scales = replace(scales, action_mean=self.action_mean.clone(), action_std=self.action_std.clone())
+            scales = scales.keeping_actions_of((self.action_mean, self.action_std))
         if is_set:
             seen = change_of_units((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
             acted = change_of_units((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 SMALL_ACTIONS = 0.05
 """Largest magnitude below which actions are in other units than a planner's [-1, 1]."""
 
-_FAR_RATIO, _FAR_SHIFT = 2.0, 1.0  # of deviations and of means, from which targets are no longer about standard
+_FAR_RATIO, _FAR_SHIFT = 2.0, 1.0  # of deviations and of means, from which what is learned is not about standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Scales:
 
     def keeping_targets_of(self, old: Normaliser) -> Scales:
         """The same, but for targets that are still near zero and one in the old scales: those stay as they were."""
-        ratio, shift = self.target_std / old.target_std, (self.target_mean - old.target_mean) / old.target_std
-        near = (ratio > 1 / _FAR_RATIO) & (ratio < _FAR_RATIO) & (shift.abs() < _FAR_SHIFT)
-        return replace(
-            self,
-            target_mean=torch.where(near, old.target_mean, self.target_mean),
-            target_std=torch.where(near, old.target_std, self.target_std),
-        )
+        mean, std = _kept_where_near((old.target_mean, old.target_std), (self.target_mean, self.target_std))
+        return replace(self, target_mean=mean, target_std=std)
+
+    def keeping_actions_of(self, old: MeanStd) -> Scales:
+        """The same, but for actions that are still near zero and one in the old scales, both (A,)."""
+        mean, std = _kept_where_near(old, (self.action_mean, self.action_std))
+        return replace(self, action_mean=mean, action_std=std)
 
     def to(self, device: torch.device) -> Scales:
         """The same scales on a device."""
@@ -61,6 +61,14 @@ MeanStd = tuple[Tensor, Tensor]
 """Mean and standard deviation."""
 Change = tuple[Tensor, Tensor]
 """Scale and shift: what is given as x is from now on given as x', with x = scale * x' + shift."""
+
+
+def _kept_where_near(old: MeanStd, new: MeanStd) -> MeanStd:
+    """The new moments, but the old ones of entries that are still about zero and one in them."""
+    (old_mean, old_std), (mean, std) = old, new
+    ratio, shift = std / old_std, (mean - old_mean) / old_std
+    near = (ratio > 1 / _FAR_RATIO) & (ratio < _FAR_RATIO) & (shift.abs() < _FAR_SHIFT)
+    return torch.where(near, old_mean, mean), torch.where(near, old_std, std)
 
 
 def change_of_units(old: MeanStd, new: MeanStd) -> Change:
