@@ -92,6 +92,34 @@ def test_a_round_in_two_parts_is_one_round_bit_for_bit(tmp_path, linear_episodes
     assert_same(through, again)
 
 
+def test_a_checkpoint_stays_as_it_was_read_however_many_go_on_from_it(tmp_path, linear_episodes, small_model):
+    trainer, windows = make(small_model, linear_episodes)
+    trainer.train_round(windows, 4, save_to=tmp_path / "parent.pt")
+    checkpoint = load_checkpoint(tmp_path / "parent.pt")
+    children = [Trainer(SPEC, small_model, CONFIG, seed=3) for _ in range(2)]
+    for child in children:
+        child.restore(checkpoint)
+        child.train_round(windows, 4)
+    assert_same(*children)
+
+
+@pytest.mark.parametrize("as_parent", [False, True])
+def test_training_goes_on_on_another_kind_of_device(tmp_path, linear_episodes, small_model, caplog, as_parent):
+    trainer, windows = make(small_model, linear_episodes)
+    trainer.train_round(windows, 4, save_to=tmp_path / "of_gpu.pt")
+    checkpoint = load_checkpoint(tmp_path / "of_gpu.pt")
+    checkpoint.state["rng"] = torch.zeros(16, dtype=torch.uint8)  # of CUDA: a seed and how many numbers were drawn
+    children = []
+    for _ in range(2):
+        child = Trainer(SPEC, small_model, CONFIG, seed=3)
+        child.restore(checkpoint, as_parent=as_parent)
+        child.train_round(windows, 4)
+        children.append(child)
+    assert_same(*children)
+    assert (children[0].steps, children[0].rounds) == (8, 2)
+    assert ("trained on another kind of device than cpu" in caplog.text) is not as_parent
+
+
 def test_learns_a_linear_world_and_forgets_nothing_in_the_checkpoint(tmp_path, linear_episodes, small_model):
     config = TrainingConfig(batch_size=64, learning_rate=3e-3, warmup=10)
     trainer, windows = make(small_model, linear_episodes[:5], config)

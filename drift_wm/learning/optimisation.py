@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class Descent:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a descent of the same modules, with the settings of this one."""
         asked = [{name: group[name] for name in ("lr", "weight_decay")} for group in self._adam.param_groups]
-        self._adam.load_state_dict(state)
+        self._adam.load_state_dict(copy.deepcopy(state))  # torch would go on in the tensors that it is given
         for group, own in zip(self._adam.param_groups, asked, strict=True):
             group.update(own)
 

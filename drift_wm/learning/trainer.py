@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from drift_wm.models.normalisation import Scales
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.random_streams import seed_of
 from drift_wm.storage.checkpoint import Checkpoint, save_checkpoint, weights_id
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingData(Protocol):
@@ -177,6 +180,9 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint, *, as_parent: bool = False) -> None:
         """Continue from a checkpoint of the same shape.
 
+        Random numbers go on where they stood, unless the checkpoint was trained on another kind of device: those of a
+        GPU and of a CPU are different ones.
+
         Args:
             checkpoint: whose round goes on, if it is in progress.
             as_parent: begin a new round instead, wherever in its own the checkpoint stopped, with batches and noise of
@@ -190,12 +196,21 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         self.descent.load_state_dict(state["optimiser"])
-        self.rng.set_state(state["rng"].cpu())
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
-        if as_parent:
+        stood, same_device = state["rng"].cpu(), state["rng"].shape == self.rng.get_state().shape
+        if same_device and not as_parent:
+            self.rng.set_state(stood)
+        else:
             self.rng.manual_seed(seed_of(self._seed, checkpoint.id))
-            if self.round_step:
-                self.rounds, self.round_step = self.rounds + 1, 0
+        if as_parent and self.round_step:
+            self.rounds, self.round_step = self.rounds + 1, 0
+        if not (same_device or as_parent):
+            logger.warning(
+                "%s was trained on another kind of device than %s, which has other random numbers: training goes on "
+                "with batches and noise other than it would have had there",
+                checkpoint.id,
+                self.rng.device,
+            )
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
 
