@@ -65,6 +65,15 @@ def test_a_finished_run_is_only_measured_again(tmp_path, data):
     assert again["metrics"] == first["metrics"], "those of the last batch are kept"
 
 
+def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(tmp_path, linear_episodes, caplog):
+    actions = linear_episodes[0].actions  # one excitation from several starts
+    logs = write_logs(tmp_path / "same.hdf5", [replace(each, actions=actions) for each in linear_episodes])
+    first, again = (train(settings(logs), RunFolder(tmp_path / "run"), device=CPU) for _ in range(2))
+    assert again == first
+    assert again["held_out_known_to_parent"] == 0
+    assert "were among those that from=" not in caplog.text
+
+
 def test_a_finished_child_does_not_follow_a_parent_that_went_on(tmp_path, data):
     first = RunFolder(tmp_path / "first")
     train(settings(data), first, device=CPU)
