@@ -14,7 +14,7 @@ def seed_of(seed: int, name: str) -> int:
 
 def decision_rng(seed: int, step: int) -> torch.Generator:
     """The stream of one decision of one episode: a policy's memory needs no generator, and resumes anywhere."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)  # a time in nanoseconds is a seed, too
 
 
 def each_decision_rng(seed: int, step: int, count: int) -> list[torch.Generator]:
