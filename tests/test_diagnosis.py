@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from drift_wm.build import make_env
 from drift_wm.datasets.episodes import Episode
+from drift_wm.diagnosis.answers import Example
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
 from drift_wm.diagnosis.material import Material
 from drift_wm.diagnosis.open_loop import ErrorCurve, LinearModel, OpenLoop, doubling_steps
@@ -28,7 +29,7 @@ from drift_wm.diagnosis.value import Returns, measure_value
 from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
-from drift_wm.interfaces import Prediction, Spec
+from drift_wm.interfaces import History, Prediction, Spec
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -276,6 +277,59 @@ class Agreeing(Toy):
         start = history.obs[:, -1, None, None, None]
         noise = torch.randn(prediction.obs.shape, generator=rng) * start[..., :1].square()
         return Prediction(start + noise, prediction.reward)
+
+
+class Padded(Toy):
+    """The toy with two entries more, whose constant values it misses by a little."""
+
+    spec = Spec(5, 2, 0.0)
+
+    def rollout(self, history, actions, *, particles, rng, independent=False):
+        inner = History(history.obs[..., :3], history.actions)
+        found = super().rollout(inner, actions, particles=particles, rng=rng, independent=independent)
+        constant = torch.tensor([1.0, 300.0]) + 1e-3
+        return Prediction(torch.cat([found.obs, constant.expand(*found.obs.shape[:-1], 2)], dim=-1), found.reward)
+
+
+def padded(episode):
+    constant = np.tile(np.array([1, 300], np.float32), (len(episode.obs), 1))
+    return replace(episode, obs=np.concatenate([episode.obs, constant], axis=1))
+
+
+def test_entries_that_never_change_count_for_nothing(toy_material):
+    """They have no unit: as predicted without error they would make errors small, as missed ones coverage, too."""
+    settings = DiagnoseSettings(**{**SETTINGS, "windows": 40, "particles": 20, "horizon": 2})
+    parts = (tuple(map(padded, part)) for part in (toy_material.fitted, toy_material.measured))
+    more = Material(toy_material.file, None, *parts, "for tests")
+    groups = (Group("pose", 0, 3), Group("unused", 3, 5))
+    plain, found = (
+        ask(model, material, groups[:count], None, settings, members=2, device=CPU)
+        for model, material, count in ((Toy(), toy_material, 1), (Padded(), more, 2))
+    )
+    assert (found.entries, found.open_loop.groups) == ((0, 1, 2), ("pose",))
+    for name in ("model", "persistence", "linear"):
+        assert curve(found, name) == pytest.approx(curve(plain, name), rel=1e-4)
+    assert found.actions.error == pytest.approx(plain.actions.error)
+    assert [at.measures for at in found.distributions] == [at.measures for at in plain.distributions]
+    assert found.uncertainty == plain.uncertainty
+    assert found.example.recorded.shape == (2, 3)
+
+
+def test_the_example_shows_what_is_uncertain_and_not_what_stands_still():
+    recorded, scale = torch.zeros(5, 4), torch.ones(4)
+    samples = torch.zeros(6, 5, 4)
+    samples[..., 1:] = torch.randn(6, 5, 3, generator=rng())
+    samples[..., 0] = 1e-3 * torch.randn(6, 5, generator=rng())  # stands still here, and is well predicted
+    recorded[:, 1:] = torch.randn(5, 3, generator=rng())
+    figure = example_figure(Example(recorded, samples, None, scale), ["still", "a", "b", "c"])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "b", "c"]
+
+
+def test_data_in_which_nothing_changes_are_refused(toy_material):
+    still = [replace(e, obs=np.ones_like(e.obs)) for e in (*toy_material.fitted, *toy_material.measured)]
+    material = Material(toy_material.file, None, tuple(still[:1]), tuple(still[1:]), "for tests")
+    with pytest.raises(ValueError, match=r"no entry of the observations ever changes.*obs_keys="):
+        ask(Toy(), material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
 
 
 def test_members_that_agree_warn_as_well_as_chance(linear_episodes):

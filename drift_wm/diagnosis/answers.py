@@ -30,14 +30,16 @@ class DistributionAt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One situation as it may go on, for a picture."""
+    """One situation as it may go on, for a picture; the E entries that change."""
 
     recorded: Tensor
-    """(H, D)"""
+    """(H, E)"""
     samples: Tensor
-    """(P, H, D), of the model."""
+    """(P, H, E), of the model."""
     truth: Tensor | None
-    """(M, H, D), of the simulator."""
+    """(M, H, E), of the simulator."""
+    scale: Tensor
+    """(E,) standard deviations over the data."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +49,8 @@ class Answers:
     situations: int
     diverged: int
     """Situations left out because a prediction of them is not finite."""
+    entries: tuple[int, ...]
+    """E, those of an observation that change, and that all measures are of."""
     open_loop: OpenLoop
     actions: ActionSensitivity
     distributions: tuple[DistributionAt, ...]

@@ -12,7 +12,7 @@ import torch
 from drift_wm.acting.evaluate import name_of, require_spec
 from drift_wm.build import make_env
 from drift_wm.diagnosis.answers import Answers
-from drift_wm.diagnosis.groups import Group, groups_of_env, groups_of_file
+from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.settings import DiagnoseSettings
@@ -46,6 +46,17 @@ class Diagnosis:
     particles: int
     answers: Answers
 
+    @property
+    def names(self) -> list[str]:
+        """Of the entries that all measures are of, in their order."""
+        every = entry_names(self.groups)
+        return [every[entry] for entry in self.answers.entries]
+
+    @property
+    def constant(self) -> list[str]:
+        """Names of the entries that never change, which are left out."""
+        return [name for i, name in enumerate(entry_names(self.groups)) if i not in self.answers.entries]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; without the returns and samples behind the plots."""
         answers = self.answers
@@ -64,6 +75,8 @@ class Diagnosis:
             "particles": self.particles,
             "situations": answers.situations,
             "diverged": answers.diverged,
+            "entries": self.names,
+            "constant_entries": self.constant,
             "replay_error": answers.replay_error,
             "open_loop": asdict(answers.open_loop),
             "actions": {**asdict(answers.actions), "ratio": answers.actions.ratio},

@@ -20,11 +20,6 @@ class Group:
     start: int
     stop: int
 
-    @property
-    def entries(self) -> slice:
-        """Where they are in an observation (D,)."""
-        return slice(self.start, self.stop)
-
 
 def groups_of_env(env: DmControlEnv) -> tuple[Group, ...]:
     """The entries of a task's `observation_spec`, such as position and velocity."""

@@ -44,6 +44,11 @@ class Material:
         spread, rounding = np.ptp(obs, axis=0), 8 * np.finfo(np.float32).eps * np.abs(obs).max(axis=0)
         return torch.from_numpy(np.where(spread > rounding, spread, np.float32(0)))
 
+    @property
+    def varying(self) -> tuple[int, ...]:
+        """The entries that change: others are predicted by saying what they are, and have no unit to err in."""
+        return tuple(self.data_range.nonzero().flatten().tolist())
+
 
 def choose_material(
     file: Path,

@@ -25,7 +25,7 @@ class ErrorCurve:
 
     name: str
     overall: tuple[float, ...]
-    """Over all entries of the observation."""
+    """Over all entries of the observation that change."""
     by_group: tuple[tuple[float, ...], ...]
     """One curve for each group of entries."""
 
@@ -36,6 +36,7 @@ class OpenLoop:
 
     steps: tuple[int, ...]
     groups: tuple[str, ...]
+    """Those in which an entry changes."""
     curves: tuple[ErrorCurve, ...]
     """The model first."""
 
@@ -91,7 +92,13 @@ def error_of_mean(samples: Tensor, seen: Tensor) -> float:
 
 
 def measure_open_loop(
-    samples: Tensor, situations: Situations, linear: LinearModel, groups: Sequence[Group], scale: Tensor
+    samples: Tensor,
+    situations: Situations,
+    linear: LinearModel,
+    groups: Sequence[Group],
+    scale: Tensor,
+    *,
+    entries: Sequence[int],
 ) -> OpenLoop:
     """Compare the predictors on the same situations.
 
@@ -101,7 +108,10 @@ def measure_open_loop(
         linear: fitted on other episodes.
         groups: of the D entries.
         scale: (D,) standard deviations over the data.
+        entries: that count, at least one.
     """
+    places = {group.name: [entry for entry in entries if group.start <= entry < group.stop] for group in groups}
+    places = {name: inside for name, inside in places.items() if inside}
     H = samples.shape[2]
     future, newest = situations.future[:, :H], situations.history.obs[:, -1]
     predictors = {
@@ -113,9 +123,11 @@ def measure_open_loop(
     curves = []
     for name, predicted in predictors.items():
         by_entry = [normalised_rmse(predicted[:, :, step - 1], future[:, step - 1], scale) for step in steps]
-        by_group = [tuple(_rms(error[group.entries]) for error in by_entry) for group in groups]
-        curves.append(ErrorCurve(name, tuple(map(_rms, by_entry)), tuple(by_group)))
-    return OpenLoop(steps, tuple(group.name for group in groups), tuple(curves))
+        overall, *by_group = (
+            tuple(_rms(error[inside]) for error in by_entry) for inside in (list(entries), *places.values())
+        )
+        curves.append(ErrorCurve(name, overall, tuple(by_group)))
+    return OpenLoop(steps, tuple(places), tuple(curves))
 
 
 def measure_action_sensitivity(
@@ -125,6 +137,7 @@ def measure_action_sensitivity(
     steps: int,
     scale: Tensor,
     *,
+    entries: Sequence[int],
     rng: torch.Generator,
 ) -> ActionSensitivity:
     """Predict again with each situation's future actions replaced by those of another one.
@@ -135,6 +148,7 @@ def measure_action_sensitivity(
         situations: W >= 2.
         steps: after which the error is taken.
         scale: (D,) standard deviations over the data.
+        entries: that count, at least one.
         rng: of the noise, and of the exchange.
     """
     W, P = samples.shape[:2]
@@ -149,7 +163,7 @@ def measure_action_sensitivity(
     truth = situations.future[:, steps - 1]
 
     def error(predicted: Tensor) -> float:
-        return _rms(normalised_rmse(predicted[compared], truth[compared], scale))
+        return _rms(normalised_rmse(predicted[compared], truth[compared], scale)[list(entries)])
 
     return ActionSensitivity(
         steps=steps,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from drift_wm.diagnosis.answers import Answers, DistributionAt, Example
 from drift_wm.diagnosis.diagnose import Diagnosis
-from drift_wm.diagnosis.groups import entry_names
 from drift_wm.diagnosis.open_loop import OpenLoop
 from drift_wm.plots import BLUE, GREY, INK, VERMILION, plain_log, save, style
 
@@ -25,7 +24,7 @@ PREDICTORS = {"model": (BLUE, "o-"), "persistence": (GREY, "s--"), "linear": (VE
 
 def save_plots(diagnosis: Diagnosis, folder: Path) -> list[tuple[Path, str]]:
     """Write all plots; returns the files, and what each shows."""
-    answers, names = diagnosis.answers, entry_names(diagnosis.groups)
+    answers, names = diagnosis.answers, diagnosis.names
     plots = [
         ("open_loop.png", "Growth of errors", open_loop_figure(answers.open_loop)),
         ("calibration.png", "Calibration", calibration_figure(answers.distributions)),
@@ -137,8 +136,7 @@ def example_figure(example: Example, names: Sequence[str]) -> Figure:
     spread = example.samples.std(dim=0).mean(dim=0)
     if example.truth is not None:
         spread = spread + example.truth.std(dim=0).mean(dim=0)
-    spread = spread / example.recorded.std(dim=0).clamp_min(1e-6)
-    chosen = spread.topk(min(MOST_FANS, len(names))).indices.sort().values.tolist()
+    chosen = (spread / example.scale).topk(min(MOST_FANS, len(names))).indices.sort().values.tolist()
     columns = [("model", example.samples, BLUE)]
     if example.truth is not None:
         columns.append(("simulator", example.truth, VERMILION))

@@ -46,6 +46,13 @@ class Evidence:
     """(W, P, H, D) of the model under the recorded actions."""
     scale: Tensor
     """(D,) standard deviations over the data."""
+    entries: tuple[int, ...]
+    """E, those that change. In units of the others, one that is constant would count as predicted without error, or a
+    miss by less than rounding as an outcome outside of the samples."""
+
+    def measured(self, values: Tensor) -> Tensor:
+        """(..., D) -> (..., E)."""
+        return values[..., list(self.entries)]
 
 
 def ask(
@@ -70,7 +77,7 @@ def ask(
         device: where to predict.
 
     Raises:
-        ValueError: the episodes are too short for the model, or no prediction is finite.
+        ValueError: the episodes are too short for the model, nothing changes in them, or no prediction is finite.
     """
     with track("diagnose", QUESTIONS) as task:
         evidence = _gather(model, material, settings, device)
@@ -112,6 +119,11 @@ def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, d
             f"{material.file}: the {len(material.measured)} episodes to measure on hold {len(drawn)} situation with "
             f"{horizon} steps after it, expected at least 2; choose more or longer episodes by data="
         )
+    if not (entries := material.varying):
+        raise ValueError(
+            f"{material.file}: no entry of the observations ever changes, expected one to predict; choose others by "
+            "obs_keys="
+        )
     samples = sample_model(model, drawn, horizon, particles=settings.particles, rng=stream(settings.seed, 1))
     finite = samples.isfinite().all(dim=3).all(dim=2).all(dim=1)
     if int(finite.sum()) < 2:
@@ -120,7 +132,7 @@ def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, d
             "choose a smaller horizon=, or an earlier checkpoint"
         )
     scale = material.scale.to(device)
-    return Evidence(model, drawn.select(finite), int((~finite).sum()), samples[finite], scale)
+    return Evidence(model, drawn.select(finite), int((~finite).sum()), samples[finite], scale, entries)
 
 
 def _horizon(model: WorldModel, material: Material, settings: DiagnoseSettings) -> int:
@@ -164,9 +176,12 @@ def _from_data(
     return Answers(
         situations=len(situations),
         diverged=evidence.diverged,
-        open_loop=measure_open_loop(samples, situations, LinearModel.fit(material.fitted), groups, scale),
+        entries=evidence.entries,
+        open_loop=measure_open_loop(
+            samples, situations, LinearModel.fit(material.fitted), groups, scale, entries=evidence.entries
+        ),
         actions=measure_action_sensitivity(
-            evidence.model, samples, situations, steps, scale, rng=stream(settings.seed, 2)
+            evidence.model, samples, situations, steps, scale, entries=evidence.entries, rng=stream(settings.seed, 2)
         ),
         distributions=distributions,
         example=_example(evidence, truth, settings),
@@ -178,23 +193,25 @@ def _distributions(
     evidence: Evidence, at: Sequence[int], truth: Truth | None, settings: DiagnoseSettings
 ) -> tuple[tuple[DistributionAt, ...], float | None]:
     """The measures after each number of steps, and the error of the simulator against the recording after the first."""
-    situations, scale = evidence.situations, evidence.scale
+    situations, measured, scale = evidence.situations, evidence.measured, evidence.measured(evidence.scale)
+    future = measured(situations.future)
     rng = stream(settings.seed, 3)
     possible, ways, error = None, None, None
     if truth is not None:
         actions, states = situations.actions[:, : max(at)].clamp(-1, 1), physics_of(situations.history)
-        possible = true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng)
-        error = replay_error(possible[:, :, 0], situations.future[:, 0], scale)
-        ways = truth.ways(states, actions[:, :1])
+        possible = measured(true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng))
+        error = replay_error(possible[:, :, 0], future[:, 0], scale)
+        both = truth.ways(states, actions[:, :1])
+        ways = None if both is None else measured(both)
     found = []
     for steps in at:
         measures = distribution_of(
-            evidence.samples[:, :, steps - 1],
-            situations.future[:, steps - 1],
+            measured(evidence.samples[:, :, steps - 1]),
+            future[:, steps - 1],
             scale=scale,
             rng=rng,
             true_samples=None if possible is None else possible[:, :, steps - 1],
-            before=situations.history.obs[:, -1],
+            before=measured(situations.history.obs[:, -1]),
             anchors=ways if steps == 1 else None,
         )
         found.append(DistributionAt(steps, measures))
@@ -202,13 +219,19 @@ def _distributions(
 
 
 def _example(evidence: Evidence, truth: Truth | None, settings: DiagnoseSettings) -> Example:
-    one = evidence.situations.select(slice(0, 1))
+    one, measured = evidence.situations.select(slice(0, 1)), evidence.measured
     possible = None
     if truth is not None:
         states, actions = physics_of(one.history), one.actions.clamp(-1, 1)
         rng = stream(settings.seed, 4)
-        possible = true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng)[0].cpu()
-    return Example(one.future[0].cpu(), evidence.samples[0].cpu(), possible)
+        every = true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng)
+        possible = measured(every[0]).cpu()
+    return Example(
+        recorded=measured(one.future[0]).cpu(),
+        samples=measured(evidence.samples[0]).cpu(),
+        truth=possible,
+        scale=measured(evidence.scale).cpu(),
+    )
 
 
 def _with_uncertainty(answers: Answers, evidence: Evidence, material: Material, members: int, seed: int) -> Answers:
@@ -223,6 +246,7 @@ def _with_uncertainty(answers: Answers, evidence: Evidence, material: Material, 
         evidence.situations,
         evidence.scale,
         material.data_range,
+        entries=evidence.entries,
         particles=evidence.samples.shape[1],
         rng=stream(seed, 5),
     )

@@ -83,6 +83,9 @@ def context(diagnosis: Diagnosis) -> list[str]:
         f"{diagnosis.note}.",
         "Errors and distances are in standard deviations of the observations over the data.",
     ]
+    if diagnosis.constant:
+        left_out = ", ".join(diagnosis.constant)
+        lines.append(f"Left out of all measures, as they never change in the data: {left_out}.")
     if world is not None:
         disturbance = world.env.disturbance
         around = f", disturbed by {disturbance.name}" if disturbance.disturbs else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import torch
@@ -48,6 +49,7 @@ def measure_uncertainty(
     scale: Tensor,
     data_range: Tensor,
     *,
+    entries: Sequence[int],
     particles: int,
     rng: torch.Generator,
 ) -> UncertaintyMeasures:
@@ -59,16 +61,19 @@ def measure_uncertainty(
         situations: W.
         scale: (D,) standard deviations over the data.
         data_range: (D,) largest less smallest value over the data.
+        entries: of the observations, that count.
         particles: P >= 2 E.
         rng: of the predictions, and of the strange situations.
     """
-    k = model.chunk
-    samples = sample_model(model, situations, k, particles=particles, rng=rng, by_member=True)
-    error = ((samples.mean(dim=1) - situations.future[:, :k]) / scale).square().mean(dim=(1, 2)).sqrt()
+    k, counted = model.chunk, list(entries)
+    scale = scale[counted]
+    samples = sample_model(model, situations, k, particles=particles, rng=rng, by_member=True)[..., counted]
+    future = situations.future[:, :k, counted]
+    error = ((samples.mean(dim=1) - future) / scale).square().mean(dim=(1, 2)).sqrt()
     finite = error.isfinite()  # these are other draws than those that were found finite before
     near, error = samples[finite], error[finite]
     strange = beyond_range(situations, data_range, rng=rng)
-    far = sample_model(model, strange, k, particles=particles, rng=rng, by_member=True)
+    far = sample_model(model, strange, k, particles=particles, rng=rng, by_member=True)[..., counted]
 
     def warnings(known: Tensor, unknown: Tensor) -> Warnings:
         doubts = [member_disagreement(each, members, scale) for each in (known, unknown)]
