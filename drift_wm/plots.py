@@ -239,8 +239,14 @@ def _decorate(axes: Axes, task: str, *, legend_columns: int) -> None:
     axes.set_ylabel("episode return", color=INK)
 
 
-def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
-    """A logarithmic axis from tick to tick, with 1, 2, 5, 10, ... as people write them; after everything is drawn."""
+def plain_log(axes: Axes, which: Literal["x", "y"], *, least: float = 1.0) -> None:
+    """A logarithmic axis from tick to tick, with 1, 2, 5, 10, ... as people write them; after everything is drawn.
+
+    Args:
+        axes: of the axis, or of one of those that share it.
+        which: of its axes.
+        least: how many times its low end its high end is at least, so that near values do not look far apart.
+    """
     axes.set(**{f"{which}scale": "log"})
     shared = axes.get_shared_x_axes() if which == "x" else axes.get_shared_y_axes()
     drawn = [each.dataLim for each in shared.get_siblings(axes)]
@@ -248,6 +254,8 @@ def plain_log(axes: Axes, which: Literal["x", "y"]) -> None:
     high = max(each.x1 if which == "x" else each.y1 for each in drawn) * _MARGIN
     if not low <= high < math.inf:
         return  # nothing is drawn
+    wider = max(1.0, least * low / high) ** 0.5
+    low, high = low / wider, high * wider
     ticks = _ticks(low, high)
     axis = axes.xaxis if which == "x" else axes.yaxis
     axes.set(**{f"{which}lim": (ticks[0], ticks[-1])})

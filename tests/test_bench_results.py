@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from drift_wm.bench.cells import CellResult, GridResults, Reference
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import curves_caption
-from drift_wm.bench.results import table
+from drift_wm.bench.results import as_table, table
 from drift_wm.bench.statistics import (
     aggregates,
     improvements,
@@ -224,6 +224,17 @@ def test_decision_times_stand_under_their_task_in_plain_numbers(suite, value):
     assert all(re.fullmatch(r"[0-9.,]+", label.get_text()) for label in other.get_xticklabels())
 
 
+@pytest.mark.parametrize("times", [(20.0, 20.6), (5.0, 5.0), (9.0, 11.0), (99.0, 101.0)])
+def test_decision_times_that_are_equal_but_for_noise_do_not_look_far_apart(times):
+    cells = [replace(cell(model=model), decision_ms=ms) for model, ms in zip(("a", "b"), times, strict=True)]
+    (axes,) = decision_figure(cells, suite="").axes
+    low, high = axes.get_xlim()
+    assert low <= times[0] <= times[1] <= high
+    assert high / low >= 2
+    first, second = axes.lines
+    assert first.zorder > second.zorder, "the first named lies on top"
+
+
 def test_a_result_remembers_the_code_that_made_it():
     results = {
         "frames": 10,
@@ -242,3 +253,9 @@ def test_a_result_remembers_the_code_that_made_it():
 def test_known_returns_are_finite_numbers(returns):
     with pytest.raises((ValueError, TypeError)):
         CellResult.from_dict(cell().as_dict() | {"returns": returns})
+
+
+def test_a_range_of_negative_returns_can_be_read():
+    rows = table(GridResults((replace(cell(), returns=(-500.0, -99.0)),)), suite="")
+    (shown,) = as_table(rows).columns[4].cells
+    assert shown == "-500 to -99"

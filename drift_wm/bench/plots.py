@@ -71,16 +71,13 @@ def decision_figure(results: Sequence[CellResult], *, suite: str) -> Figure:
             if cells:
                 value = float(np.mean([result.mean for result in cells])) / _unit(task, suite)
                 time = float(np.median([result.decision_ms for result in cells]))
-                axes.plot(time, value, look.marker, color=look.colour, ms=7, mec="white", clip_on=False, label=name)
+                (point,) = axes.plot(time, value, look.marker, color=look.colour, ms=7, label=name)
+                point.set(mec="white", clip_on=False, zorder=look.order)
         style(axes, legend=False)
         axes.margins(y=0.15)
     for axes in panels:
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    low, high = panels[0].get_xlim()
-    if high < 2 * low:  # equal times shall not look far apart
-        middle = (low * high) ** 0.5
-        panels[0].set_xlim(middle / 2**0.5, middle * 2**0.5)
-    plain_log(panels[0], "x")
+    plain_log(panels[0], "x", least=2.0)
     _add_legend(figure, _legend_of(panels))
     figure.supxlabel("milliseconds of a decision, timed during the grid, beside other work", fontsize=9, color=INK)
     figure.supylabel(f"return / {PUBLISHED[0]}" if suite else "return", fontsize=9, color=INK)

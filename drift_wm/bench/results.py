@@ -101,7 +101,7 @@ def as_table(rows: Sequence[Row]) -> Table:
             f"{row.model}, {row.planner}" if several and row.planner != NO_PLANNER else row.model,
             value_and_error(row.mean, row.standard_error),
             str(len(row.returns)),
-            f"{row.lowest:.0f}-{row.highest:.0f}",
+            f"{row.lowest:.0f}{'-' if row.lowest >= 0 else ' to '}{row.highest:.0f}",
             _ratio(row),
             _steady(row),
         )
