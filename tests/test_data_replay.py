@@ -8,6 +8,7 @@ import pytest
 
 from drift_wm.cli import main
 from drift_wm.recordings.divergence import Comparison, Divergence, Replayed, ReplayedDemo, verdict
+from drift_wm.recordings.replay import _divergence
 from drift_wm.recordings.settings import ReplaySettings
 
 REPEAT = 20
@@ -242,6 +243,13 @@ def comparison(largest):
 def test_the_verdict_tells_chaos_from_a_wrong_simulator(tmp_path, whole, single, words):
     demo = ReplayedDemo("demo_5", comparison(whole), comparison(single))
     assert words in verdict(Replayed(tmp_path, "task", {}, 0.0, 1e-5, (demo,), ()))
+
+
+def test_an_observation_that_is_no_number_has_diverged():
+    found = np.zeros((3, 2))
+    found[1, 0] = np.nan
+    divergence = _divergence(found, np.zeros((3, 2)), np.ones(2))
+    assert divergence.largest.tolist() == divergence.rms.tolist() == [0, np.inf, 0]
 
 
 def test_demos_that_are_not_asked_for_are_not_read(file, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Real environments as a world model, and how near to them a learned one ranks."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,6 +77,27 @@ def test_a_perfect_ranking_gains_everything_a_reversed_one_loses_and_chance_gain
     assert reversed_["gain"] < -0.9
     blind = ranking_quality(torch.randn(2000, 16, generator=torch.Generator().manual_seed(1)), true)
     assert all(abs(value) < 0.05 for value in blind.values())
+
+
+def test_a_world_model_that_says_the_same_of_all_chunks_ranks_by_chance_wherever_it_does():
+    """Right in one state of ten and blind in the others: not the quality of that state."""
+    true = torch.randn(10, 16, generator=torch.Generator().manual_seed(0)).sort(dim=1).values
+    predicted = torch.zeros(10, 16)
+    assert ranking_quality(predicted, true) == {"rank_correlation": 0, "gain": pytest.approx(0, abs=1e-6)}
+    predicted[0] = true[0]
+    assert ranking_quality(predicted, true)["rank_correlation"] == pytest.approx(0.1)
+
+
+def test_a_prediction_that_is_no_number_is_never_the_choice():
+    predicted = torch.tensor([[torch.nan, torch.inf, 1.0, 2.0]])
+    assert ranking_quality(predicted, torch.tensor([[0.0, 1.0, 2.0, 3.0]]))["gain"] == pytest.approx(1)
+
+
+def test_states_in_which_no_choice_matters_do_not_count():
+    same = torch.ones(3, 4)
+    assert all(math.isnan(value) for value in ranking_quality(same, same).values())
+    one_more = torch.cat([same, torch.arange(4.0)[None]])
+    assert ranking_quality(one_more, one_more) == {"rank_correlation": pytest.approx(1), "gain": pytest.approx(1)}
 
 
 def test_chunks_are_tried_out_and_the_best_is_executed():

@@ -6,6 +6,7 @@ the simulator shows by choosing among the same chunks, and on whether the world 
 
 from __future__ import annotations
 
+import math
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -19,7 +20,7 @@ from drift_wm.acting.rehearsal import RehearsedWorld
 from drift_wm.build import make_env
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
-from drift_wm.diagnosis.rankings import rank_correlation
+from drift_wm.diagnosis.rankings import rank_correlation, regret
 from drift_wm.env_settings import EnvSettings
 from drift_wm.interfaces import History, Prediction, WorldModel
 from drift_wm.models.behaviour import LearnedPolicy
@@ -62,16 +63,23 @@ def rehearsed_row(
 def ranking_quality(predicted: Tensor, true: Tensor) -> dict[str, float]:
     """How well predicted returns of N chunks in B states rank them, both (B, N).
 
-    * `rank_correlation`: Spearman's, mean over states.
+    A prediction that is no number ranks last, as it does in `ForesightPolicy`, and equal ones stand in random order.
+
+    * `rank_correlation`: Spearman's, mean over states in which the true returns differ.
     * `gain`: what the choice by prediction earns above the chunks' mean, as a share of what the best chunk earns above
       it; 0 is chance, 1 perfect.
+
+    Both are nan where the true returns are equal in every state.
     """
-    rows = torch.arange(len(true))
-    chosen = predicted.argmax(dim=1)
-    found, mean = true[rows, chosen], true.mean(dim=1)
+    differ = true.amax(dim=1) > true.amin(dim=1)
+    if not differ.any():
+        return {"rank_correlation": math.nan, "gain": math.nan}
+    predicted, true = predicted[differ].double(), true[differ].double()
+    most = true.amax(dim=1) - true.mean(dim=1)
     return {
-        "rank_correlation": float(rank_correlation(predicted, true).nanmean()),
-        "gain": float((found - mean).sum() / (true.amax(dim=1) - mean).sum()),
+        # Undefined where a model says the same of all chunks, which is to order them at random.
+        "rank_correlation": float(rank_correlation(predicted, true).nan_to_num(0.0).mean()),
+        "gain": 1 - float((regret(predicted, true) * most).sum() / most.sum()),
     }
 
 

@@ -138,6 +138,7 @@ def _ended(env: Environment) -> tuple[Array, Array]:
 def _divergence(found: Array, wanted: Array, scale: Array) -> Divergence:
     """(T, n) each, and (n,)."""
     away = np.abs(found - wanted) / scale
+    away[np.isnan(away)] = np.inf  # what is no number is as far from any record as can be, and not equal to it
     return Divergence(away.max(axis=1), np.sqrt(np.square(away).mean(axis=1)))
 
 
