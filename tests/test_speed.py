@@ -1,6 +1,7 @@
 """`drift-wm speed`: what is timed, how it is counted, and what the tables say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,11 @@ def test_calls_alternate_and_the_first_round_is_not_counted():
 def test_a_row_is_judged_by_its_median_and_quartiles():
     row = SpeedRow("decisions", "case", OURS, (1.0, 2.0, 3.0, 4.0, 100.0))
     assert (row.median, row.spread) == (3.0, 1.0)
+    once = SpeedRow("suite", "a-b", OURS, (3.0,), {"decision_seconds": 0.02})
+    assert once.as_dict()["spread_ms"] is None
+    assert "| a-b | 3.00 | 20 | yes |" in markdown([once]), "a single repetition has no spread, not one of zero"
+    several = replace(once, ms=(1.0, 2.0, 3.0, 4.0, 100.0))
+    assert "| a-b | 3.00 ± 1.00 | 20 | yes |" in markdown([several])
     assert row.as_dict()["median_ms"] == 3.0
 
 
@@ -135,18 +141,18 @@ def rows() -> list[SpeedRow]:
 
 def test_tables_say_ratios_shares_and_who_is_late():
     text = markdown(rows())
-    assert "| diffusion, 20 steps | 150.0 ± 0.0 | 15.00 |" in text
+    assert "| diffusion, 20 steps | 150.0 | 15.00 |" in text
     assert "outside the network 20%" in text
     assert "1.00 GFLOP take 5.00 ms alone (200 GFLOP/s)." in text
     assert f"Where the time of {OURS} goes: sampling 1.00 ms" in text
     assert "A decision reaches 50% of the products' speed." in text
-    assert "| walker | 2.00 ± 0.00 | 90.0 ± 0.0 | 45.0 |" in text
-    assert f"| {outside.PYTORCH_MPPI} | 20.0 ± 0.0 | 5.00 |" in text
-    assert "| c | 20.0 ± 0.0 | 50.0 ± 0.0 | 2.5 |" in text
-    assert f"| {readers.OUR_READER} | 2.00 ± 0.00 | 500,000 | 1.0 |" in text
-    assert f"| {readers.ROBOMIMIC} | 25.0 ± 0.0 | 40,000 | 12.5 |" in text
-    assert "| cartpole-swingup | 19.0 ± 0.0 | 20 | yes |" in text
-    assert "| acrobot-swingup | 21.0 ± 0.0 | 20 | NO |" in text
+    assert "| walker | 2.00 | 90.0 | 45.0 |" in text
+    assert f"| {outside.PYTORCH_MPPI} | 20.0 | 5.00 |" in text
+    assert "| c | 20.0 | 50.0 | 2.5 |" in text
+    assert f"| {readers.OUR_READER} | 2.00 | 500,000 | 1.0 |" in text
+    assert f"| {readers.ROBOMIMIC} | 25.0 | 40,000 | 12.5 |" in text
+    assert "| cartpole-swingup | 19.0 | 20 | yes |" in text
+    assert "| acrobot-swingup | 21.0 | 20 | NO |" in text
     assert "### Several" not in markdown([row for row in rows() if row.part == "suite"])
 
 

@@ -143,4 +143,5 @@ def _table(heading: Sequence[str], body: Sequence[Sequence[str]], *, title: str 
 
 def _ms(row: SpeedRow) -> str:
     digits = 1 if row.median >= 10 else 2
-    return f"{row.median:.{digits}f} ± {row.spread:.{digits}f}"
+    median = f"{row.median:.{digits}f}"
+    return median if row.spread is None else f"{median} ± {row.spread:.{digits}f}"

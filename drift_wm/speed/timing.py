@@ -29,8 +29,10 @@ class SpeedRow:
         return float(np.median(self.ms))
 
     @property
-    def spread(self) -> float:
-        """Half the distance between the quartiles, in milliseconds."""
+    def spread(self) -> float | None:
+        """Half the distance between the quartiles, in milliseconds; None of a single repetition."""
+        if len(self.ms) < 2:
+            return None
         low, high = np.percentile(self.ms, [25, 75])
         return float(high - low) / 2
 
