@@ -84,10 +84,19 @@ def test_the_interquartile_mean_is_that_of_the_middle_half_of_all_runs():
     assert interquartile_mean([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 700.0]]) == 3.5
 
 
+def test_every_task_counts_alike_in_a_grid_that_is_not_finished():
+    """Else a model would gain by having run more seeds of what it is good at."""
+    even = interquartile_mean([[100.0] * 2, [0.0] * 2])
+    uneven = [interquartile_mean([[100.0] * 10, [0.0] * 2]), interquartile_mean([[100.0], [0.0] * 7])]
+    assert uneven == pytest.approx([even] * 2)
+    one, other = list(np.random.default_rng(0).normal(size=(2, 4)))
+    twice = interquartile_mean([np.repeat(one, 2), other])
+    assert twice == pytest.approx(interquartile_mean([np.repeat(one, 2), np.repeat(other, 2)]))
+
+
 def test_the_interval_resamples_runs_within_tasks():
-    assert (
-        stratified_interval([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]], [[1.0]] * 3)
-        == (interquartile_mean([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]]),) * 2
+    assert stratified_interval([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]], [[1.0]] * 3) == pytest.approx(
+        (interquartile_mean([[1.0, 1.0], [5.0, 5.0], [2.0, 2.0, 2.0]]),) * 2
     ), "without spread within tasks there is none"
     assert stratified_interval([[1.0, 2.0], [5.0]], [[1.0]] * 2) is None, "one run tells nothing of spread"
     assert stratified_interval([[700.0, 750.0]], [[0.0, 900.0]]) is None, "both drawn episodes may return nothing"

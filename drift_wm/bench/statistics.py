@@ -132,8 +132,24 @@ def improvements(results: GridResults) -> list[Improvement]:
 
 
 def interquartile_mean(scores: Collection[Sequence[float]] | NDArray[np.float64]) -> float:
-    """Mean of the middle half of all runs of all tasks (the same paper, section 4.3)."""
-    return float(stats.trim_mean(np.concatenate([np.asarray(task, dtype=float) for task in scores]), 0.25))
+    """Mean of the middle half of all runs of all tasks (the same paper, section 4.3), in which every task counts alike.
+
+    Where some tasks have more runs than others, as in a grid that is not finished, each of these weighs less.
+    """
+    return float(_middle_half([np.asarray([task], dtype=float) for task in scores])[0])
+
+
+def _middle_half(tasks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(R, runs) of each task -> (R,): means of the middle half of the weight."""
+    together = np.concatenate(tasks, axis=1)
+    counts = [task.shape[1] for task in tasks]
+    if len(set(counts)) == 1:
+        return np.asarray(stats.trim_mean(together, 0.25, axis=1))
+    order = np.argsort(together, axis=1)
+    weights = np.repeat([1 / count for count in counts], counts)[order] / len(tasks)
+    upto = np.cumsum(weights, axis=1)
+    inside = (np.minimum(upto, 0.75) - np.maximum(upto - weights, 0.25)).clip(min=0)
+    return np.asarray((np.take_along_axis(together, order, axis=1) * inside).sum(axis=1) / inside.sum(axis=1))
 
 
 def stratified_interval(
@@ -157,7 +173,7 @@ def stratified_interval(
         _drawn_again(rng, task) / (_drawn_again(rng, yard).mean(axis=1, keepdims=True) if len(yard) > 1 else yard[0])
         for task, yard in zip(runs, yardsticks, strict=True)
     ]
-    return _percentiles(stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1))
+    return _percentiles(_middle_half(drawn))
 
 
 def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
