@@ -41,7 +41,7 @@ def planning_of_run(command: str, overrides: Sequence[str]) -> list[str]:
         None of them where no run is named, or one that did not plan.
     """
     asked = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if asked.get("actor", _ACTORS.get(command)) != "model" or "checkpoint" not in asked:
+    if unquoted(asked.get("actor", _ACTORS.get(command, ""))) != "model" or "checkpoint" not in asked:
         return []
     recorded = _recorded(asked["checkpoint"])
     if recorded.get("command") not in _LEARNERS:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -20,7 +22,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from drift_wm.bench.settings import BenchSettings
-from drift_wm.configs.quoting import quoted
+from drift_wm.configs.quoting import is_quoted, quoted
 from drift_wm.configs.recorded import planning_of_run, shape_of_parent
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.settings import DiagnoseSettings
@@ -64,6 +66,8 @@ _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
 _POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data", "data-replay": "data"}
 """Settings that one word without `=` stands for."""
+_TEXTS = ("str", "str | None")
+"""Types of fields whose value is the text that was typed, whatever Hydra would make of it."""
 
 
 def read_settings(command: str, overrides: Sequence[str]) -> Any:
@@ -132,8 +136,16 @@ def _complete(command: str, overrides: Sequence[str]) -> list[str]:
     complete = [*planning_of_run(command, asked), *shape_of_parent(command, asked), *asked]
     for override in complete:
         if not override[:1].isalpha() or "=" not in override:
-            raise ValueError(f"{override!r} is not a setting: expected name=value, such as seed=3; see --help")
+            example = _example(command, override, asked)
+            raise ValueError(f"{override!r} is not a setting: expected name=value, such as {example}; see --help")
     return complete
+
+
+def _example(command: str, word: str, asked: Sequence[str]) -> str:
+    """How a word may have been meant: as the first required setting, if that was not given."""
+    given = {override.partition("=")[0] for override in asked if "=" in override}
+    required = [name for name in (each.partition("=")[0] for each in _REQUIRED.get(command, ())) if name not in given]
+    return f"{required[0]}={word}" if required and "=" not in word else "seed=3"
 
 
 def _compose(command: str, overrides: Sequence[str]) -> Any:
@@ -151,16 +163,23 @@ def _compose_plainly(command: str, overrides: Sequence[str]) -> Any:
 
 
 def _translate(command: str, overrides: Sequence[str]) -> list[str]:
-    """What a person types -> what Hydra reads."""
+    """What a person types -> what Hydra reads.
+
+    Hydra has a grammar for values, in which a path with an umlaut or a bracket is a mistake, and 2024_01 a number.
+    """
     aliases, positional = _ALIASES.get(command, {}), _POSITIONAL.get(command)
+    texts = {field.name for field in fields(COMMANDS[command]) if field.type in _TEXTS}
     alone = [override for override in overrides if "=" not in override]
     translated = []
     for override in overrides:
         name, equals, value = override.partition("=")
+        name = aliases.get(name, name)
         if positional and alone == [override]:
-            translated.append(f"{positional}={quoted(override)}")
-        else:
-            translated.append(f"{aliases.get(name, name)}{equals}{value}")
+            name, equals, value = positional, "=", quoted(override)
+        elif name in texts and equals and value.lower() != "null" and not is_quoted(value):
+            # Shells leave a ~ after = alone, unlike one at the start of a word.
+            value = quoted(Path(value).expanduser() if value.startswith("~/") else value)
+        translated.append(f"{name}{equals}{value}")
     return translated
 
 
@@ -181,8 +200,8 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
     """Hydra's message with its cause; how to write what it misread, or the nearest names to one that does not exist."""
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read {error.override}: {str(error).splitlines()[0]}. Quotes keep together what holds = or "
-            'spaces, as in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
+            f"cannot read {error.override}: {_without_jargon(error)}. Quotes keep together what holds = or spaces, or "
+            'letters beyond a to z, as in \'overrides=["round_steps=500","video=false"]\', and each [ needs its ]'
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, chosen = error.missing_cfg_file.rpartition("/")
@@ -201,6 +220,12 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
         if name in text and name not in known and near:
             return f"{text}. Did you mean {' or '.join(near)}?"
     return f"{text}. See --help for all settings"
+
+
+def _without_jargon(error: Exception) -> str:
+    """The first line of what the parser says; where it cannot tell words apart, it says no more than its own name."""
+    text = str(error).splitlines()[0]
+    return "it holds a character that has no meaning there" if text.startswith("LexerNoViable") else text
 
 
 def _names(command: str, overrides: Sequence[str]) -> list[str]:

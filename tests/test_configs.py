@@ -28,6 +28,7 @@ from drift_wm.settings import (
     RiskSettings,
     TrainSettings,
 )
+from drift_wm.storage.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "configs"
@@ -130,6 +131,7 @@ def test_readme_and_docs_tell_what_to_type():
         (["sede=3"], "sede.*Did you mean.*seed"),
         (["seed=[1"], r"cannot read seed=\[1: .*each \[ needs its \]"),
         (["seed=[a=1]"], r"cannot read seed=\[a=1\]: .*Quotes keep together what holds ="),
+        (["objective.goal=[ü]"], r"cannot read objective.goal=\[ü\]: it holds a character that has no meaning"),
         (["planner=mppi", "planner.temprature=1"], r"temprature.*Did you mean planner\.temperature"),
         (["modl=drifting_value"], "modl.*Did you mean model"),
         (["planner=sorcery"], "planner=sorcery: expected one of cem, icem, mppi"),
@@ -147,6 +149,46 @@ def test_readme_and_docs_tell_what_to_type():
 def test_mistakes_are_explained(overrides, match):
     with pytest.raises(ValueError, match=match):
         read_settings("online", overrides)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["Jürgen/a b", "a=b", "a,b (1)", "[1]{2}#", "it's", "C:\\x\\", "2024_01", "1e3", "007", "true", "a&b", "."],
+)
+def test_texts_are_taken_as_they_are_typed(path):
+    asked = read_settings("train", [f"data={path}", f"from={path}", f"run_dir={path}", "steps=3"])
+    assert (asked.data, asked.parent, asked.run_dir) == (path, path, path)
+    assert read_settings("evaluate", [f"checkpoint={path}"]).checkpoint == path
+    assert read_settings("data-inspect", [path]).data == path if "=" not in path else True
+
+
+def test_texts_may_be_in_quotes_absent_or_below_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert read_settings("online", ["run_dir='a b'"]).run_dir == "a b"
+    assert read_settings("online", ['run_dir="a=b"']).run_dir == "a=b"
+    assert read_settings("online", ["run_dir=null"]).run_dir is None
+    assert read_settings("online", ["run_dir=~/runs"]).run_dir == "/home/me/runs"
+
+
+def test_a_run_is_planned_in_as_it_was_wherever_it_lies(tmp_path):
+    folder = tmp_path / "Läufe [1], it's"
+    RunFolder(folder).write_config("online", read_settings("online", ["planner=mppi", "planner.horizon=30"]))
+    for actor in ([], ["actor=model"], ["actor='model'"]):
+        planner = read_settings("evaluate", [f"checkpoint={folder}", *actor]).planner
+        assert planner == MPPIConfig(horizon=30)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "meant"),
+    [
+        ("evaluate", ["runs/mine"], "checkpoint=runs/mine"),
+        ("train", ["demos.hdf5", "steps=3"], "data=demos.hdf5"),
+        ("train", ["data=demos.hdf5", "3"], "seed=3"),
+    ],
+)
+def test_a_word_alone_may_be_meant_as_what_is_required(command, words, meant):
+    with pytest.raises(ValueError, match=f"is not a setting: expected name=value, such as {meant};"):
+        read_settings(command, words)
 
 
 @pytest.mark.parametrize(
