@@ -273,5 +273,5 @@ def find_task(name: str) -> tuple[str, str]:
     if plain in known:
         return known[plain]
     near = ["-".join(known[match]) for match in get_close_matches(plain, known, n=4, cutoff=0.4)]
-    hint = f"the nearest are {', '.join(near)}" if near else "`task_names()` lists all"
-    raise ValueError(f"the dm_control suite has no task {name!r}; expected 'domain-task', and {hint}")
+    hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(task_names())}"
+    raise ValueError(f"the dm_control suite has no task {name!r}; expected 'domain-task': {hint}")
