@@ -141,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, status=2)
     except (OSError, FloatingPointError) as error:
         return _fail(error, status=1)
+    except KeyboardInterrupt:  # before the work began: it reports its own
+        return _interrupted()
 
 
 def _tell_of_no_effect(settings: Any) -> None:
@@ -191,13 +193,9 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
 
         commands.run(command, settings, folder)
     except KeyboardInterrupt:
-        if command in _WHOLE:
-            if is_new:
-                folder.forget_config()
-            sys.stderr.write("\ninterrupted; nothing was written\n")
-        else:
-            sys.stderr.write(f"\ninterrupted; what was done is saved. To go on: same settings and run_dir={path}\n")
-        return 130
+        # Nor must a request that nothing was done for; shares of a grid may have begun in its folder meanwhile.
+        forgotten = is_new and _is_alone_there(command) and folder.forget_config()
+        return _interrupted("" if forgotten or command in _WHOLE else str(path))
     except ValueError:
         if is_new:
             folder.forget_config()  # a request that was refused must not stand in the way of the corrected one
@@ -213,10 +211,16 @@ def _lineage(settings: Any) -> int:
     try:
         commands.show_lineage(settings)
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; nothing was written\n")
-        return 130
+        return _interrupted()
     sys.stdout.write(f"{settings.run}\n")
     return 0
+
+
+def _interrupted(path: str = "") -> int:
+    """Say what an interruption left: nothing, or a run in the folder `path` to go on from."""
+    left = f"what was done is saved. To go on: same settings and run_dir={path}" if path else "nothing was written"
+    sys.stderr.write(f"\ninterrupted; {left}\n")
+    return 130
 
 
 def _doctor() -> int:

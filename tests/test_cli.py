@@ -72,12 +72,24 @@ def test_a_folder_that_cannot_be_written_exits_with_1(tmp_path, capsys):
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def interrupted(*args, **kwargs):
+    def interrupted(settings, folder, **kwargs):
+        (folder.path / "episodes.hdf5").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "collect", interrupted)
     assert main(["collect", *TINY, f"run_dir={tmp_path}/run"]) == 130
     assert f"run_dir={tmp_path}/run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["drift_wm.cli.read_settings", "drift_wm.commands.collect"])
+def test_ctrl_c_before_anything_is_done_leaves_nothing(tmp_path, monkeypatch, capsys, place):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    assert main(["collect", *TINY, f"run_dir={tmp_path}/run"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted; nothing was written\n"
+    assert not (tmp_path / "run").exists(), "it would refuse the corrected request"
 
 
 @pytest.mark.parametrize(

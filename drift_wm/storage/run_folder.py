@@ -83,13 +83,19 @@ class RunFolder:
         write_json(self.path / "environment.json", describe_environment())
         return is_new
 
-    def forget_config(self) -> None:
-        """Undo `write_config` and remove the folder, unless a file besides is in it or in a folder of it."""
+    def forget_config(self) -> bool:
+        """Undo `write_config` and remove the folder, unless a file besides is in it or in a folder of it.
+
+        Returns:
+            Whether that was done.
+        """
         written = {self.path / name for name in ("config.json", "environment.json")}
         found = (path for path in self.path.rglob("*") if path.is_file() and path.name != LOCK)
-        if written.issuperset(found):
+        is_empty = written.issuperset(found)
+        if is_empty:
             # A working directory or a mount stays, empty: why the request was refused is what to report.
             shutil.rmtree(self.path, ignore_errors=True)
+        return is_empty
 
     def require_model(self, model_id: str | None) -> None:
         """Keep which model acts here, so that no other one goes on; None where none does.
