@@ -49,6 +49,7 @@ def test_inspect_tells_what_is_there_and_what_is_not(demos, tmp_path, capsys):
         "1 of 3 observations never change",
     ):
         assert words in out
+    assert re.search(r"state\s+│ \(3,\)\s+│ yes", out), "which keys are read"
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["lengths"] == [4, 3]
     ranges = {each["name"]: each for each in results["ranges"]}

@@ -58,8 +58,8 @@ class Inspection:
     """The subset that all below is of; None: all of it."""
     lengths: tuple[int, ...]
     """Transitions of each demonstration that can be learned from."""
-    entries: tuple[str, ...]
-    """What each entry of an observation is called, such as `pose[2]`."""
+    keys: tuple[str, ...]
+    """Of the observations that were read, in the order in which they are joined."""
     ranges: tuple[Range, ...]
     """Of observations, actions and rewards."""
     terminated: int
@@ -70,6 +70,17 @@ class Inspection:
     plotted: tuple[Episode, ...]
     strips: tuple[Strip, ...]
     """Of cameras."""
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """What each entry of an observation is called, such as `pose[2]`.
+
+        Only by its place where keys of the first demonstration are not as wide as those that were read.
+        """
+        sizes = {key: math.prod(self.description.obs_shapes[key]) for key in self.keys}
+        if sum(sizes.values()) != self.ranges[0].size:
+            sizes = {"obs": self.ranges[0].size}
+        return tuple(f"{key}[{i}]" for key, size in sizes.items() for i in range(size))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; without the plotted episodes and pictures."""
@@ -134,7 +145,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         description=description,
         mask=settings.mask,
         lengths=tuple(lengths),
-        entries=_entries(description, description.keys(settings.obs_keys, demonstrations.path), ranges[0].size),
+        keys=tuple(description.keys(settings.obs_keys, demonstrations.path)),
         ranges=ranges,
         terminated=terminated,
         damaged=tuple(damaged),
@@ -169,10 +180,10 @@ def show(found: Inspection, console: Console) -> None:
         soft_wrap=True,
     )
     keys = Table(title="Observation keys", title_justify="left")
-    for column in ("key", "shape"):
+    for column in ("key", "shape", "read"):
         keys.add_column(column)
     for key, shape in what.obs_shapes.items():
-        keys.add_row(escape(key), str(tuple(shape)))
+        keys.add_row(escape(key), str(tuple(shape)), "yes" if key in found.keys else "")
     console.print(keys)
     ranges = Table(title="Values over all entries", title_justify="left")
     for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
@@ -234,14 +245,6 @@ def _unread(demonstrations: Demonstrations) -> list[str]:
 def _count(settings: DataSettings, description: Description) -> int:
     """Demonstrations of the subset that is asked for, or of all."""
     return description.masks.get(settings.mask or "", description.episodes)
-
-
-def _entries(description: Description, keys: Sequence[str], size: int) -> tuple[str, ...]:
-    """By key and place in it, unless keys of the first demonstration are not as wide as those that were read."""
-    sizes = {key: math.prod(description.obs_shapes[key]) for key in keys}
-    if sum(sizes.values()) != size:
-        sizes = {"obs": size}
-    return tuple(f"{key}[{i}]" for key, count in sizes.items() for i in range(count))
 
 
 def _remarks(ranges: Sequence[Range]) -> list[str]:
