@@ -65,6 +65,13 @@ def test_a_finished_run_is_only_measured_again(tmp_path, data):
     assert again["metrics"] == first["metrics"], "those of the last batch are kept"
 
 
+def test_a_run_that_was_stopped_before_its_results_tells_what_it_would_have(tmp_path, data):
+    folder = RunFolder(tmp_path / "run")
+    first = train(settings(data), folder, device=CPU)
+    (folder.path / "results.json").unlink()  # as if it had been killed while it measured held-out episodes
+    assert train(settings(data), folder, device=CPU) == first
+
+
 def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(tmp_path, linear_episodes, caplog):
     actions = linear_episodes[0].actions  # one excitation from several starts
     logs = write_logs(tmp_path / "same.hdf5", [replace(each, actions=actions) for each in linear_episodes])

@@ -85,7 +85,8 @@ def train(
     too_short = _tell_of_short(training, trainer.model)
     beyond = share_beyond_bounds(training)
     _tell_of_actions(training, settings.kind, beyond=beyond)
-    metrics: Metrics = (folder.read_results() or {}).get("metrics", {})  # of the last batch, where nothing is left
+    # Of the last batch, where nothing is left; older checkpoints lack them.
+    metrics: Metrics = dict(trainer.metrics) or (folder.read_results() or {}).get("metrics", {})
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)

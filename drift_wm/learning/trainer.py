@@ -85,6 +85,8 @@ class Trainer:
         self.parent: str | None = None
         self.learned_from: set[str] = set()
         """Fingerprints of all episodes that this model and those it continues were trained on."""
+        self.metrics: Metrics = {}
+        """Of the last batch of the last round that was finished."""
 
     @property
     def world_model(self) -> LearnedWorldModel:
@@ -140,6 +142,7 @@ class Trainer:
                     self.save(save_to)
             self.rounds += 1
             self.round_step = 0
+            self.metrics = metrics
             if save_to is not None:
                 self.save(save_to)
             self.parent = self.id()
@@ -173,6 +176,7 @@ class Trainer:
                     "round_step": self.round_step,
                     "steps": self.steps,
                     "learned_from": sorted(self.learned_from),
+                    "metrics": self.metrics,
                 },
             ),
         )
@@ -213,6 +217,7 @@ class Trainer:
             )
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
+        self.metrics = state.get("metrics", {})  # which older checkpoints lack
 
     def step(self, data: TrainingData, steps: int, *, save_to: Path | None = None) -> tuple[Batch, dict[str, Tensor]]:
         """One step of a round of `steps`, see `train_round`: the batch it saw, and scalars to watch."""

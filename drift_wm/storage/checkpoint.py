@@ -31,8 +31,9 @@ class Checkpoint:
     config: dict[str, Any]
     """Settings as plain values: what is needed to build the model, and how it was trained."""
     state: dict[str, Any]
-    """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values; and
-    `learned_from`, the fingerprints of all episodes that the model and those before it were trained on."""
+    """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values;
+    `learned_from`, the fingerprints of all episodes that the model and those before it were trained on; and `metrics`
+    of the last batch of a round that is finished."""
 
     @property
     def learned_from(self) -> frozenset[str]:
