@@ -100,6 +100,23 @@ def test_a_model_that_diverges_from_the_start_is_an_error():
         chosen.act(broken, chosen.reset(broken, seed=0))
 
 
+def test_a_model_that_stands_nothing_but_rest_is_planned_in(caplog):
+    class Fragile(ReachTarget):
+        def rollout(self, history, actions, **others):
+            prediction = super().rollout(history, actions, **others)
+            moves = actions.abs().amax(dim=(2, 3))[:, :, None, None] > 0
+            return Prediction(prediction.obs, prediction.reward.where(~moves, torch.nan))
+
+    # Of iCEM's iterations the last alone tries the mean, which is to rest.
+    resting = PlanningPolicy(
+        Fragile(), ICEM(ICEMConfig(horizon=4, candidates=32, keep_fraction=0.0), 1), PredictedReturn(), Mean()
+    )
+    obs = torch.tensor([[0.5, 0.0]])
+    action, _ = resting.act(obs, resting.reset(obs, seed=0))
+    assert action.item() == 0
+    assert not caplog.messages
+
+
 def test_a_horizon_the_chunk_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"planner\.horizon=4.*chunk of 3 steps, such as 6"):
         policy(ReachTarget(chunk=3))

@@ -166,7 +166,7 @@ class PlanningPolicy:
         score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
         proposals = None if self.proposals is None else self.proposals(history, rng=rng)
         plan = self.planner.improve(score, state.plan, rng=rng, proposals=proposals)
-        if plan.lost:
+        if plan.lost and bool((plan.score == -torch.inf).any()):  # an iteration that found nothing may not be the last
             self._tell_of_lost(plan, state.step)
         action = self.planner.action(plan)[:, 0]
         if self.exploration_std > 0:
@@ -178,7 +178,7 @@ class PlanningPolicy:
 
     def _tell_of_lost(self, plan: Plan, step: int) -> None:
         """In states far from all it has seen a model may diverge, and the plan before is then as good as any."""
-        if step == 0 and len(plan.lost) == len(plan.score):
+        if step == 0 and bool((plan.score == -torch.inf).all()):
             raise FloatingPointError(
                 "every candidate of the first decision has a NaN or infinite score: the model diverges whatever is "
                 "done. Check the observations it was given, its normaliser and its checkpoint."
