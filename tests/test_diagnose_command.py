@@ -216,6 +216,8 @@ def test_an_only_episode_is_halved(tmp_path, linear_episodes, copies):
     material = choose(tmp_path, ".", "replay.hdf5", learned_from=[linear_episodes[0].fingerprint])
     assert "TRAINED ON ALL" in material.note
     assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20]
+    assert "second half of the episode" in material.note
+    assert "fitted to the first" in material.note, "copies of an episode are no other ones"
 
 
 def test_an_episode_of_one_step_serves_for_both(tmp_path, linear_episodes):
@@ -224,6 +226,7 @@ def test_an_episode_of_one_step_serves_for_both(tmp_path, linear_episodes):
     Replay.open(tmp_path / "one.hdf5", env_args={"env_name": "linear"}).append(short)
     material = choose(tmp_path, ".", "one.hdf5")
     assert material.fitted == material.measured
+    assert "fitted to the same step" in material.note
 
 
 def test_the_world_is_that_of_the_file_then_of_the_checkpoint(files):

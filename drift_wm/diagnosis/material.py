@@ -97,25 +97,24 @@ def choose_material(
     if known and unknown:
         note = f"held out: the model was trained on {counted(len(known), 'other episode')} of this file, not on these"
         return Material(file, keys, tuple(known), tuple(unknown), note)
-    fitted, measured = _halves(episodes, seed)
+    fitted, measured, linear = _halves(episodes, seed)
     note = "the model was not trained on any of these episodes"
     if known:
         note = "THE MODEL WAS TRAINED ON ALL OF THESE EPISODES, so expect worse on others"
-    if len(episodes) > 1:
-        note += f"; the linear model was fitted to {counted(len(fitted), 'other')} of this file"
-    return Material(file, keys, tuple(fitted), tuple(measured), note)
+    return Material(file, keys, tuple(fitted), tuple(measured), f"{note}; {linear}")
 
 
-def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Half of the episodes, or of the only one; copies of one are one."""
+def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode], str]:
+    """Half of the episodes, or of the only one; copies of one are one. And what the linear model is fitted to."""
     fitted, measured = split(episodes, 0.5, seed=seed)
     if measured:
-        return fitted, measured
+        return fitted, measured, f"the linear model was fitted to {counted(len(fitted), 'other')} of this file"
     only = episodes[0]
     if len(only) < 2:
-        return [only], [only]
+        return [only], [only], "the linear model was fitted to the same step"
     middle = len(only) // 2
-    return [_part(only, 0, middle)], [_part(only, middle, len(only))]
+    halves = [_part(only, 0, middle)], [_part(only, middle, len(only))]
+    return *halves, "all is of the second half of the episode, and the linear model was fitted to the first"
 
 
 def _part(episode: Episode, start: int, stop: int) -> Episode:

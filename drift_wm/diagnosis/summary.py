@@ -92,7 +92,7 @@ def _error_table(answers: Answers) -> Table:
         header=("after steps", *map(str, loop.steps)),
         rows=tuple(rows),
         note="Root mean square error of the mean of the samples, in standard deviations of the observations. "
-        "Persistence: nothing changes. Linear: least squares on other episodes.",
+        "Persistence: nothing changes. Linear: least squares on other data than these, where there are any.",
     )
 
 
