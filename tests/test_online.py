@@ -288,6 +288,10 @@ def test_evaluation_seeds_that_training_meets_are_refused(tmp_path):
     settings = replace(SMALL, seed=1, evaluation_seed=1001)
     with pytest.raises(ValueError, match=r"evaluation_seed=1001: .* reset seed 1001, too; .* the default 4000000000"):
         OnlineRun(settings, RunFolder(tmp_path), device=CPU)
+    on_the_way = replace(SMALL, seed=1, evaluation_seed=997, evaluation_episodes=3, progress_episodes=4)
+    with pytest.raises(ValueError, match=r"evaluation_seed=997: .* reset seed 1000, too"):
+        OnlineRun(replace(on_the_way, progress_every=1), RunFolder(tmp_path), device=CPU)
+    OnlineRun(replace(on_the_way, progress_every=0), RunFolder(tmp_path / "without"), device=CPU).close()
     OnlineRun(replace(SMALL, seed=1, evaluation_seed=2001), RunFolder(tmp_path), device=CPU).close()
 
 

@@ -291,7 +291,8 @@ class OnlineRun:
 
 def _require_seeds_apart(settings: OnlineSettings) -> None:
     """Evaluation episodes begin from states that no collected one began from."""
-    evaluated = range(settings.evaluation_seed, settings.evaluation_seed + settings.evaluation_episodes)
+    count = max(settings.evaluation_episodes, settings.progress_episodes if settings.progress_every else 0)
+    evaluated = range(settings.evaluation_seed, settings.evaluation_seed + count)
     if met := {training_seed(settings.seed, i) for i in range(settings.episodes)}.intersection(evaluated):
         raise ValueError(
             f"evaluation_seed={settings.evaluation_seed}: episodes for training have the reset seed {min(met)}, too; "
