@@ -57,6 +57,7 @@ from drift_wm.datasets.robomimic_notes import (
     arrays_of,
     ends_not_learned,
     every_demo_is_done,
+    groups_not_read,
     keys_not_read,
     what_does_not_fit,
 )
@@ -149,6 +150,8 @@ def read_episodes(
 def chosen_keys(demo: h5py.Group, asked: Sequence[str] | None, path: Path) -> list[str]:
     """The observation keys that are read of all demos, by the first of them; see `choose_keys`."""
     arrays = arrays_of(demo, path)
+    if not arrays and (groups := groups_not_read(demo, path)):
+        raise ValueError(f"{path}: {'; '.join(groups)}")
     return choose_keys(asked, known=list(arrays), flat=_flat(arrays, path), path=path)
 
 

@@ -30,19 +30,6 @@ def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
         return {name: sorted(places[demo] for demo in demos) for name, demos in members.items() if demos}
 
 
-def nested_observations(path: Path) -> dict[str, list[str]]:
-    """The groups among the observations of the first demo, which no reader looks into, and what is in each.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    with open_hdf5(path) as file:
-        first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
-        obs = obs_group(first, path)
-        found = {name: member(obs, name, path) for name in names_in(obs, path)}
-        return {name: names_in(group, path) for name, group in found.items() if isinstance(group, h5py.Group)}
-
-
 def keep_simulator(source: Path, target: h5py.File, *, mask: str | None = None) -> None:
     """Give the demos of a copy what episodes do not hold: states without the last one, and the scene they are of.
 

@@ -81,6 +81,7 @@ def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
         for name, array in arrays_of(demos[0], path).items()
         if not holds_numbers(array)
     ]
+    found += groups_not_read(demos[0], path)
     groups = [group for demo in demos if isinstance(group := member(demo, "obs", path), h5py.Group)]
     counts = Counter(name for group in groups for name in names_in(group, path))
     for name, count in sorted(counts.items()):
@@ -92,6 +93,18 @@ def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
             )
             found.append(f"{len(groups) - count} of {len(demos)} demos have no obs/{name}: {consequence}")
     return found
+
+
+def groups_not_read(demo: h5py.Group, path: Path) -> list[str]:
+    """The groups among a demo's observations, which no reader looks into, and what is in each."""
+    obs = obs_group(demo, path)
+    found = {name: member(obs, name, path) for name in names_in(obs, path)}
+    return [
+        f"obs/{name} is a group, and what is in it ({', '.join(names_in(group, path))}) is not read; write it into obs "
+        "itself"
+        for name, group in found.items()
+        if isinstance(group, h5py.Group)
+    ]
 
 
 def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:

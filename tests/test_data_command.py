@@ -10,6 +10,7 @@ from rich.console import Console
 
 from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.recordings import convert
 from drift_wm.recordings.inspect import inspect, show
@@ -150,10 +151,14 @@ def test_inspect_names_observations_in_groups(demos, tmp_path, capsys):
             demo["obs/robot/joint_pos"] = np.zeros((len(demo["actions"]), 7))
     assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/run"]) == 0
     assert "note: obs/robot is a group, and what is in it (joint_pos) is not read" in capsys.readouterr().out
+    (note,) = open_demonstrations(demos).describe().unread_keys  # which training tells of, too
+    assert note.startswith("obs/robot is a group")
     with h5py.File(demos, "r+") as file:
         for demo in file["data"].values():
             del demo["obs/state"]
     assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/again"]) == 2
+    assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
+    assert main(["train", f"data={demos}", f"run_dir={tmp_path}/model"]) == 2
     assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
 
 

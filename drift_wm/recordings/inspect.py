@@ -16,8 +16,6 @@ from rich.table import Table
 from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
-from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import nested_observations
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.progress import track
 from drift_wm.recordings.film_strips import Strip, film_strips
@@ -108,9 +106,6 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     """
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe()
-    unread = _unread(demonstrations)
-    if unread and not description.obs_shapes:
-        raise ValueError(f"{demonstrations.path}: {'; '.join(unread)}")
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     lengths: list[int] = []
     plotted: list[Episode] = []
@@ -153,7 +148,6 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             *description.warnings,
             *description.ignored_ends,
             *description.unread_keys,
-            *unread,
             *absent,
             *_remarks(ranges),
         ),
@@ -187,7 +181,7 @@ def show(found: Inspection, console: Console) -> None:
     console.print(keys)
     ranges = Table(title="Values over all entries", title_justify="left")
     for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
-        ranges.add_column(column, justify="left" if column == "what" else "right", no_wrap=column == "what")
+        ranges.add_column(column, justify="left" if column == "what" else "right", overflow="fold")
     for each in found.ranges:
         ranges.add_row(
             each.name,
@@ -230,16 +224,6 @@ def _damage(found: Inspection) -> list[str]:
     whole = f"{count} of {count + len(found.lengths)} demonstrations cannot be read; training stops at the first"
     more = [f"and {count - _TOLD} more, see results.json"] if count > _TOLD else []
     return [whole, *found.damaged[:_TOLD], *more]
-
-
-def _unread(demonstrations: Demonstrations) -> list[str]:
-    """Observations that nobody would miss, because no list of keys has them."""
-    if not isinstance(demonstrations, RobomimicFile):
-        return []
-    return [
-        f"obs/{name} is a group, and what is in it ({', '.join(inside)}) is not read; write it into obs itself"
-        for name, inside in nested_observations(demonstrations.path).items()
-    ]
 
 
 def _count(settings: DataSettings, description: Description) -> int:
