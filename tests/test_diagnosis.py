@@ -23,7 +23,7 @@ from drift_wm.diagnosis.questions import ask
 from drift_wm.diagnosis.rankings import auroc
 from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.situations import draw_situations, sample_model, true_samples
-from drift_wm.diagnosis.summary import cautions, number, tables, verdict
+from drift_wm.diagnosis.summary import cautions, number, ranking_sentence, tables, verdict
 from drift_wm.diagnosis.uncertainty import beyond_range, member_disagreement
 from drift_wm.diagnosis.value import Returns, measure_value
 from drift_wm.diagnosis.world import Truth, World, open_truth
@@ -563,3 +563,10 @@ def test_labels_of_small_returns_keep_apart(toy_material, scale):
     for axes in figure.axes:
         boxes = [label.get_window_extent(canvas.get_renderer()) for label in axes.get_xticklabels()]
         assert all(b.x0 - a.x1 > a.width / 2 for a, b in itertools.pairwise(boxes))
+
+
+def test_a_ranking_of_equal_returns_is_told_in_words():
+    predicted, zeros = torch.rand(5, 8), torch.zeros(5, 8)  # as where every reward is zero
+    sentence = ranking_sentence(measure_value(Returns(predicted, zeros, zeros), horizon=4))
+    assert "undefined" not in sentence
+    assert "all of them truly return the same" in sentence

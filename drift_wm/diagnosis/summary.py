@@ -42,14 +42,23 @@ def verdict(answers: Answers) -> str:
         f"standard deviations ({number(persistence)} if nothing changed)."
     ]
     if answers.value is not None:
-        value = answers.value
-        correlation, regret = number(value.model.rank_correlation), number(value.model.regret)
-        text.append(
-            f"Its ranking of action sequences has a correlation of {correlation} with that of their true returns "
-            f"({number(value.attainable.rank_correlation)} attainable), and its favourite costs {regret} of what "
-            "random choice costs."
-        )
+        text.append(ranking_sentence(answers.value))
     return " ".join(text)
+
+
+def ranking_sentence(value: ValueMeasures) -> str:
+    """What the ranking of action sequences is worth, or why that cannot be told."""
+    correlation, regret = value.model.rank_correlation, value.model.regret
+    if math.isnan(regret):
+        return (
+            "How well it ranks action sequences cannot be told: in each of these situations all of them truly return "
+            "the same."
+        )
+    return (
+        f"Its ranking of action sequences has a correlation of {number(correlation)} with that of their true returns "
+        f"({number(value.attainable.rank_correlation)} attainable), and its favourite costs {number(regret)} of what "
+        "random choice costs."
+    )
 
 
 def cautions(answers: Answers) -> list[str]:
