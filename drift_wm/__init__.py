@@ -21,3 +21,8 @@ def __getattr__(name: str) -> object:
     if name in __all__:
         return getattr(import_module("drift_wm.api"), name)
     raise AttributeError(f"module 'drift_wm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """With the names that are imported late, which notebooks complete."""
+    return sorted({*globals(), *__all__})

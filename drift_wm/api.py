@@ -106,8 +106,12 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
         planner: one of your own; the settings of `planner` are then not read.
 
     Raises:
-        ValueError: a setting does not fit.
+        ValueError: the model is a policy, or a setting does not fit.
     """
+    if not isinstance(model, LearnedWorldModel):
+        raise ValueError(
+            f"model={type(model).__name__}: expected a world model to plan in; load_agent acts by a policy"
+        )
     asked = read_settings("evaluate", ["checkpoint=none", *settings])
     return build.make_policy(model, asked, device=model.device, planner=planner)
 

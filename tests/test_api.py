@@ -53,6 +53,12 @@ def test_an_agent_acts_as_the_command_line_evaluates(runs, kind, tmp_path):
         env.close()
 
 
+def test_names_are_completed_before_they_are_imported():
+    code = "import drift_wm; print(*dir(drift_wm))"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert set(drift_wm.__all__) <= set(names)
+
+
 @pytest.mark.parametrize(
     ("obs", "message"),
     [
@@ -99,6 +105,13 @@ def test_a_planner_of_ones_own_plans_in_a_loaded_model(runs):
     assert agent.act(np.ones(5)).tolist() == [0.0]
     usual = drift_wm.plan_in(model, "planner=mppi", "planner.horizon=4", "particles=2")
     assert (type(usual.planner).__name__, usual.planner.horizon, usual.particles) == ("MPPI", 4, 2)
+
+
+def test_a_policy_is_not_planned_in(runs):
+    with pytest.raises(
+        ValueError, match=r"model=LearnedPolicy: expected a world model .*; load_agent acts by a policy"
+    ):
+        drift_wm.plan_in(drift_wm.load_model(runs / "policy"))
 
 
 class Median(ConditionalGenerator):
