@@ -92,7 +92,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     notes = [escape(f"{row[0]}: {row[-1]}") for row in rows if row[-1]]
     table = Table(caption="\n".join(notes), caption_justify="left")
     for number, name in enumerate(_header(evaluations)[:-1]):
-        table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")  # half a number is another one
     for row in rows:
         table.add_row(*map(escape, row[:-1]))
     return table
@@ -113,7 +113,7 @@ def training_table(metrics: Mapping[str, float], *, units: str, training: int, h
         caption_justify="left",
     )
     for name in ("", "last batch", "held out", "which is"):
-        table.add_column(name, justify="right" if name in ("last batch", "held out") else "left")
+        table.add_column(name, justify="right" if name in ("last batch", "held out") else "left", overflow="fold")
     for name, meaning in _MEASURED.items():
         found = [metrics.get(key) for key in (name, f"held_out_{name}")]
         if any(value is not None for value in found):

@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 import re
 
@@ -7,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from drift_wm import report as report_module
-from drift_wm.report import Report, evaluation_table, write_report
+from drift_wm.report import Report, evaluation_table, training_table, write_report
 from drift_wm.results import Evaluation, summarise
 
 MODEL = Evaluation("drifting world model", (840.0, 850.0), (1, 2), 12.3, 20.1, 5)
@@ -110,3 +111,13 @@ def test_brackets_in_names_survive_rich(capsys):
     row = Evaluation("model [fast]", (1.0,), (1,), 1.0, 1.0, 1, note="see [1]")
     Console(width=160).print(evaluation_table([row]))
     assert "model [fast]: see [1]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [40, 32])
+def test_a_narrow_terminal_hides_no_digit(width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(training_table({"spread": 0.00324, "held_out_spread": 0.00285}, units="x", training=4, held_out=1))
+    console.print(evaluation_table([MODEL]))
+    shown = console.export_text()
+    assert not re.search(r"[\d.]…", shown)
+    assert re.search(r"840|845", shown)

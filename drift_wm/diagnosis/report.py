@@ -65,7 +65,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     for table in tables(diagnosis.answers):
         shown = Table(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
         for number, name in enumerate(table.header):
-            shown.add_column(name, justify="right" if number else "left")
+            shown.add_column(name, justify="right" if number else "left", overflow="fold")
         for cells in table.rows:
             shown.add_row(*map(escape, cells))
         console.print(shown)

@@ -19,7 +19,7 @@ def show_replay(found: Replayed, console: Console) -> None:
     )
     table = Table()
     for column in ("replayed", "what", "largest", "rms", f"steps beyond {found.tolerance:g}"):
-        table.add_column(column, justify="left" if column in ("replayed", "what") else "right")
+        table.add_column(column, justify="left" if column in ("replayed", "what") else "right", overflow="fold")
     for words, demos in ((WHOLE, [d.whole for d in found.demos]), (SINGLE, [d.single for d in found.demos])):
         for what, each in (("states", [d.states for d in demos]), ("observations", [d.obs for d in demos])):
             largest = np.concatenate([divergence.largest for divergence in each])
