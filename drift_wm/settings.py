@@ -105,7 +105,7 @@ class CollectSettings(PlanningSettings):
     """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`),
     `policy` (acts by `checkpoint`), or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
-    """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
+    """For `model` and `policy`: a checkpoint, or the run folder that holds it. It tells the others the task alone."""
     episodes: int = 10
     """How many to record, those already in the file included."""
     seed: int = 1
@@ -239,7 +239,7 @@ class EvaluateSettings(PlanningSettings):
     """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator), `random`
     (uniform), `noise` (pink) or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
-    """For `model` and `policy`: a checkpoint, or the run folder that holds it."""
+    """For `model` and `policy`: a checkpoint, or the run folder that holds it. It tells the others the task alone."""
     episodes: int = 5
     """How many."""
     evaluation_seed: int = EVALUATION_SEED

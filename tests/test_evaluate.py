@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -313,3 +314,18 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device here; use device=cpu"):
             prepare_machine(MachineSettings(device="cuda"))
+
+
+@pytest.mark.parametrize("kind", [EvaluateSettings, CollectSettings])
+@pytest.mark.parametrize("actor", ["random", "noise", "simulator"])
+def test_a_checkpoint_tells_whoever_acts_the_task(tmp_path, kind, actor):
+    recorded = {"name": "reacher-easy", "action_repeat": 25, "disturbance": {"name": "slip", "probability": 0.3}}
+    path = checkpoint_of(tmp_path, Spec(6, 2, 0.5), task=recorded)
+    with closing(make_actor(kind(actor=actor, checkpoint=path, planner=PLANNER), device=CPU)) as found:
+        assert (found.task, found.env.action_repeat, found.env.disturbance.name) == ("reacher-easy", 25, "slip")
+        if found.simulator is not None:
+            assert found.simulator.spec.action_size == 2
+            assert found.simulator.spec.decision_seconds == pytest.approx(25 * 0.02)
+    other = kind(actor=actor, checkpoint=path, task="cartpole-swingup", planner=PLANNER)
+    with closing(make_actor(other, device=CPU)) as found:
+        assert (found.task, found.env.action_repeat) == ("cartpole-swingup", 2)

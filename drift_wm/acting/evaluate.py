@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,21 @@ def make_actor(
 ) -> Actor:
     """What the settings say shall act: a model's planner, the simulator's planner, a policy, or chance. Close it.
 
+    Whoever acts, a checkpoint tells the task and its world where these are not asked for.
     Planners act without noise, and the scripted demonstrator with its own, unless another `exploration_std` is given.
 
     Raises:
         ValueError: the checkpoint is unreadable or was trained for another task's dimensions.
     """
+    checkpoint = None
     task, env = settings.task or DEFAULT_TASK, settings.env
+    if settings.checkpoint is not None:
+        checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
+        task, env = task_of(checkpoint, settings)
     if settings.actor == "simulator":
         std = exploration_std or 0.0
         with ExitStack() as stack:
-            simulator = stack.enter_context(make_planning_simulator(task, settings))
+            simulator = stack.enter_context(make_planning_simulator(task, replace(settings, env=env)))
             policy = make_policy(simulator, settings, device=torch.device("cpu"), exploration_std=std)
             stack.pop_all()  # from here on the actor closes it
         return Actor(SIMULATOR, policy, task, env, simulator=simulator)
@@ -128,9 +133,7 @@ def make_actor(
         tell_of_pace(task, env)
         by_chance = RandomPolicy(size) if settings.actor == RANDOM else PinkNoisePolicy(size, decisions)
         return Actor(settings.actor, by_chance, task, env)
-    assert settings.checkpoint is not None, "settings require a checkpoint for actor=model and policy"
-    checkpoint = load_checkpoint(newest_checkpoint(Path(settings.checkpoint)), device=device)
-    task, env = task_of(checkpoint, settings)
+    assert checkpoint is not None, "settings require a checkpoint for actor=model and policy"
     load = load_policy if settings.actor == "policy" else load_world_model
     learned: LearnedModel = load(checkpoint, device=device)
     require_spec(learned.spec, _spec_of(task, env), task)
