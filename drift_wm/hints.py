@@ -27,11 +27,19 @@ def command_hint(words: Sequence[str], commands: Collection[str]) -> str | None:
     if words[0] in _ELSEWHERE:
         command, does = _ELSEWHERE[words[0]]
         meant = f"`drift-wm {command}` {does}."
-    elif near := difflib.get_close_matches(words[0], [*commands, "data"], n=3):
+    elif near := _nearest(words[0], commands):
         meant = f"Did you mean {' or '.join(map(_typed, near))}?"
     else:
         return None
     return f"{_typed(words[0])!r} is no command. {meant} --help lists all of them"
+
+
+def _nearest(word: str, commands: Collection[str]) -> list[str]:
+    """Commands that a word may stand for; of those of `data`, all where none is near."""
+    if word.startswith("data-"):
+        several = [name for name in commands if name.startswith("data-")]
+        return difflib.get_close_matches(word, several, cutoff=0.8) or several
+    return difflib.get_close_matches(word, [*commands, "data"], n=3)
 
 
 def flag_hint(words: Sequence[str], flags: Collection[str]) -> str | None:

@@ -70,6 +70,12 @@ def test_foreign_contents_are_refused(tmp_path, content, match):
         load_checkpoint(tmp_path / "c.pt")
 
 
+def test_a_page_is_not_said_to_hold_tensors(tmp_path):
+    (tmp_path / "report.html").write_text("<!DOCTYPE html>\n<html></html>\n")
+    with pytest.raises(ValueError, match=r"not a readable drift_wm checkpoint \(it is no archive of tensors\)"):
+        load_checkpoint(tmp_path / "report.html")
+
+
 @pytest.mark.parametrize("content", [b"hello world\n", b"# a README\n", bytes(range(256)), b"\x80\x02"])
 def test_any_other_file_is_refused(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)

@@ -227,6 +227,7 @@ def test_no_command_or_a_wrong_one_shows_what_there_is(capsys):
     ("words", "message"),
     [
         (["data", "insepct", "a.hdf5"], "'data insepct' is no command. Did you mean data inspect"),
+        (["data", "list"], "'data list' is no command. Did you mean data inspect or data convert or data replay?"),
         (["evalute"], "'evalute' is no command. Did you mean evaluate"),
         (["dta", "inspect"], "'dta' is no command. Did you mean data"),
         (["onlin", "seed=1"], "'onlin' is no command. Did you mean online"),

@@ -81,7 +81,9 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch writes sums of what it stores, and does not look at them
     except pickle.UnpicklingError as error:  # torch would advise to read it by running what is in it
-        raise ValueError(_unreadable(path, "it holds more than tensors and plain values")) from error
+        is_archive = zipfile.is_zipfile(path)
+        cause = "it holds more than tensors and plain values" if is_archive else "it is no archive of tensors"
+        raise ValueError(_unreadable(path, cause)) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
         cause = str(error).partition("\n")[0]
         raise ValueError(_unreadable(path, f"{type(error).__name__}: {cause}")) from error
