@@ -8,6 +8,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -111,6 +112,11 @@ EXAMPLES = {
 
 _WHOLE = ("data-inspect", "data-convert", "data-replay")
 """Commands that write when all is done: an interrupted one has nothing to go on from."""
+_LOST_WORKER = (
+    "a worker process ended without a word: the system kills one when memory runs out (fewer workers= need less), and "
+    'a program that calls main() must do so below `if __name__ == "__main__":`. What was done is saved; the same '
+    "command goes on"
+)
 _DEMONSTRATIONS = "suite=demonstrations"
 _FLAGS = ("--help", "--show", "--version")
 
@@ -141,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, status=2)
     except (OSError, FloatingPointError) as error:
         return _fail(error, status=1)
+    except BrokenExecutor:
+        return _fail(_LOST_WORKER, status=1)
     except KeyboardInterrupt:  # before the work began: it reports its own
         return _interrupted()
 
@@ -229,7 +237,7 @@ def _doctor() -> int:
     return 1 if any(finding.ok is False for finding in findings) else 0
 
 
-def _fail(error: Exception, *, status: int) -> int:
+def _fail(error: Exception | str, *, status: int) -> int:
     sys.stderr.write(f"drift-wm: {error}\n")
     return status
 

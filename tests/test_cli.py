@@ -13,6 +13,7 @@ import pytest
 from drift_wm import cli, commands
 from drift_wm.cli import main
 from drift_wm.configs.schema import COMMANDS
+from drift_wm.pool import run_in_processes
 
 TINY = ["task=cartpole-swingup", "env.action_repeat=50", "env.render_width=64", "env.render_height=48"]
 
@@ -69,6 +70,16 @@ def test_a_folder_that_cannot_be_written_exits_with_1(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["collect", *TINY, f"run_dir={tmp_path}/file"]) == 1
     assert "cannot write to the run folder" in capsys.readouterr().err
+
+
+def test_a_worker_that_was_killed_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    def work(command, settings, folder):
+        run_in_processes(os._exit, [9], workers=1, on_done=lambda job: None)
+
+    monkeypatch.setattr(commands, "run", work)
+    assert main(["online", f"run_dir={tmp_path}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a worker process ended without a word" in line
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
