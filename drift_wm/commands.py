@@ -123,6 +123,11 @@ def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> 
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     if absent := results["not_written"]:
         console.print(f"not written: {', '.join(absent)}", highlight=False, markup=False, soft_wrap=True)
+    if share := results["actions_beyond_bounds"]:
+        note = (
+            f"{share:.1%} of the actions' entries lie beyond action_low and action_high, and beyond [-1, 1] in the file"
+        )
+        console.print(f"{note}: are these the robot's bounds?", highlight=False, soft_wrap=True)
 
 
 def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -> None:

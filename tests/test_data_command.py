@@ -225,6 +225,18 @@ def test_convert_names_what_any_demo_or_the_file_holds_besides(demos, tmp_path):
     assert "obs/late" not in json.loads((tmp_path / "some" / "results.json").read_text())["not_written"]
 
 
+def test_convert_tells_of_actions_beyond_the_bounds_that_it_was_given(demos, tmp_path, capsys):
+    """In the file they look like another robot's, and the bounds are not seen in it."""
+    actions = np.concatenate([episode.actions for episode in read_episodes(demos)])
+    bound = float(np.abs(actions).max()) / 2
+    asked = [f"action_low=[{-bound}]", f"action_high=[{bound}]", f"run_dir={tmp_path}/run"]
+    assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", *asked]) == 0
+    share = json.loads((tmp_path / "run" / "results.json").read_text())["actions_beyond_bounds"]
+    assert share == np.mean(np.abs(actions) > bound)
+    assert 0 < share <= 1
+    assert f"{share:.1%} of the actions' entries lie beyond action_low and action_high" in capsys.readouterr().out
+
+
 def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsys):
     bounds = ["action_low=[-4]", "action_high=[2]"]
     out = tmp_path / "new.hdf5"
@@ -232,6 +244,8 @@ def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsy
     for wanted, found in zip(read_episodes(demos), read_episodes(out), strict=True):
         np.testing.assert_allclose(found.actions, (wanted.actions + 1) / 3, rtol=1e-6)
         np.testing.assert_array_equal(found.obs, wanted.obs)
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["actions_beyond_bounds"] == 0
+    assert "beyond" not in capsys.readouterr().out
     for wrong, told in (
         (["action_low=[-4]"], "action_high=None: expected a value if and only if action_low has one"),
         (

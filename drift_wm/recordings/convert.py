@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from drift_wm.datasets.action_bounds import ActionBounds
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
@@ -19,6 +22,8 @@ from drift_wm.recordings.inspect import tracked
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
 
+_ROUNDING = 1e-6  # of a scaled action
+
 
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
@@ -27,7 +32,8 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     No rewards are written where there are none. The observations that were chosen are joined into one key, `state`.
 
     Returns:
-        What `results.json` holds.
+        What `results.json` holds; `actions_beyond_bounds` is the share of the actions' entries beyond the bounds that
+        were asked for, None where none were.
 
     Raises:
         ValueError: the data cannot be read, or the new file is there already, or its folder is not, or the bounds of
@@ -49,10 +55,9 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     env_args = read_env_args(demonstrations.path) if known else {}
     told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
     name = settings.task or told or Path(settings.data).stem
-    written = (
-        episode if bounds is None else replace(episode, actions=bounds.to_unit(episode.actions))
-        for episode in chain([first], episodes)
-    )
+    tally = _Tally()
+    every = chain([first], episodes)
+    written = every if bounds is None else (tally.of(_scaled(episode, bounds)) for episode in every)
     count = write_episodes(
         out,
         written,
@@ -73,9 +78,33 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         "converted": count,
         "joined": joined,
         "not_written": absent,
+        "actions_beyond_bounds": tally.share,
     }
     folder.write_results(results)
     return results
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Of actions that went by: how many of their entries are beyond [-1, 1], by more than rounding."""
+
+    entries: int = 0
+    beyond: int = 0
+
+    def of(self, episode: Episode) -> Episode:
+        """Count an episode's; it is returned as it is."""
+        self.entries += episode.actions.size
+        self.beyond += int(np.count_nonzero(np.abs(episode.actions) > 1 + _ROUNDING))
+        return episode
+
+    @property
+    def share(self) -> float | None:
+        """Of entries, or None where nothing was counted."""
+        return self.beyond / self.entries if self.entries else None
+
+
+def _scaled(episode: Episode, bounds: ActionBounds) -> Episode:
+    return replace(episode, actions=bounds.to_unit(episode.actions))
 
 
 def _bounds(settings: ConvertSettings, *, size: int) -> ActionBounds | None:
