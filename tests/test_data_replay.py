@@ -187,6 +187,10 @@ def of_another_tool(file):
     file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": {"robots": "Panda"}})
 
 
+def of_no_task(file):
+    del file["data"].attrs["env_args"]
+
+
 def of_another_task(file):
     env_args = json.loads(file["data"].attrs["env_args"])
     file["data"].attrs["env_args"] = json.dumps({**env_args, "env_name": "walker-walk"})
@@ -203,6 +207,7 @@ def of_an_unknown_task(file):
         (without_states, "demo_1 has no array states"),
         (nested_states, "demo_1 has no array states"),
         (of_another_tool, "env_args names 'Lift' without the settings of this package"),
+        (of_no_task, "env_args names no task without the settings of this package"),
         (of_another_task, "demo_0 has states, observations and actions of sizes"),
         (of_an_unknown_task, "the nearest are cartpole-swingup"),
     ],

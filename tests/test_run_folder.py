@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from drift_wm.recordings.settings import InspectSettings
 from drift_wm.settings import EvaluateSettings, TrainSettings
 from drift_wm.storage.run_folder import (
     RunFolder,
@@ -167,6 +168,7 @@ def test_default_path_tells_command_task_and_seed():
     assert path.parts[:2] == ("runs", "online")
     assert path.name.startswith("cartpole-swingup-seed7-")
     assert default_path("bench", object()).name.startswith("bench-")
+    assert default_path("data-inspect", InspectSettings(data="logs/door.hdf5")).name.startswith("door-")
     logged = default_path("train", TrainSettings(data="logs/door.hdf5", seed=2))
     assert logged.name.startswith("door-seed2-")
     judged = EvaluateSettings(task="walker-walk", checkpoint="runs/mine/")

@@ -100,8 +100,9 @@ def _recorded_world(path: Path) -> tuple[str, EnvSettings]:
         )
     record = recorded_task(str(path))
     if record is None:
+        name = read_env_args(path).get("env_name")
         raise ValueError(
-            f"{path}: env_args names {read_env_args(path).get('env_name')!r} without the settings of this package "
+            f"{path}: env_args names {'no task' if name is None else repr(name)} without the settings of this package "
             "(env_kwargs with action_repeat), so the world to act in is not known; expected a file of drift-wm collect "
             "or drift-wm online"
         )

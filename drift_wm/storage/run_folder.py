@@ -132,7 +132,7 @@ def default_path(command: str, settings: Any) -> Path:
 
     Logged data stand for the task, and so does the run whose model is looked at.
     """
-    logs = Path(settings.data).stem if command == "train" else ""
+    logs = Path(settings.data).absolute().stem if command == "train" or command.startswith("data-") else ""
     checkpoint = getattr(settings, "checkpoint", None)
     run = Path(checkpoint).absolute().name.removesuffix(".pt") if checkpoint else ""
     parts = [logs or run or getattr(settings, "task", "") or command]
