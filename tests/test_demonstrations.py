@@ -5,12 +5,13 @@ import json
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import write_episodes
-from drift_wm.demonstrations import suite
+from drift_wm.demonstrations import robot, suite
 from drift_wm.demonstrations.door import require_door
 from drift_wm.demonstrations.rivals import ALONE, PERSISTENCE, POLICIES, RANKINGS, WORLD_MODELS
 from drift_wm.demonstrations.robot import robot_rows
@@ -277,6 +278,13 @@ def test_every_world_model_is_measured(log, name):
     (row,) = robot_rows(name, 1, settings(log, robot_steps=2))
     assert row.metrics["error"] > 0
     assert (row.metrics["spread"] > 0) is ("regression" not in name)
+
+
+def test_a_world_model_that_runs_away_fails_alone(log, monkeypatch):
+    """A FloatingPointError does not end the others, see `run_in_processes`."""
+    monkeypatch.setattr(robot, "sample_model", lambda *asked, **how: torch.tensor(torch.inf))
+    with pytest.raises(FloatingPointError, match="drifting, seed 1: futures of"):
+        robot_rows("drifting", 1, settings(log, robot_steps=2))
 
 
 def test_from_the_command_line(tmp_path, capsys):

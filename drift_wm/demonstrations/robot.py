@@ -43,7 +43,11 @@ def read_robot(settings: DemonstrationsSettings) -> tuple[list[Episode], list[Ep
 
 
 def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[Row]:
-    """Train one rival and predict whole windows of the validation episodes, whose actions alone it is given."""
+    """Train one rival and predict whole windows of the validation episodes, whose actions alone it is given.
+
+    Raises:
+        FloatingPointError: what it predicts runs away beyond all numbers; other rivals are compared all the same.
+    """
     training, validation = read_robot(settings)
     situations = draw_situations(
         validation,
@@ -62,7 +66,10 @@ def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[R
     seconds = time.process_time() - start
     rng = torch.Generator().manual_seed(_SITUATIONS_SEED)
     steps = settings.robot_horizon
-    metrics = _errors(sample_model(model, situations, steps, particles=_SAMPLES, rng=rng), situations, unit)
+    samples = sample_model(model, situations, steps, particles=_SAMPLES, rng=rng)
+    if not torch.isfinite(samples).all():
+        raise FloatingPointError(f"{name}, seed {seed}: futures of {steps} steps run away beyond all numbers")
+    metrics = _errors(samples, situations, unit)
     central = PreparedModel(model, central=True)
     planned_on = _errors(sample_model(central, situations, steps, particles=1, rng=rng), situations, unit)
     metrics |= {"central": planned_on["error"], "central_end": planned_on["error_end"], "cpu_seconds": seconds}
