@@ -180,7 +180,7 @@ def show(found: Inspection, console: Console) -> None:
         keys.add_row(escape(key), str(tuple(shape)), "yes" if key in found.keys else "")
     console.print(keys)
     ranges = Table(title="Values over all entries", title_justify="left")
-    for column in ("what", "size", "lowest", "highest", "std, smallest", "std, largest", "constant entries"):
+    for column in ("what", "size", "lowest", "highest", "least std", "most std", "constant"):
         ranges.add_column(column, justify="left" if column == "what" else "right", overflow="fold")
     for each in found.ranges:
         ranges.add_row(
