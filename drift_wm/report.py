@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from drift_wm.wording import with_error
 
 PAGE = "report.html"
 LARGEST_EMBEDDED_VIDEO = 8 * 2**20  # bytes; a larger film is linked, so that the page can still be mailed
+_TITLE = 11  # letters of a line of a column's title
 
 _MEASURED = {
     "energy_score": "a proper score of the samples: lower is better, lowest for the true law",
@@ -92,7 +94,9 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     notes = [escape(f"{row[0]}: {row[-1]}") for row in rows if row[-1]]
     table = Table(caption="\n".join(notes), caption_justify="left")
     for number, name in enumerate(_header(evaluations)[:-1]):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")  # half a number is another one
+        # Titles of several lines leave names one of 80 columns; half a number would be another one.
+        title = "\n".join(textwrap.wrap(name, _TITLE))
+        table.add_column(title, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row[:-1]))
     return table
