@@ -120,8 +120,9 @@ def test_claims_about_the_mean_proper_come_first(near, far, verdicts):
     assert next(iter(found)).startswith("walker: error of the mean after 1 at most 1.05")
 
 
-def planning(name, *returns):
-    return row("risk", "edge", name, **{f"return_{i:02d}": value for i, value in enumerate(returns)})
+def planning(name, *returns, seed=1):
+    metrics = {f"return_{i:02d}": value for i, value in enumerate(returns)}
+    return row("risk", "edge", name, seed=seed, **metrics, **{"return": sum(returns) / len(returns)})
 
 
 def test_claims_about_planning_need_intervals_apart():
@@ -131,6 +132,16 @@ def test_claims_about_planning_need_intervals_apart():
         "edge: return of drifting above that of regression, intervals apart": True,
         "edge: return of drifting above that of gaussian, intervals apart": False,
     }
+
+
+@pytest.mark.parametrize(("other", "holds"), [((8, 4, 1), True), ((8, 4, 6), False)])
+def test_models_that_met_the_same_gusts_are_compared_seed_by_seed(other, holds):
+    own = (10, 6, 3)  # seeds differ more than models do
+    rows = [planning("drifting", value, seed=seed) for seed, value in enumerate(own)]
+    rows += [planning("gaussian", value + 0.01 * seed, seed=seed) for seed, value in enumerate(other)]
+    found = judged(rows)
+    assert found["edge: return of drifting above that of gaussian in the same episodes"] is holds
+    assert found["edge: return of drifting above that of gaussian, intervals apart"] is False
 
 
 @pytest.mark.parametrize(("slower", "holds"), [(1.9, True), (2.1, False)])

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from drift_wm.claims import Verdict, mean_and_error, page
 from drift_wm.diagnosis.rankings import bootstrap_interval
@@ -239,7 +240,19 @@ def _risk(table: Table) -> list[Verdict]:
                 shown = f"95 % intervals {low:.2f} to {high:.2f} against {intervals[rival][0]:.2f} to {other:.2f}"
                 claim = f"{case}: return of {name} above that of {rival}, intervals apart"
                 found.append(_verdict(claim, shown, low > other))
+                found += _paired(table, case, name, rival)
     return found
+
+
+def _paired(table: Table, case: str, name: str, rival: str) -> list[Verdict]:
+    """Seed by seed, whose models meet the same resets and gusts: what is due to these falls out of the difference."""
+    own, other = ({row.seed: row.metrics["return"] for row in table.rows["risk", case, each]} for each in (name, rival))
+    differences = [own[seed] - other[seed] for seed in own if seed in other]
+    if len(differences) < 2:
+        return []
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    shown = f"{np.mean(differences):.2f}, 95 % interval over {len(differences)} models of each {low:.2f} to {high:.2f}"
+    return [_verdict(f"{case}: return of {name} above that of {rival} in the same episodes", shown, low > 0)]
 
 
 def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float]:
