@@ -311,6 +311,15 @@ def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):
     assert len(runs.done) == len(list(grid(SETTINGS)))
 
 
+def test_seeds_of_a_cell_are_composed_once(tmp_path, runs):
+    asked = []
+    bench(SETTINGS, RunFolder(tmp_path), compose=lambda overrides: asked.append(overrides) or compose(overrides))
+    of_cells = [overrides for overrides in asked if any(each.startswith("model=") for each in overrides)]
+    assert len(of_cells) == len(list(grid(SETTINGS))) / 2
+    seeds = {json.loads((path / "config.json").read_text())["seed"] for path in runs.done}
+    assert seeds == {1, 2}
+
+
 def test_a_share_of_references_alone_may_be_the_first_to_finish(tmp_path, runs, capsys):
     arguments = ["bench", "models=[drifting]", "seeds=[1]", f"run_dir={tmp_path}", "shards=3"]
     assert main([*arguments, "shard=2"]) == 0
