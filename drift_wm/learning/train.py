@@ -85,15 +85,15 @@ def train(
     too_short = _tell_of_short(training, trainer.model)
     beyond = share_beyond_bounds(training)
     _tell_of_actions(training, settings.kind, beyond=beyond)
-    # Of the last batch, where nothing is left; older checkpoints lack them.
-    metrics: Metrics = dict(trainer.metrics) or (folder.read_results() or {}).get("metrics", {})
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
+    else:  # nothing is left to train; older checkpoints lack the metrics
+        metrics = trainer.metrics or (folder.read_results() or {}).get("metrics", {})
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     if held_out and not held_out_measured:
         logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
-    metrics |= {f"held_out_{name}": value for name, value in held_out_measured.items()}
+    metrics = metrics | {f"held_out_{name}": value for name, value in held_out_measured.items()}
     results = {
         "command": "train",
         "kind": settings.kind,

@@ -201,14 +201,15 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.descent.load_state_dict(state["optimiser"])
         self.rounds, self.round_step, self.steps = state["rounds"], state["round_step"], state["steps"]
-        stood, same_device = state["rng"].cpu(), state["rng"].shape == self.rng.get_state().shape
-        if same_device and not as_parent:
+        seed, stood = seed_of(self._seed, checkpoint.id), state["rng"].cpu()
+        if as_parent:
+            self.rng.manual_seed(seed)
+            if self.round_step:
+                self.rounds, self.round_step = self.rounds + 1, 0
+        elif stood.shape == self.rng.get_state().shape:
             self.rng.set_state(stood)
         else:
-            self.rng.manual_seed(seed_of(self._seed, checkpoint.id))
-        if as_parent and self.round_step:
-            self.rounds, self.round_step = self.rounds + 1, 0
-        if not (same_device or as_parent):
+            self.rng.manual_seed(seed)
             logger.warning(
                 "%s was trained on another kind of device than %s, which has other random numbers: training goes on "
                 "with batches and noise other than it would have had there",
