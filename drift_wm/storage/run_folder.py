@@ -132,10 +132,10 @@ def default_path(command: str, settings: Any) -> Path:
 
     Logged data stand for the task, and so does the run whose model is looked at.
     """
-    logs = Path(settings.data).absolute().stem if command == "train" or command.startswith("data-") else ""
-    checkpoint = getattr(settings, "checkpoint", None)
+    data, checkpoint = (getattr(settings, name, None) for name in ("data", "checkpoint"))
+    logs = Path(data).absolute().stem if data else ""
     run = Path(checkpoint).absolute().name.removesuffix(".pt") if checkpoint else ""
-    parts = [logs or run or getattr(settings, "task", "") or command]
+    parts = [run or logs or getattr(settings, "task", "") or command]
     if hasattr(settings, "seed"):
         parts.append(f"seed{settings.seed}")
     return Path("runs") / command / "-".join([*parts, datetime.now().strftime("%Y%m%d-%H%M%S")])
