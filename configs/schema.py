@@ -185,7 +185,7 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
 
 @cache
 def register() -> None:
-    """Tell Hydra the types of settings, once: it takes as long as composing them, which grids do hundreds of times."""
+    """Tell Hydra the types of settings, once: it takes as long as composing them, which grids do dozens of times."""
     store = ConfigStore.instance()
     for command, settings in COMMANDS.items():
         node = OmegaConf.structured(settings)

@@ -143,7 +143,7 @@ def _middle_half(tasks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """(R, runs) of each task -> (R,): means of the middle half of the weight."""
     together = np.concatenate(tasks, axis=1)
     counts = [task.shape[1] for task in tasks]
-    if len(set(counts)) == 1:
+    if len(set(counts)) == 1:  # as the paper's own library has it, which cuts whole runs off
         return np.asarray(stats.trim_mean(together, 0.25, axis=1))
     order = np.argsort(together, axis=1)
     weights = np.repeat([1 / count for count in counts], counts)[order] / len(tasks)
