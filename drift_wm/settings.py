@@ -86,8 +86,8 @@ class PlanningSettings(RunSettings, TaskSettings):
     """M, candidates of each decision that the model's actor suggests, where it has one (`model=drifting_value`); with
     `foresight`, chunks that the policy suggests."""
     compile: bool = False
-    """Predict by compiled code where the processor multiplies bfloat16 (AMX): about half of the time for each
-    prediction, a few seconds once, and a C++ compiler. `online` and `demo` compile the last model alone."""
+    """Predict by compiled code where the processor multiplies bfloat16 (`drift-wm doctor` says so): 0.5 (AMX) to 0.8
+    times a prediction, for a few seconds once and a C++ compiler. `online` and `demo` compile the last model alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

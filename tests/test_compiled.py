@@ -8,6 +8,7 @@ import torch
 
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
+from drift_wm.models import precision
 from drift_wm.models.compiled import compiled
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.models.prepared import PreparedModel
@@ -82,7 +83,7 @@ def test_what_cannot_be_compiled_is_used_as_it_is_and_said_so(monkeypatch, caplo
     monkeypatch.setattr(torch._inductor, "compile", fails)
     assert compiled(torch.nn.Linear(3, 2), (3,)) is None
     assert "compile=true: RuntimeError: no C++ compiler; predicting without compilation" in caplog.text
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
     prepared, plain = (PreparedModel(make(), central=True, compile=asked) for asked in (True, False))
     assert not prepared.is_compiled
     assert torch.equal(predict(prepared).obs, predict(plain).obs), (
@@ -100,7 +101,7 @@ def test_what_cannot_be_compiled_is_used_as_it_is_and_said_so(monkeypatch, caplo
     ],
 )
 def test_where_compiling_has_no_effect_says_so(monkeypatch, caplog, central, there, model, match):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: there)
     with caplog.at_level(logging.WARNING):
         prepared = PreparedModel(make(**model), central=central, compile=True)
     assert not prepared.is_compiled
@@ -109,5 +110,5 @@ def test_where_compiling_has_no_effect_says_so(monkeypatch, caplog, central, the
 
 
 def test_a_compiled_contender_that_was_not_compiled_is_not_timed(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
     assert list(make_models((OURS, COMPILED), SPEC, width=8, device=CPU)) == [OURS]

@@ -14,6 +14,7 @@ from drift_wm.interfaces import History, Spec
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
+from drift_wm.models import precision
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
@@ -222,10 +223,26 @@ def test_bfloat16_network_keeps_float32_state():
 
 @pytest.mark.parametrize(("width", "there", "taken"), [(32, True, False), (256, True, True), (256, False, False)])
 def test_a_cpu_takes_bfloat16_where_it_is_there_and_the_network_wide(monkeypatch, width, there, taken):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there)
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: there)
     model = make()
     model.config.generator.width = width
     assert model.uses_bfloat16() is taken
+
+
+@pytest.mark.parametrize(
+    ("amx", "capabilities", "found"),
+    [
+        (True, {}, True),
+        (False, {"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        (False, {"avx512_bf16": False, "cpu_name": "AMD EPYC"}, False),
+        (False, {"avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R) Platinum 8488C"}, False),
+        (False, {"architecture": "aarch64"}, False),
+    ],
+)
+def test_which_cpus_multiply_bfloat16_faster(monkeypatch, amx, capabilities, found):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert multiplies_bfloat16(torch.device("cpu")) is found
 
 
 @pytest.mark.parametrize(

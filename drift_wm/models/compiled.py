@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from drift_wm.models.precision import has_amx
+
 logger = logging.getLogger(__name__)
 
-_OPTIONS = {"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP"}
-"""Weights become constants, packed once, and products take the activations that follow them along."""
+_FROZEN = {"freezing": True}
+"""Weights become constants, packed once."""
+_TILED = {"max_autotune": True, "max_autotune_gemm_backends": "CPP"}
+"""Products take the activations that follow them along: the compiler's own, faster with AMX and slower without."""
 _ROWS = 64  # of the example
 
 
@@ -20,8 +24,8 @@ _ROWS = 64  # of the example
 def compiled(module: nn.Module, *shapes: tuple[int, ...]) -> Callable[..., Any] | None:
     """A module with its present weights as machine code, for any number of rows; None, with a warning, if in vain.
 
-    Takes seconds, and a C++ compiler. These options are for bfloat16 on a CPU that multiplies it: nothing else that
-    was measured paid (docs/speed/attempts.md). Exported first, because the guards of `torch.compile`, which check
+    Takes seconds, and a C++ compiler. The options are for bfloat16 on a CPU that multiplies it: nothing else that was
+    measured paid (docs/speed/attempts.md). Exported first, because the guards of `torch.compile`, which check
     module and tensors before each call, take a quarter of the time of a call of these small networks.
 
     Args:
@@ -30,10 +34,11 @@ def compiled(module: nn.Module, *shapes: tuple[int, ...]) -> Callable[..., Any] 
     """
     example = tuple(torch.zeros(_ROWS, *shape) for shape in shapes)
     rows = torch.export.Dim("rows", min=2)
+    options = _FROZEN | _TILED if has_amx() else _FROZEN
     try:
         program = torch.export.export(module, example, dynamic_shapes=tuple({0: rows} for _ in shapes)).module()
         symbolic = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
-        fast: Callable[..., Any] = torch._inductor.compile(program, symbolic, options=_OPTIONS)
+        fast: Callable[..., Any] = torch._inductor.compile(program, symbolic, options=options)
     except Exception as error:  # of many kinds: no compiler, one that fails, an operation that it does not know
         reason = str(error).strip().partition("\n")[0]
         logger.warning("compile=true: %s: %s; predicting without compilation", type(error).__name__, reason)

@@ -6,8 +6,8 @@ import torch
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 WIDE = 256
-"""Units from which bfloat16 was never slower on a CPU with AMX (docs/speed/attempts.md): below, setting a product up
-may cost more than it saves."""
+"""Units from which bfloat16 was never slower on a CPU that multiplies it (docs/speed/attempts.md): below, setting a
+product up may cost more than it saves."""
 
 
 def takes_bfloat16(precision: str, device: torch.device, *, worth_it: bool) -> bool:
@@ -21,4 +21,16 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and (has_amx() or _amd_has_avx512_bf16())
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of bfloat16."""
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _amd_has_avx512_bf16() -> bool:
+    """Whether this is an AMD CPU with such vectors, twice as fast as float32's; an Intel one's took twice as long."""
+    # Early versions of torch do not tell.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16")) and str(capabilities.get("cpu_name")).startswith("AMD")

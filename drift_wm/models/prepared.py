@@ -39,7 +39,7 @@ class PreparedModel:
         observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
             central future from which no chunk starts; to read them after all takes a second prediction.
         compile: predict central futures by compiled code, in bfloat16, where the machine can: a few seconds now, and
-            about half of the time for each prediction. Says so in a warning where it cannot.
+            0.5 to 0.8 times the time for each prediction. Says so in a warning where it cannot.
     """
 
     def __init__(
@@ -282,7 +282,7 @@ def _no_compilation(model: LearnedWorldModel, *, central: bool) -> str:
     if model.members[0].central_layer is None:
         return f"a central future takes more than one pass of {model.config.generator.name}"
     if model.device.type != "cpu" or not model.uses_bfloat16(compiled=True):
-        return "it pays only on a CPU that multiplies bfloat16 (AMX), with model.precision auto or bfloat16"
+        return "it pays only on a CPU that multiplies bfloat16 (drift-wm doctor), with model.precision auto or bfloat16"
     return ""
 
 
