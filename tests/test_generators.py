@@ -168,17 +168,15 @@ def test_gradient_is_that_of_regression_on_the_moved_samples():
     torch.testing.assert_close(loss.detach(), V.square().sum(dim=-1).mean())
 
 
-def test_the_exponent_falls_evenly_in_a_round_and_begins_again_with_the_next():
-    generator = make("drifting", siblings=4, exponent=1.2, exponent_fall=0.8, mean_weight=0.0)
+def test_the_configured_exponent_and_smoothing_make_the_field():
+    generator = make("drifting", siblings=4, exponent=1.2, smoothing=0.3, mean_weight=0.0)
     c = torch.rand(8, 1, generator=torch.Generator().manual_seed(2))
     y = gaussian_law(c, torch.Generator().manual_seed(3))
     z = torch.randn(8, 4, 4, generator=torch.Generator().manual_seed(4))
     x = generator.backbone(c.unsqueeze(1), z).detach()
-    for done, exponent in ((0, 1.2), (5, 0.8), (10, 0.4), (0, 1.2)):
-        generator.begin_step(done, 10)
-        loss = generator.loss(c, y, rng=torch.Generator().manual_seed(4))
-        V = energy_field(x, y.unsqueeze(1), exponent=exponent, smoothing=generator.config.smoothing)
-        torch.testing.assert_close(loss.detach(), V.square().sum(dim=-1).mean())
+    loss = generator.loss(c, y, rng=torch.Generator().manual_seed(4))
+    V = energy_field(x, y.unsqueeze(1), exponent=1.2, smoothing=0.3)
+    torch.testing.assert_close(loss.detach(), V.square().sum(dim=-1).mean())
 
 
 def test_the_mean_is_pulled_by_its_share_of_the_drift():
@@ -299,7 +297,6 @@ def test_fields_by_name():
         ({"steps": 0}, "steps=0.*1 to 1000"),
         ({"siblings": 1}, "siblings=1.*at least 2"),
         ({"exponent": 2.0}, r"exponent=2\.0.*below 2"),
-        ({"exponent_fall": 0.7}, r"exponent_fall=0\.7.*below exponent=0\.7"),
         ({"smoothing": -0.1}, "smoothing=-0.1"),
         ({"width": 0}, "width=0"),
         ({"members": 0}, "members=0"),
@@ -315,7 +312,6 @@ OTHER_VALUES = {
     "field": "kernel",
     "siblings": 5,
     "exponent": 1.2,
-    "exponent_fall": 0.1,
     "smoothing": 0.5,
     "mean_weight": 0.7,
     "per_step": False,

@@ -54,10 +54,10 @@ def test_where_it_runs_is_free_and_what_it_does_is_not(tmp_path):
         (
             "online",
             ["model.generator.width=8"],
-            "model.generator.exponent_fall",
-            ["model.generator.exponent_fall=0.2"],
-            ["model.generator.exponent_fall=0.5"],
-            r"settings: model\.generator\.exponent_fall \(there 0\.2 by default, asked 0\.5\)\.",
+            "model.generator.mean_weight",
+            ["model.generator.mean_weight=0.2"],
+            ["model.generator.mean_weight=0.5"],
+            r"settings: model\.generator\.mean_weight \(there 0\.2 by default, asked 0\.5\)\.",
         ),
         (
             "online",

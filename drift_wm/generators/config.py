@@ -17,7 +17,6 @@ _READERS = {
     "field": _DRIFTING,
     "siblings": ("drifting", "diffusion", "flow", "consistency", "distilled"),
     "exponent": _DRIFTING,
-    "exponent_fall": _DRIFTING,
     "smoothing": _DRIFTING,
     "mean_weight": _DRIFTING,
     "per_step": _DRIFTING,
@@ -25,7 +24,7 @@ _READERS = {
     "prediction": ("diffusion", "distilled"),
 }
 """Which generators read a setting; the others all do."""
-_OF_ENERGY = ("exponent", "exponent_fall", "smoothing")
+_OF_ENERGY = ("exponent", "smoothing")
 """Settings of the energy field."""
 
 
@@ -52,9 +51,6 @@ class GeneratorConfig:
     exponent: float = 0.7
     """Energy field only: b of the kernel -|x - y|^b, in (0, 2). 1 is the energy score; less learns small spreads
     faster."""
-    exponent_fall: float = 0.2
-    """Energy field only: what the exponent loses in a round, evenly. Low exponents sharpen what is found, and find it
-    less surely, so they come last (docs/truth/attempts.md)."""
     smoothing: float = 0.02
     """Energy field only: distance below which the field fades, in standard deviations of the targets."""
     mean_weight: float = 0.2
@@ -78,8 +74,6 @@ class GeneratorConfig:
         distillable = self.name != "distilled" or self.prediction == "v"
         require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
         require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
-        expected = f"a number from 0 to below exponent={self.exponent}"
-        require(0 <= self.exponent_fall < self.exponent, "model.generator.exponent_fall", self.exponent_fall, expected)
         require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
         require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")

@@ -50,7 +50,6 @@ class DriftingGenerator(ConditionalGenerator):
         self.config = config
         self.siblings = config.siblings
         self.blocks = blocks
-        self._exponent = config.exponent
         half = torch.randn(_EVEN // 2, config.noise_size, generator=torch.Generator().manual_seed(0))
         self.register_buffer("even_noise", torch.cat([half, -half]), persistent=False)
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
@@ -70,7 +69,7 @@ class DriftingGenerator(ConditionalGenerator):
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
         """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
         with torch.no_grad():
-            field = make_field(self.config, blocks if self.config.per_step else 1, exponent=self._exponent)
+            field = make_field(self.config, blocks if self.config.per_step else 1)
             moved = x + field(x, y.unsqueeze(1))
         return nn.functional.mse_loss(x, moved, reduction="sum") / x.shape[:2].numel()
 
@@ -84,12 +83,6 @@ class DriftingGenerator(ConditionalGenerator):
         mean: Tensor = self.mean_output(features.mean(dim=1))
         error = nn.functional.mse_loss(mean, y, reduction="sum") / len(y)
         return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
-
-    def begin_step(self, done: int, steps: int) -> float:
-        """See `ConditionalGenerator.begin_step`; the field's exponent falls by `exponent_fall` in a round."""
-        progress = super().begin_step(done, steps)
-        self._exponent = self.config.exponent - progress * self.config.exponent_fall
-        return progress
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
@@ -122,19 +115,11 @@ class DriftingGenerator(ConditionalGenerator):
             rebase_output(self.mean_output, scale, shift)
 
 
-def make_field(config: GeneratorConfig, blocks: int = 1, *, exponent: float | None = None) -> Field:
-    """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole.
-
-    An energy field has the configured exponent unless another is given.
-    """
+def make_field(config: GeneratorConfig, blocks: int = 1) -> Field:
+    """The drifting field that a configuration names, scored on `blocks` parts of the vector besides the whole."""
     match config.field:
         case "energy":
-            return partial(
-                energy_field,
-                exponent=config.exponent if exponent is None else exponent,
-                smoothing=config.smoothing,
-                blocks=blocks,
-            )
+            return partial(energy_field, exponent=config.exponent, smoothing=config.smoothing, blocks=blocks)
         case "kernel":
             return blockwise(kernel_field, blocks)
         case "kernel_per_condition":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from drift_wm.storage.writing import replacing, temporary_of
 
-FORMAT = 9
+FORMAT = 10
 """Of what this version writes and reads; 9 since critics count large rewards in a unit of their own."""
 
 

@@ -63,10 +63,7 @@ RIVALS: dict[str, Rival] = {
     "drifting, no mean": Rival(
         GeneratorConfig("drifting", mean_weight=0.0), first_seed=(*_DISTRIBUTIONS, "deterministic")
     ),
-    "drifting, exponent 1": Rival(
-        GeneratorConfig("drifting", exponent=1.0, exponent_fall=0.0, smoothing=0.0), first_seed=("laws",)
-    ),
-    "drifting, exponent 0.7": Rival(GeneratorConfig("drifting", exponent_fall=0.0), first_seed=_DISTRIBUTIONS),
+    "drifting, exponent 1": Rival(GeneratorConfig("drifting", exponent=1.0, smoothing=0.0), first_seed=("laws",)),
     "drifting, 4 siblings": Rival(GeneratorConfig("drifting", siblings=4), first_seed=("laws",)),
     "attraction only": Rival(GeneratorConfig("drifting", field="attraction"), first_seed=("laws",)),
 }
