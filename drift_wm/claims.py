@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from drift_wm.results import standard_error
+
+_MOST_DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,14 @@ def page(tables: Iterable[str], verdicts: Iterable[Verdict]) -> str:
 
 
 def mean_and_error(values: Sequence[float], *, digits: int = 3) -> str:
-    """Mean and standard error over seeds; a dash where nothing was measured."""
+    """Mean and standard error over seeds; a dash where nothing was measured.
+
+    With more decimals, up to six, where `digits` of them would show nothing of the error, or of a value alone.
+    """
     if not values:
         return "-"
-    error, shown = standard_error(values), f"{np.mean(values):.{digits}f}"
-    return shown if error is None else f"{shown} ± {error:.{digits}f}"
+    mean, error = float(np.mean(values)), standard_error(values)
+    telling = abs(mean) if error is None else error
+    needed = -math.floor(math.log10(telling)) if 0 < telling < math.inf else 0
+    decimals = max(digits, needed) if needed <= _MOST_DECIMALS else digits
+    return " ± ".join(f"{x:z.{decimals}f}" for x in (mean, error) if x is not None)

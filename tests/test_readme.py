@@ -16,9 +16,17 @@ from drift_wm.bench.statistics import sentences
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.readers import read_demonstrations
+from drift_wm.demonstrations import rows as demonstrations
+from drift_wm.demonstrations import tables as demonstrations_tables
+from drift_wm.speed import tables as speed_tables
+from drift_wm.speed.ratios import ratios_of
+from drift_wm.speed.timing import SpeedRow
+from drift_wm.truth import rows as truth
+from drift_wm.truth import tables as truth_tables
 
 ROOT = Path(__file__).resolve().parent.parent
-README, SUITE = ROOT / "README.md", ROOT / "docs" / "bench" / "dmc"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
+SUITE = DOCS / "bench" / "dmc"
 
 
 def test_the_example_of_an_own_environment_runs(monkeypatch):
@@ -80,3 +88,25 @@ def test_the_table_of_the_suite_is_that_of_the_raw_results():
     shown = re.findall(r"^\| [a-z_]+-[a-z]+ \| drifting \| [0-9]+,000 \|.*$", README.read_text(), flags=re.MULTILINE)
     made = [line for line in tables.splitlines() if "| drifting |" in line]
     assert shown == made
+
+
+def raw(*files):
+    """The rows of some files of results."""
+    return [values for file in files for values in json.loads((DOCS / file).read_text())["rows"]]
+
+
+def test_the_tables_of_other_comparisons_are_those_of_the_raw_results():
+    made = {
+        "truth": truth_tables.markdown([truth.Row(**row) for row in raw("truth/results.json", "truth/risk.json")]),
+        "demonstrations": demonstrations_tables.markdown(
+            [demonstrations.Row(**row) for row in raw("demonstrations/results.json")]
+        ),
+    }
+    derived = ("median_ms", "spread_ms")
+    times = [
+        SpeedRow(**{name: value for name, value in row.items() if name not in derived})
+        for row in raw("speed/results.json")
+    ]
+    made["speed"] = speed_tables.markdown(times)
+    assert {name: (DOCS / name / "tables.md").read_text() for name in made} == made
+    assert json.loads((DOCS / "speed" / "ratios.json").read_text()) == ratios_of(times)

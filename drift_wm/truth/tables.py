@@ -128,7 +128,7 @@ def _held(table: Table, part: str) -> list[str]:
         for case in table.cases(part)
         for label in table.labels(part, case)
     }
-    return [f"{share:.2%} of {who} at most" for who, share in shares.items() if share > 0]
+    return [f"{100 * share:.2g} % of {who} at most" for who, share in shares.items() if share > 0]
 
 
 def _cell(values: Sequence[float]) -> str:
