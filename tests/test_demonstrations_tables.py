@@ -107,6 +107,7 @@ def test_the_table_of_policies():
     text = markdown([*rows, acted("policies", "drifting, centre", 10, returned=7.0)])
     assert "| drifting | 1 | 7/20 | 18% to 57% | 3, 4 | 5 ± 0 | 2.000 ± 0.000 |" in text
     assert "| drifting, centre | 1 | 10/10 | 72% to 100% | 10 | 7 | - |" in text
+    assert "they do not tell of other training seeds" in text, "which may differ by more than episodes do"
 
 
 def test_a_world_that_tells_nothing_of_success_has_returns_alone():

@@ -62,7 +62,7 @@ def _ranking(table: Table) -> list[str]:
 
 
 def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str]:
-    """Successes and returns, by contender."""
+    """Successes and returns, by contender, and what the intervals do not tell."""
     heading = [
         what,
         "network evaluations",
@@ -89,7 +89,10 @@ def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str
                 mean_and_error(table.values(part, name, "energy_score", nfe)),
             ]
             lines.append(table_line(cells))
-    return lines
+    of_episodes = (
+        "Intervals are those of these policies, of all their episodes; they do not tell of other training seeds."
+    )
+    return [*lines, "", of_episodes]
 
 
 _ROBOT_COLUMNS = (
