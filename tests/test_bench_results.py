@@ -126,6 +126,8 @@ def test_aggregates_divide_by_published_returns_and_by_the_simulator():
     assert ceiling.iqm == pytest.approx(0.5)
     assert ceiling.interval == pytest.approx((1 / 2.4, 1 / 1.6)), "its episodes are drawn again as runs are"
     assert published.sentence.startswith(f"drifting, icem: 1.00 times {ANCHOR} (interquartile mean over 1 task and")
+    assert published.sentence.endswith("with published means taken for exact)"), "which are of three runs themselves"
+    assert "exact" not in ceiling.sentence
     assert [found.yardstick for found in aggregates(results, suite="")] == ["the planner in the true simulator"]
     assert aggregates(GridResults((cell(),)), suite="") == []
 

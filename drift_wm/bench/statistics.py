@@ -51,9 +51,10 @@ class Aggregate:
     def sentence(self) -> str:
         """For readers."""
         without = f", without {', '.join(self.left_out)}, where that returned nothing" if self.left_out else ""
+        exact = ", with published means taken for exact" if self.interval and self.yardstick == ANCHOR else ""
         return (
             f"{self.model}, {self.planner}: {self.iqm:.2f} times {self.yardstick} (interquartile mean over "
-            f"{counted(self.tasks, 'task')} and all seeds{without}; {_said(self.interval, self.fewest)})"
+            f"{counted(self.tasks, 'task')} and all seeds{without}; {_said(self.interval, self.fewest)}{exact})"
         )
 
 
