@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from drift_wm.cli import main
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
-from drift_wm.speed import outside, readers, suite
+from drift_wm.speed import outside, readers, suite, timing
 from drift_wm.speed.breakdown import SHARES, breakdown
 from drift_wm.speed.contenders import (
     COMPILED,
@@ -75,6 +76,20 @@ def test_calls_alternate_and_the_first_round_is_not_counted():
     assert order == ["a", "b"] * 4
     assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
     assert len(rounds) == 4
+
+
+def test_a_call_that_settles_first_does_not_pay_for_the_one_before(monkeypatch):
+    """A clock by which each of two costs a second by itself, and ten after the other."""
+    clock, last = [0.0], [""]
+
+    def call(name):
+        clock[0] += 1.0 if last[0] == name else 10.0
+        last[0] = name
+
+    monkeypatch.setattr(timing, "now", lambda device: clock[0])
+    calls = {name: partial(call, name) for name in ("simulator", "model")}
+    assert interleave(calls, repeats=2, device=CPU) == dict.fromkeys(calls, (10000.0, 10000.0))
+    assert interleave(calls, repeats=2, device=CPU, settle=True) == dict.fromkeys(calls, (1000.0, 1000.0))
 
 
 def test_a_row_is_judged_by_its_median_and_quartiles():

@@ -46,6 +46,7 @@ def interleave(
     *,
     repeats: int,
     device: torch.device,
+    settle: bool = False,
     on_done: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[float, ...]]:
     """Milliseconds of each call, one after the other `repeats` times round, after one round to warm up.
@@ -54,11 +55,15 @@ def interleave(
         calls: what to time, by name.
         repeats: rounds that count.
         device: whose work a call must have finished before the clock is read.
+        settle: make each call once more before the one that is timed, where a contender leaves the machine in a state
+            that the next one pays for.
         on_done: called after each round.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
         for name, call in calls.items():
+            if settle:
+                call()
             start = now(device)
             call()
             taken = (now(device) - start) * 1e3
