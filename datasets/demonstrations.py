@@ -172,9 +172,8 @@ def read_or_tell(found: Iterable[Reading], path: Path) -> Iterator[Episode | Val
 
 
 def _require_sizes(name: str, episode: Episode, first_name: str, first: Episode, path: Path) -> None:
-    sizes, wanted = ((each.obs.shape[1], each.actions.shape[1]) for each in (episode, first))
-    if sizes != wanted:
+    if episode.sizes != first.sizes:
         raise ValueError(
-            f"{path}: {name} has observations and actions of sizes {sizes}, expected {wanted} as {first_name} has; "
-            "leave it out, or choose other keys"
+            f"{path}: {name} has observations and actions of sizes {episode.sizes}, expected {first.sizes} as "
+            f"{first_name} has; leave it out, or choose other keys"
         )

@@ -68,6 +68,11 @@ class Episode:
         return len(self.actions)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """(D, A), which all episodes of a task share."""
+        return self.obs.shape[1], self.actions.shape[1]
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that name the episode, whichever of its observations were read, and however.
 

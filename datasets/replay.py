@@ -116,12 +116,12 @@ class Replay:
     def _check_sizes(self, episode: Episode) -> None:
         expected = None
         if self._spec is not None:
-            expected = (self._spec.observation_size, self._spec.action_size)
+            expected = self._spec.sizes
         elif self._episodes:
-            expected = _sizes(self._episodes[0])
-        if expected is not None and _sizes(episode) != expected:
+            expected = self._episodes[0].sizes
+        if expected is not None and episode.sizes != expected:
             raise ValueError(
-                f"{self._path}: an episode has (observation, action) sizes {_sizes(episode)}, "
+                f"{self._path}: an episode has (observation, action) sizes {episode.sizes}, "
                 f"expected {expected}: choose another path for this task"
             )
 
@@ -160,9 +160,8 @@ def write_episodes(
     with appearing(path) as temporary, h5py.File(temporary, "w") as file:
         _write_header(file, env_args, spec)
         for episode, recorded in pairs:
-            if _sizes(episode) != (spec.observation_size, spec.action_size):
-                expected = (spec.observation_size, spec.action_size)
-                raise ValueError(f"episode {count} has sizes {_sizes(episode)}, expected {expected} as the first")
+            if episode.sizes != spec.sizes:
+                raise ValueError(f"episode {count} has sizes {episode.sizes}, expected {spec.sizes} as the first")
             _write_demo(file["data"], episode, number=count, rewards=recorded)
             count += 1
         for name, demos in (masks or {}).items():
@@ -189,10 +188,6 @@ def read_env_args(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: env_args of data is {text!r:.200}, expected a JSON object: repair or remove it")
     return found
-
-
-def _sizes(episode: Episode) -> tuple[int, int]:
-    return episode.obs.shape[1], episode.actions.shape[1]
 
 
 def _write_header(file: h5py.File, env_args: Mapping[str, object], spec: Spec | None) -> None:

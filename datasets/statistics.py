@@ -54,7 +54,7 @@ def compute_statistics(episodes: Sequence[Episode], *, chunk: int, past_end: boo
         ValueError: `chunk` is not positive, no episode is that long, or episodes disagree about D or A.
     """
     count_windows(episodes, chunk, past_end=past_end)
-    sizes = {(episode.obs.shape[1], episode.actions.shape[1]) for episode in episodes}
+    sizes = {episode.sizes for episode in episodes}
     if len(sizes) > 1:
         raise ValueError(f"episodes have (observation, action) sizes {sorted(sizes)}, expected one: use one task")
     # Differences of observations are no more precise than the observations themselves.

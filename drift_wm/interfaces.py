@@ -36,6 +36,11 @@ class Spec:
     decision_seconds: float
     """Seconds of simulated or real time between two decisions (control period x action repeat)."""
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(D, A)."""
+        return self.observation_size, self.action_size
+
 
 @dataclass(frozen=True, slots=True)
 class History:

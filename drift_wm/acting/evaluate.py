@@ -190,7 +190,7 @@ def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, En
 
 def require_spec(found: Spec, wanted: Spec, task: str) -> None:
     """Raise a ValueError if a model's sizes are not those of the task it shall act in."""
-    if (found.observation_size, found.action_size) != (wanted.observation_size, wanted.action_size):
+    if found.sizes != wanted.sizes:
         raise ValueError(
             f"the checkpoint was trained for {found.observation_size} observations and {found.action_size} actions, "
             f"but {task} has {wanted.observation_size} and {wanted.action_size}; use the task, or data of the task, "

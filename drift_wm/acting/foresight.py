@@ -46,7 +46,7 @@ class ForesightPolicy(BehaviourPolicy):
         noise: float = 1.0,
     ) -> None:
         super().__init__(policy, execute=execute, noise=noise)
-        sizes = [(each.spec.observation_size, each.spec.action_size) for each in (policy, advisor)]
+        sizes = [each.spec.sizes for each in (policy, advisor)]
         if sizes[0] != sizes[1]:
             raise ValueError(
                 f"the policy has (observation, action) sizes {sizes[0]}, the world model {sizes[1]}: train both on the "

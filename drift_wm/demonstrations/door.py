@@ -91,10 +91,9 @@ def require_door(settings: DemonstrationsSettings) -> None:
     A warning says so where there are too few of them to hold any out.
     """
     episodes = read_demonstrations(settings.door, allow_missing_rewards=True)
-    sizes = (episodes[0].obs.shape[1], episodes[0].actions.shape[1])
     with closing(make_env(settings.task, ENV)) as env:
-        expected = (env.task_spec.observation_size, env.task_spec.action_size)
-    if sizes != expected:
+        expected = env.task_spec.sizes
+    if (sizes := episodes[0].sizes) != expected:
         raise ValueError(
             f"door={settings.door!r}: its observations and actions have sizes {sizes}, task={settings.task!r} has "
             f"{expected}; name the task in which they were recorded"

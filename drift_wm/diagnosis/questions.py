@@ -139,12 +139,10 @@ def _horizon(model: WorldModel, material: Material, settings: DiagnoseSettings) 
     """Whole chunks, short enough for half of the episodes and for enough situations, as far as one chunk allows."""
     lengths = sorted(len(episode) for episode in material.measured)
     first, k = material.measured[0], model.chunk
-    found = (first.obs.shape[1], first.actions.shape[1])
-    expected = (model.spec.observation_size, model.spec.action_size)
-    if found != expected:
+    if first.sizes != model.spec.sizes:
         raise ValueError(
-            f"{material.file}: episodes have (observation, action) sizes {found}, the model expects {expected}; choose "
-            "a file of its task, or its observation keys by obs_keys="
+            f"{material.file}: episodes have (observation, action) sizes {first.sizes}, the model expects "
+            f"{model.spec.sizes}; choose a file of its task, or its observation keys by obs_keys="
         )
     if lengths[-1] < k:
         raise ValueError(

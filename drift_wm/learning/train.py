@@ -67,7 +67,7 @@ def train(
     for note in (*description.ignored_ends, *(() if settings.obs_keys else description.unread_keys)):
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds
-    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], seconds)
+    spec = Spec(*episodes[0].sizes, seconds)
     task = recorded_task(settings.data)
     trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
     number = _begin(trainer, settings, folder, device=device)

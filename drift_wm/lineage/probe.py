@@ -20,7 +20,7 @@ from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
 from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.interfaces import History
+from drift_wm.interfaces import History, Spec
 from drift_wm.models.futures import draw_futures
 from drift_wm.models.world_model import LearnedWorldModel
 
@@ -141,9 +141,9 @@ def make_probe(
     Raises:
         ValueError: the episodes are of other sizes than the model, or too short.
     """
-    K, k, spec = model.history, model.chunk, model.spec
+    K, k = model.history, model.chunk
     steps = -(-horizon // k) * k
-    _require_fit(source, (spec.observation_size, spec.action_size), steps)
+    _require_fit(source, model.spec, steps)
     available = Windows(source.episodes, history=K, chunk=steps)
     order = torch.randperm(len(available), generator=torch.Generator().manual_seed(seed))
     batch = available.batch(order[:windows])
@@ -209,12 +209,10 @@ def _require_there(file: Path, what: str) -> None:
         )
 
 
-def _require_fit(source: ProbeEpisodes, expected: tuple[int, int], steps: int) -> None:
-    first = source.episodes[0]
-    sizes = (first.obs.shape[1], first.actions.shape[1])
-    if sizes != expected:
+def _require_fit(source: ProbeEpisodes, spec: Spec, steps: int) -> None:
+    if (sizes := source.episodes[0].sizes) != spec.sizes:
         raise ValueError(
-            f"{source.file}: episodes have (observation, action) sizes {sizes}, the models expect {expected}; "
+            f"{source.file}: episodes have (observation, action) sizes {sizes}, the models expect {spec.sizes}; "
             "choose a file of their task by probe=FILE"
         )
     longest = max(len(episode) for episode in source.episodes)

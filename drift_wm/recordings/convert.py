@@ -62,7 +62,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         out,
         written,
         env_args={**env_args, "env_name": name},
-        spec=Spec(first.obs.shape[1], first.actions.shape[1], description.decision_seconds),
+        spec=Spec(*first.sizes, description.decision_seconds),
         rewards=demonstrations.rewards_recorded(mask=settings.mask),
         masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
         finish=partial(keep_simulator, demonstrations.path, mask=settings.mask) if known else None,

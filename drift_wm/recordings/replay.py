@@ -111,7 +111,7 @@ def _recorded_world(path: Path) -> tuple[str, EnvSettings]:
 
 def _require_sizes(env: Environment, recording: Recording, path: Path) -> None:
     obs, _ = env.reset(seed=0)
-    found = (recording.states.shape[1], recording.episode.obs.shape[1], recording.episode.actions.shape[1])
+    found = (recording.states.shape[1], *recording.episode.sizes)
     wanted = (env.physics_state().size, obs.size, env.task_spec.action_size)
     if not wanted[0]:
         raise ValueError(f"{path}: {env.task_name} has no physics states here, so nothing can be restored")

@@ -50,7 +50,7 @@ def train_on(
     episodes: Sequence[Episode], config: WorldModelConfig, training: TrainingConfig, steps: int, *, seed: int
 ) -> LearnedWorldModel:
     """A world model of a data set, after one round of so many steps."""
-    spec = Spec(episodes[0].obs.shape[1], episodes[0].actions.shape[1], decision_seconds=0.0)
+    spec = Spec(*episodes[0].sizes, decision_seconds=0.0)
     trainer = Trainer(spec, config, training, seed=seed)
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=config.chunk)))
     trainer.train_round(Windows(episodes, history=1, chunk=trainer.model.training_steps), steps)
