@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from drift_wm.datasets.episodes import Episode, Float32Array, count_windows, windows_in
+from drift_wm.datasets.episodes import Episode, count_windows, windows_in
 from drift_wm.datasets.store import Rows, StoredEpisode, rows_of
 from drift_wm.interfaces import Batch
 
@@ -59,50 +59,27 @@ class Windows:
         """
         if history < 1:
             raise ValueError(f"history is {history}, expected at least 1: a model reads the newest frame or more")
-        count = count_windows(episodes, chunk, past_end=past_end)
+        count_windows(episodes, chunk, past_end=past_end)
+        for episode in episodes:
+            if episode.sizes != (expected := episodes[0].sizes):
+                raise ValueError(
+                    f"an episode has (observation, action) sizes {episode.sizes}, expected {expected}: use one task"
+                )
         self.history = history
         self.chunk = chunk
-        self.observation_size = episodes[0].obs.shape[1]
-        self.action_size = episodes[0].actions.shape[1]
-        self._device, self._past_end = torch.device(device), past_end
-        self.ends = False
-        """Whether an episode ends by itself."""
-        self._rows: _MemoryRows | _StoredRows
+        self._device = torch.device(device)
+        padding, tail = history - 1, chunk - 1 if past_end else 0
         counts = [windows_in(episode, chunk, past_end=past_end) for episode in episodes]
-        if (stored := _common_rows(episodes, history - 1, chunk - 1 if past_end else 0)) is not None:
-            self._rows = _StoredRows(stored, episodes, counts, history)
-            self.ends = any(episode.terminated for episode, windows in zip(episodes, counts, strict=True) if windows)
-            return
-        rows = sum(
-            history + len(episode) + (chunk - 1 if past_end and episode.terminated else 0)
-            for episode, windows in zip(episodes, counts, strict=True)
-            if windows
-        )
-        sizes = (self.observation_size, self.action_size)
-        self._rows = _MemoryRows(*sizes, self._device, rows=rows, windows=count)
-        for episode in episodes:
-            self.extend(episode)
+        self._ends = any(episode.terminated for episode, windows in zip(episodes, counts, strict=True) if windows)
+        self._rows: _MemoryRows | _StoredRows
+        if (stored := _common_rows(episodes, padding, tail)) is not None:
+            self._rows = _StoredRows(stored, episodes, counts, padding)
+        else:
+            self._rows = _MemoryRows(episodes, counts, padding, tail, self._device)
 
     def __len__(self) -> int:
         """The number of windows."""
         return self._rows.windows
-
-    def extend(self, episode: Episode) -> None:
-        """Add the windows of one more episode, in time proportional to its length on average.
-
-        Raises:
-            ValueError: D or A is not that of the other episodes, or these lie on the disk.
-        """
-        sizes = (episode.obs.shape[1], episode.actions.shape[1])
-        expected = (self.observation_size, self.action_size)
-        if sizes != expected:
-            raise ValueError(f"the episode has (observation, action) sizes {sizes}, expected {expected}: use one task")
-        if isinstance(self._rows, _StoredRows):
-            raise ValueError("these windows lie on the disk, expected windows in memory: gather all episodes at once")
-        if windows := windows_in(episode, self.chunk, past_end=self._past_end):
-            rows = rows_of(episode, self.history - 1, self.chunk - 1 if self._past_end else 0)
-            self._rows.append(rows, windows)
-            self.ends = self.ends or episode.terminated
 
     def batch(self, indices: Tensor) -> Batch:
         """Gather windows by number.
@@ -142,7 +119,7 @@ class Windows:
         rows, padding = self._rows, self.history - 1
         starts = rows.starts(indices)
         first = starts + padding  # rows of the transitions to predict
-        ended = _runs(rows.ended, first, self.chunk) if self.ends else None
+        ended = _runs(rows.ended, first, self.chunk) if self._ends else None
         return Batch(
             obs=_runs(rows.obs, starts, self.history + self.chunk).to(self._device),
             actions=_runs(rows.actions, starts, padding + self.chunk).to(self._device),
@@ -152,65 +129,41 @@ class Windows:
 
 
 class _MemoryRows:
-    """Rows on the device, and the first one of each window."""
+    """Rows on the device, and the first one of each window. Arguments as `_StoredRows`."""
 
     def __init__(
-        self, observation_size: int, action_size: int, device: torch.device, *, rows: int, windows: int
+        self, episodes: Sequence[Episode], counts: Sequence[int], padding: int, tail: int, device: torch.device
     ) -> None:
-        self._obs = _GrowingTensor((observation_size,), torch.float32, device, capacity=rows)
-        self._actions = _GrowingTensor((action_size,), torch.float32, device, capacity=rows)
-        self._rewards = _GrowingTensor((), torch.float32, device, capacity=rows)
-        self._ended = _GrowingTensor((), torch.float32, device, capacity=rows)
-        self._starts = _GrowingTensor((), torch.int64, device, capacity=windows)
-
-    @property
-    def obs(self) -> Tensor:
-        """(R, D) observations."""
-        return self._obs.storage
-
-    @property
-    def actions(self) -> Tensor:
-        """(R, A)."""
-        return self._actions.storage
-
-    @property
-    def rewards(self) -> Tensor:
-        """(R,)."""
-        return self._rewards.storage
-
-    @property
-    def ended(self) -> Tensor:
-        """(R,) 1 at the last transition of a world that ended, and behind it."""
-        return self._ended.storage
-
-    @property
-    def windows(self) -> int:
-        """How many there are."""
-        return self._starts.size
+        used = [(episode, windows) for episode, windows in zip(episodes, counts, strict=True) if windows]
+        size = sum(padding + len(episode) + 1 + (tail if episode.terminated else 0) for episode, _ in used)
+        D, A = episodes[0].sizes
+        self.obs, self.actions = torch.zeros(size, D, device=device), torch.zeros(size, A, device=device)
+        self.rewards, self.ended = torch.zeros(size, device=device), torch.zeros(size, device=device)
+        starts, first = [], 0
+        for episode, windows in used:  # one by one: all tables at once would take as much memory again
+            table = torch.from_numpy(rows_of(episode, padding, tail))
+            rows = slice(first, first + len(table))
+            self.obs[rows], self.actions[rows] = table[:, :D], table[:, D:-2]
+            self.rewards[rows], self.ended[rows] = table[:, -2], table[:, -1]
+            starts.append(torch.arange(first, first + windows))
+            first = rows.stop
+        self._starts = torch.cat(starts).to(device)
+        self.windows = len(self._starts)
 
     def starts(self, indices: Tensor) -> Tensor:
         """(B,) numbers of windows -> (B,) their first rows."""
-        return self._starts.storage.index_select(0, indices.to(self._starts.storage.device))
-
-    def append(self, rows: Float32Array, windows: int) -> None:
-        """Add an episode's rows (R', D + A + 2), from the first `windows` of which a window starts."""
-        table, D = torch.from_numpy(rows), self.obs.shape[1]
-        self._starts.append(self._obs.size + torch.arange(windows))
-        self._obs.append(table[:, :D])
-        self._actions.append(table[:, D:-2])
-        self._rewards.append(table[:, -2])
-        self._ended.append(table[:, -1])
+        return self._starts.index_select(0, indices.to(self._starts.device))
 
 
 class _StoredRows:
     """Rows on the disk. First rows are worked out: a list of them could be as large as the episodes."""
 
-    def __init__(self, stored: Rows, episodes: Sequence[Episode], counts: Sequence[int], history: int) -> None:
+    def __init__(self, stored: Rows, episodes: Sequence[Episode], counts: Sequence[int], padding: int) -> None:
         table, D = torch.from_numpy(stored.table), episodes[0].obs.shape[1]
         self.obs, self.actions, self.rewards, self.ended = table[:, :D], table[:, D:-2], table[:, -2], table[:, -1]
         first_rows = [each.first for each in episodes if isinstance(each, StoredEpisode)]
         used = torch.tensor(counts) > 0
-        firsts = torch.tensor(first_rows)[used] + stored.padding - (history - 1)
+        firsts = torch.tensor(first_rows)[used] + stored.padding - padding
         windows = torch.tensor(counts)[used]
         self._ends = windows.cumsum(0)
         self._shifts = firsts - (self._ends - windows)
@@ -237,23 +190,3 @@ def _runs(storage: Tensor, starts: Tensor, length: int) -> Tensor:
     Selecting from a view of all runs copies each as one block: a fifth of the time of indexing row by row.
     """
     return storage.unfold(0, length, 1).movedim(-1, 1).index_select(0, starts)
-
-
-class _GrowingTensor:
-    """Rows in a buffer that doubles when it is full: appending costs a constant time per row on average."""
-
-    def __init__(
-        self, row_shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | str, *, capacity: int
-    ) -> None:
-        self.storage = torch.zeros((capacity, *row_shape), dtype=dtype, device=device)
-        self.size = 0
-        """Rows in use; the rest of the storage is spare."""
-
-    def append(self, rows: Tensor) -> None:
-        needed = self.size + len(rows)
-        if needed > len(self.storage):
-            grown = self.storage.new_zeros((max(needed, 2 * len(self.storage)), *self.storage.shape[1:]))
-            grown[: self.size] = self.storage[: self.size]
-            self.storage = grown
-        self.storage[self.size : needed] = rows
-        self.size = needed

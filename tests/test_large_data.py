@@ -95,13 +95,6 @@ def test_windows_with_more_history_than_is_stored_are_copied(tmp_path):
     assert_equal_batches(found.batch(torch.arange(9)), wanted.batch(torch.arange(9)))
 
 
-def test_windows_on_the_disk_are_not_extended(tmp_path):
-    first, second = episodes_of([5, 4])
-    windows = Windows(stored([first], tmp_path), history=1, chunk=1)
-    with pytest.raises(ValueError, match="lie on the disk"):
-        windows.extend(second)
-
-
 def test_an_episode_has_one_fingerprint_wherever_it_is_kept(tmp_path, monkeypatch):
     episodes = episodes_of([5, 1, 4])
     names = [episode.fingerprint for episode in episodes]

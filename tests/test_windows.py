@@ -73,16 +73,6 @@ def test_behind_an_end_the_world_stays_as_it_is_and_pays_nothing(length, history
     assert {tuple(row) for row in batch.actions[~known].tolist()} <= {tuple(row) for row in ended.actions.tolist()}
 
 
-@settings(deadline=None, max_examples=40)
-@given(lengths=some_lengths, history=sizes, chunk=sizes, built=st.integers(0, 5))
-def test_extending_equals_building_at_once(lengths, history, chunk, built):
-    episodes = numbered_episodes([chunk, *lengths])
-    windows = Windows(episodes[: 1 + built], history=history, chunk=chunk)
-    for episode in episodes[1 + built :]:
-        windows.extend(episode)
-    assert_windows_equal(windows, episodes)
-
-
 def test_one_window_by_hand():
     obs = np.array([[10.0], [11.0], [12.0], [13.0]], np.float32)
     actions = np.array([[1.0], [2.0], [3.0]], np.float32)
@@ -91,17 +81,6 @@ def test_one_window_by_hand():
     assert batch.obs[..., 0].tolist() == [[10, 10, 10, 11, 12], [10, 10, 11, 12, 13]]
     assert batch.actions[..., 0].tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
     assert batch.reward.tolist() == [[100, 200], [200, 300]]
-
-
-def test_extending_copies_the_storage_seldom():
-    first, *more = numbered_episodes([8] * 200)
-    windows = Windows([first], history=1, chunk=1)
-    addresses = set()
-    for episode in more:
-        windows.extend(episode)
-        addresses.add(windows._rows.obs.data_ptr())
-    assert len(addresses) < 12
-    assert len(windows) == 1600
 
 
 def test_windows_do_not_share_memory_with_the_episode():
@@ -172,8 +151,7 @@ def test_bad_arguments_are_refused():
 def test_the_end_of_a_world_is_told_from_the_end_of_an_episode():
     cut, ended = numbered_episodes([4, 3])
     ended = Episode(ended.obs, ended.actions, ended.rewards, terminated=True)
-    windows = Windows([cut], history=2, chunk=2)
-    assert windows.batch(torch.arange(3)).ended is None
-    windows.extend(ended)
+    assert Windows([cut], history=2, chunk=2).batch(torch.arange(3)).ended is None
+    windows = Windows([cut, ended], history=2, chunk=2)
     marks = windows.batch(torch.arange(len(windows))).ended
     assert marks.tolist() == [[0, 0]] * 3 + [[0, 0], [0, 1]], "with the last transition of the second episode"
