@@ -53,6 +53,7 @@ from drift_wm.speed.suite import speed
 from drift_wm.storage.run_folder import RunFolder, describe_environment, read_json, write_json
 from drift_wm.storage.units import TABLES
 from drift_wm.storage.writing import write_text
+from drift_wm.terminal import say
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.suite import truth
 from drift_wm.wording import counted, with_error
@@ -76,7 +77,7 @@ def show_lineage(settings: LineageSettings) -> None:
     lineage = measure_lineage(settings, device=prepare_machine(settings))
     console.print(lineage_table(lineage))
     if lineage.trail_ends:
-        console.print(lineage.trail_ends, highlight=False, markup=False, soft_wrap=True)
+        say(console, lineage.trail_ends)
     save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
     write_json(Path(settings.run) / "lineage.json", lineage.as_dict())
 
@@ -115,19 +116,17 @@ def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, c
 
 def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
     results = convert(settings, folder)
-    console.print(
-        f"{counted(results['converted'], 'demonstration')}: {results['file']}", highlight=False, soft_wrap=True
-    )
+    say(console, f"{counted(results['converted'], 'demonstration')}: {results['file']}")
     if len(joined := results["joined"]) > 1:
         note = f"observations joined into obs/state, from which obs_keys= can choose no more: {', '.join(joined)}"
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        say(console, note)
     if absent := results["not_written"]:
-        console.print(f"not written: {', '.join(absent)}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"not written: {', '.join(absent)}")
     if share := results["actions_beyond_bounds"]:
         note = (
             f"{share:.1%} of the actions' entries lie beyond action_low and action_high, and beyond [-1, 1] in the file"
         )
-        console.print(f"{note}: are these the robot's bounds?", highlight=False, soft_wrap=True)
+        say(console, f"{note}: are these the robot's bounds?")
 
 
 def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -> None:
@@ -135,7 +134,7 @@ def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -
     plots = save_plots(diagnosis, folder.path)
     page = write_diagnosis_page(folder.path, diagnosis, plots, settings=settings, environment=describe_environment())
     print_diagnosis(console, diagnosis)
-    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+    say(console, str(page))
 
 
 def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None:
@@ -171,8 +170,8 @@ def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None
     write_text(folder.path / TABLES, bench_tables(rows, found))
     console.print(as_table(rows))
     for line in found:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(str(page), highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
+    say(console, str(page))
 
 
 def _inspect(settings: InspectSettings, folder: RunFolder, console: Console) -> None:
@@ -185,7 +184,7 @@ def _inspect(settings: InspectSettings, folder: RunFolder, console: Console) -> 
     for name, figure in figures.items():
         plot = folder.path / f"{name}.png"
         save(figure, plot)
-        console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+        say(console, str(plot))
 
 
 def _replay(settings: ReplaySettings, folder: RunFolder, console: Console) -> None:
@@ -193,14 +192,14 @@ def _replay(settings: ReplaySettings, folder: RunFolder, console: Console) -> No
     show_replay(found, console)
     plot = folder.path / "divergence.png"
     save(divergence_figure(found), plot)
-    console.print(str(plot), highlight=False, markup=False, soft_wrap=True)
+    say(console, str(plot))
 
 
 def _show_results(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
     if "evaluations" in results:
         console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
     for line in _closing_lines(results, folder):
-        console.print(line, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.storage.run_folder import PACKAGES
+from drift_wm.terminal import add_columns
 
 SUPPORTED = {"mujoco": ">=3.8.1,<3.11,!=3.9.0", "dm-control": ">=1.0.41,<1.0.44", "gymnasium": ">=1.0,<2"}
 EXTRAS = {
@@ -76,8 +77,8 @@ def render(findings: Sequence[Finding]) -> Table:
     """The findings for a terminal; remedies only where they are needed."""
     signs = {True: "[green]ok[/]", False: "[red]no[/]", None: ""}
     table = Table()
-    for name in ("", "what", "found", "remedy"):
-        table.add_column(name, overflow="fold")  # half a path or requirement is of no use
+    names = ("", "what", "found", "remedy")
+    add_columns(table, names, left=names)
     for finding in findings:
         remedy = "" if finding.ok else finding.remedy
         # `drift-wm[lerobot]` is a requirement, not a style of rich's

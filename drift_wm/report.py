@@ -18,6 +18,7 @@ from rich.table import Table
 
 from drift_wm.results import Evaluation
 from drift_wm.storage.writing import write_text
+from drift_wm.terminal import add_columns
 from drift_wm.wording import with_error
 
 PAGE = "report.html"
@@ -93,10 +94,9 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Table:
     rows = _rows(evaluations)
     notes = [escape(f"{row[0]}: {row[-1]}") for row in rows if row[-1]]
     table = Table(caption="\n".join(notes), caption_justify="left")
-    for number, name in enumerate(_header(evaluations)[:-1]):
-        # Titles of several lines leave names one of 80 columns; half a number would be another one.
-        title = "\n".join(textwrap.wrap(name, _TITLE))
-        table.add_column(title, justify="right" if number else "left", overflow="fold")
+    # Titles of several lines leave names one of 80 columns.
+    titles = ["\n".join(textwrap.wrap(name, _TITLE)) for name in _header(evaluations)[:-1]]
+    add_columns(table, titles, left=titles[:1])
     for row in rows:
         table.add_row(*map(escape, row[:-1]))
     return table
@@ -116,8 +116,7 @@ def training_table(metrics: Mapping[str, float], *, units: str, training: int, h
         "A spread close to the error means that the model's own uncertainty is realistic.",
         caption_justify="left",
     )
-    for name in ("", "last batch", "held out", "which is"):
-        table.add_column(name, justify="right" if name in ("last batch", "held out") else "left", overflow="fold")
+    add_columns(table, ("", "last batch", "held out", "which is"), left=("", "which is"))
     for name, meaning in _MEASURED.items():
         found = [metrics.get(key) for key in (name, f"held_out_{name}")]
         if any(value is not None for value in found):

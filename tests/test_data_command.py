@@ -181,6 +181,12 @@ def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     assert out.read_bytes() == before
 
 
+def test_a_name_with_brackets_is_told_as_it_is(demos, tmp_path, capsys):
+    out = tmp_path / "left[arm].hdf5"
+    assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
+    assert f"2 demonstrations: {out}" in capsys.readouterr().out
+
+
 def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
     with h5py.File(demos, "r+") as file:
         for demo in file["data"].values():

@@ -17,6 +17,7 @@ from drift_wm.diagnosis.diagnose import Diagnosis
 from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.summary import cautions, tables, verdict
 from drift_wm.report import data_uri, write_page
+from drift_wm.terminal import add_columns
 from drift_wm.wording import counted
 
 
@@ -64,8 +65,7 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     """The tables, and what must be known to read them."""
     for table in tables(diagnosis.answers):
         shown = Table(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-        for number, name in enumerate(table.header):
-            shown.add_column(name, justify="right" if number else "left", overflow="fold")
+        add_columns(shown, table.header, left=table.header[:1])
         for cells in table.rows:
             shown.add_row(*map(escape, cells))
         console.print(shown)

@@ -21,6 +21,7 @@ from drift_wm.progress import track
 from drift_wm.recordings.film_strips import Strip, film_strips
 from drift_wm.recordings.settings import DataSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
+from drift_wm.terminal import add_columns, say
 
 Read = TypeVar("Read")
 
@@ -163,15 +164,13 @@ def show(found: Inspection, console: Console) -> None:
     what, lengths = found.description, np.asarray(found.lengths)
     whole = f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
     subset = f"; of these in subset {found.mask}: {len(lengths)} demonstrations, {lengths.sum():,} transitions"
-    console.print(
+    say(
+        console,
         whole
         + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
         + (subset if found.mask is not None else "")
         + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
         f"{found.terminated} of {len(lengths)} ended by themselves",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     keys = Table(title="Observation keys", title_justify="left")
     for column in ("key", "shape", "read"):
@@ -180,8 +179,8 @@ def show(found: Inspection, console: Console) -> None:
         keys.add_row(escape(key), str(tuple(shape)), "yes" if key in found.keys else "")
     console.print(keys)
     ranges = Table(title="Values over all entries", title_justify="left")
-    for column in ("what", "size", "lowest", "highest", "least std", "most std", "constant"):
-        ranges.add_column(column, justify="left" if column == "what" else "right", overflow="fold")
+    names = ("what", "size", "lowest", "highest", "least std", "most std", "constant")
+    add_columns(ranges, names, left=("what",))
     for each in found.ranges:
         ranges.add_row(
             each.name,
@@ -195,9 +194,9 @@ def show(found: Inspection, console: Console) -> None:
     console.print(ranges)
     if what.masks:
         shown = ", ".join(f"{name} ({count})" for name, count in what.masks.items())
-        console.print(f"subsets: {shown}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"subsets: {shown}")
     for warning in (*found.warnings, *_damage(found)):
-        console.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {warning}")
 
 
 def tracked(
