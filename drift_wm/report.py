@@ -49,9 +49,7 @@ class Report:
     """MP4 files beside the page; embedded or linked, by size."""
     settings: dict[str, Any]
     environment: dict[str, Any]
-    """Machine and versions."""
-    command: str
-    """What to type to repeat the run."""
+    """Machine and versions, and what to type to repeat the run."""
     notes: tuple[str, ...] = ()
 
 
@@ -73,17 +71,32 @@ def write_report(folder: Path, report: Report) -> Path:
         rows=_rows(report.evaluations),
         images=[data_uri(path, "image/png") for path in report.images],
         videos=[video_source(path, folder) for path in report.videos],
-        settings=json.dumps(report.settings, indent=2),
-        environment=json.dumps(report.environment, indent=2),
+        settings=report.settings,
+        environment=report.environment,
     )
 
 
-def write_page(folder: Path, template: str, **content: Any) -> Path:
-    """Write `report.html` from one of the templates and all that it names; a reader never sees half of it."""
-    environment = jinja2.Environment(
+def write_page(
+    folder: Path, template: str, *, settings: dict[str, Any], environment: dict[str, Any], **content: Any
+) -> Path:
+    """Write `report.html` from one of the templates and all that it names; a reader never sees half of it.
+
+    Args:
+        folder: receives it.
+        template: its name.
+        settings: what was asked.
+        environment: machine, versions and the command line, which every page ends with.
+        content: what else the template names.
+    """
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("drift_wm"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    html = environment.get_template(template).render(**content)
+    html = templates.get_template(template).render(
+        command=environment["command_line"],
+        settings=json.dumps(settings, indent=2),
+        environment=json.dumps(environment, indent=2),
+        **content,
+    )
     page = folder / PAGE
     write_text(page, html)
     return page

@@ -25,8 +25,7 @@ def page(tmp_path, **changes) -> str:
         "images": (tmp_path / "plot.png",),
         "videos": (tmp_path / "film.mp4",),
         "settings": {"seed": 1},
-        "environment": {"cores": 2},
-        "command": "drift-wm demo seed=1",
+        "environment": {"cores": 2, "command_line": "drift-wm demo seed=1"},
         "notes": ("A note.",),
     }
     return write_report(tmp_path, Report(**{**values, **changes})).read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -71,9 +70,8 @@ def write_bench_page(
             {"title": plot.title, "source": data_uri(plot.path, "image/png"), "caption": plot.caption} for plot in plots
         ],
         films=_films(folder, results),
-        command=environment["command_line"],
-        settings=json.dumps(asdict(settings), indent=2),
-        environment=json.dumps(environment, indent=2),
+        settings=asdict(settings),
+        environment=environment,
     )
 
 

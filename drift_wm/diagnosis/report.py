@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -49,9 +48,8 @@ def write_diagnosis_page(
         lines=context(diagnosis),
         tables=tables(diagnosis.answers),
         images=[{"title": title, "source": data_uri(path, "image/png")} for path, title in plots],
-        command=environment["command_line"],
-        settings=json.dumps(asdict(_resolved(settings, diagnosis)), indent=2),
-        environment=json.dumps(environment, indent=2),
+        settings=asdict(_resolved(settings, diagnosis)),
+        environment=environment,
     )
 
 

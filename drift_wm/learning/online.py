@@ -85,7 +85,6 @@ def _show(run: OnlineRun, rows: Sequence[Evaluation], episodes: Sequence[Episode
             videos=(film,) if film else (),
             settings=asdict(settings),
             environment=results["environment"],
-            command=results["environment"]["command_line"],
             notes=(
                 f"Deciding for one environment takes {decision['p50']:.1f} ms (median) and {decision['p95']:.1f} ms "
                 f"(95th percentile).",
