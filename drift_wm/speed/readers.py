@@ -9,15 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import OBS_KEY, write_episodes
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import Spec
+from drift_wm.speed.made_up import made_up_episodes
 
 OUR_READER, ROBOMIMIC = "our windows", "robomimic's SequenceDataset in a DataLoader"
 BATCH, BATCHES = 256, 4
@@ -35,8 +34,8 @@ def robomimic_is_there() -> bool:
 
 def reader_calls(file: Path) -> dict[str, Callable[[], object]]:
     """Write a file of noise, and draw `BATCHES` batches of windows from it at each call, from memory in both cases."""
-    rng = np.random.default_rng(0)
-    write_episodes(file, (_noise(rng) for _ in range(_EPISODES)), env_args={"env_name": "noise"}, spec=_SPEC)
+    episodes = made_up_episodes(_SPEC, count=_EPISODES, length=_LENGTH)
+    write_episodes(file, episodes, env_args={"env_name": "noise"}, spec=_SPEC)
     windows = Windows(read_episodes(file), history=HISTORY, chunk=CHUNK)
     order, batches = torch.Generator().manual_seed(0), _repeated(_robomimic_loader(file))
 
@@ -75,15 +74,3 @@ def _repeated(loader: DataLoader[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Epoch after epoch."""
     while True:
         yield from loader
-
-
-def _noise(rng: np.random.Generator) -> Episode:
-    def normal(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    return Episode(
-        obs=normal(_LENGTH + 1, _SPEC.observation_size),
-        actions=normal(_LENGTH, _SPEC.action_size),
-        rewards=normal(_LENGTH),
-        terminated=False,
-    )

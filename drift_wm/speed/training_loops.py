@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -20,6 +19,7 @@ from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.speed.contenders import CONTENDERS, OURS, make_learned
+from drift_wm.speed.made_up import made_up_episodes
 
 OUR_TRAINING, PLAIN, PLAIN_GATHERED = "our trainer", "plain loop", "plain loop, batches gathered at once"
 STEPS = 10
@@ -30,7 +30,8 @@ _HORIZON = 10**9  # steps of the round that is timed, never reached
 
 def training_calls(spec: Spec, *, width: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """A call of each contender does `STEPS` steps of training on the same made-up episodes."""
-    episodes, config = _made_up(spec), TrainingConfig(log_every=_HORIZON, checkpoint_every=_HORIZON)
+    episodes = list(made_up_episodes(spec, count=_EPISODES, length=_LENGTH))
+    config = TrainingConfig(log_every=_HORIZON, checkpoint_every=_HORIZON)
     model = make_learned(CONTENDERS[OURS], spec, width=width, device=device)
     windows = Windows(episodes, history=model.history, chunk=model.chunk, device=device)
     trainer = Trainer(spec, model.config, config, seed=0, device=device)
@@ -140,21 +141,3 @@ def _gathered(windows: Windows, config: TrainingConfig) -> Iterator[Batch]:
     rng = torch.Generator().manual_seed(0)
     while True:
         yield windows.sample(config.batch_size, rng)
-
-
-def _made_up(spec: Spec) -> list[Episode]:
-    """Episodes of noise: what is learned does not change how long it takes."""
-    rng = np.random.default_rng(0)
-
-    def normal(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    return [
-        Episode(
-            obs=normal(_LENGTH + 1, spec.observation_size),
-            actions=normal(_LENGTH, spec.action_size),
-            rewards=normal(_LENGTH),
-            terminated=False,
-        )
-        for _ in range(_EPISODES)
-    ]
