@@ -15,6 +15,7 @@ from drift_wm.diagnosis.world import World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import History, Prediction
+from drift_wm.speed import timing
 from drift_wm.truth import cost, risk_case, world_cases
 from drift_wm.truth.risk_case import EdgeReward, risk_rows
 from drift_wm.truth.rivals import RIVALS, SIMULATOR
@@ -294,17 +295,16 @@ def test_cost_is_the_median_beside_regression_without_the_first_round(monkeypatc
     seconds = dict.fromkeys(RIVALS, 0.002) | {"drifting": 0.003, "gaussian": 0.010}
     now, rounds = [0.0], {}
 
-    def stepper(name, *_):
-        def step():
-            rounds[name] = rounds.get(name, 0) + 1
-            slow = 100 if rounds[name] <= cost._STEPS else 1
-            now[0] += seconds[name] * slow
+    def round_of(name, *_):
+        def train():
+            rounds[name] += 1
+            now[0] += seconds[name] * cost._STEPS * (100 if rounds[name] == 1 else 1)
 
         rounds[name] = 0
-        return step
+        return train
 
-    monkeypatch.setattr(cost, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(cost, "_stepper", stepper)
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(cost, "_round", round_of)
     threads = torch.get_num_threads()
     rows = cost.cost_rows(TruthSettings())
     assert torch.get_num_threads() == threads

@@ -15,7 +15,7 @@ from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.interfaces import Spec
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
 from drift_wm.speed.readers import BATCH, BATCHES, reader_calls
-from drift_wm.speed.timing import interleave
+from drift_wm.speed.timing import interleave, one_thread
 
 _HAND = Spec(observation_size=39, action_size=28, decision_seconds=0.0)
 """Sizes of the Adroit hand at its door."""
@@ -33,11 +33,9 @@ def latency_rows(settings: DemonstrationsSettings) -> list[Row]:
             config = PolicyConfig(chunk=POLICY_CHUNK, noise=sampling.noise, generator=generator)
             policy = LearnedPolicy(_HAND, config, rng=torch.Generator().manual_seed(0)).eval()
             calls[sampling.label(name), policy.generator.nfe] = _sampler(policy)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     named = {f"{name} {nfe}": call for (name, nfe), call in calls.items()}
-    times = interleave(named, repeats=settings.repeats, device=torch.device("cpu"))
-    torch.set_num_threads(threads)
+    with one_thread():
+        times = interleave(named, repeats=settings.repeats, device=torch.device("cpu"))
     return [
         Row("latency", name, nfe, 0, {}, {"ms": [value / _CALLS for value in ms]})
         for (name, nfe), ms in zip(calls, times.values(), strict=True)

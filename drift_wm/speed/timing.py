@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -71,6 +72,17 @@ def interleave(
                 times[name].append(taken)
         on_done()
     return {name: tuple(values) for name, values in times.items()}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread for as long as the block lasts."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def now(device: torch.device) -> float:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
 from drift_wm.generators import make_generator
 from drift_wm.learning.optimisation import Descent, TrainingConfig
+from drift_wm.speed.timing import interleave, one_thread
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
@@ -27,30 +26,21 @@ SHAPES = {
 def cost_rows(settings: TruthSettings) -> list[Row]:
     """Median milliseconds of a training step on one thread, and their ratio to regression's."""
     names = [name for name in RIVALS if name in settings.rivals or name == "regression"]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     rows = []
     for case, (condition_size, output_size, blocks) in SHAPES.items():
-        steppers = {name: _stepper(name, condition_size, output_size, blocks, settings.width) for name in names}
-        times: dict[str, list[float]] = {name: [] for name in steppers}
-        for repeat in range(_REPEATS + 1):
-            for name, step in steppers.items():
-                start = time.perf_counter()
-                for _ in range(_STEPS):
-                    step()
-                if repeat:  # the first warms up
-                    times[name].append((time.perf_counter() - start) / _STEPS * 1e3)
-        medians = {name: statistics.median(values) for name, values in times.items()}
+        rounds = {name: _round(name, condition_size, output_size, blocks, settings.width) for name in names}
+        with one_thread():
+            times = interleave(rounds, repeats=_REPEATS, device=torch.device("cpu"))
+        medians = {name: statistics.median(values) / _STEPS for name, values in times.items()}
         for name, median in medians.items():
             ratio = median / medians["regression"]
-            metrics = {"step_ms": median, "ratio": ratio, "least_ms": min(times[name])}
+            metrics = {"step_ms": median, "ratio": ratio, "least_ms": min(times[name]) / _STEPS}
             rows.append(Row("cost", case, name, 0, 0, metrics))
-    torch.set_num_threads(threads)
     return rows
 
 
-def _stepper(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
-    """The next step of a round of `_STEPS` on a fixed batch: loss, gradient, clipping, update."""
+def _round(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
+    """A whole round of `_STEPS` on a fixed batch, in which distillation changes: loss, gradient, clipping, update."""
     rng = torch.Generator().manual_seed(0)
     generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
@@ -58,10 +48,9 @@ def _stepper(name: str, condition_size: int, output_size: int, blocks: int, widt
     c = torch.randn(config.batch_size, condition_size, generator=rng)
     y = torch.randn(config.batch_size, output_size, generator=rng)
 
-    done = itertools.count()
+    def train() -> None:
+        for done in range(_STEPS):
+            generator.begin_step(done, _STEPS)
+            descent.step(generator.loss(c, y, rng=rng), rate=config.learning_rate)
 
-    def step() -> None:
-        generator.begin_step(next(done) % _STEPS, _STEPS)  # of a whole round, in which distillation changes
-        descent.step(generator.loss(c, y, rng=rng), rate=config.learning_rate)
-
-    return step
+    return train
