@@ -198,7 +198,7 @@ def read_numbers(
         return np.asarray(dataset[-1:] if last else dataset[()])
 
 
-def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, last: bool = False) -> Float32Array:
+def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None) -> Float32Array:
     """(T,) or (T, D) of any number type -> (T, D) or (T, 1) float32; arguments as `read_numbers`.
 
     Raises:
@@ -209,7 +209,32 @@ def read_matrix(dataset: h5py.Dataset, path: Path, *, rows: int | None = None, l
             f"{path}: {dataset.name} has shape {shape}, expected (T,) or (T, size), as images are not learned from; "
             "choose other keys, or store it flattened"
         )
-    return as_matrix(read_numbers(dataset, path, rows=rows, last=last), f"{path}: {dataset.name}")
+    return as_matrix(read_numbers(dataset, path, rows=rows), f"{path}: {dataset.name}")
+
+
+def read_rewards(group: h5py.Group, path: Path, *, rows: int, allow_missing: bool) -> Float32Array:
+    """(T,) rewards of a demo or episode.
+
+    Args:
+        group: that of the episode.
+        path: of the file.
+        rows: T.
+        allow_missing: whether zeros stand for rewards that are not there.
+
+    Raises:
+        ValueError: there are none, or they are damaged or not a number for each action.
+    """
+    if "rewards" not in group and allow_missing:
+        return np.zeros(rows, np.float32)
+    if "rewards" not in group:
+        raise ValueError(f"{path}: {group.name} has no rewards; set allow_missing_rewards=true to read zeros")
+    dataset = array_in(group, "rewards", path)
+    rewards = read_matrix(dataset, path, rows=rows)
+    if rewards.shape[1] != 1:
+        raise ValueError(
+            f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
+        )
+    return rewards[:, 0]
 
 
 def as_matrix(values: NDArray[np.generic], name: str) -> Float32Array:

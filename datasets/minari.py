@@ -33,8 +33,8 @@ from drift_wm.datasets.hdf5 import (
     member,
     names_in,
     open_hdf5,
-    read_matrix,
     read_numbers,
+    read_rewards,
     shape_of,
     without_numbers,
 )
@@ -152,14 +152,7 @@ def _content(
     _require_continuous(stored, path)
     actions = _joined(stored, None, path)
     obs = _joined(observations, keys, path)
-    if "rewards" in group:
-        rewards = read_matrix(array_in(group, "rewards", path), path, rows=len(actions))
-        if rewards.shape[1] != 1:
-            raise ValueError(f"{path}: {group.name}/rewards has {rewards.shape[1]} columns, expected 1; sum them")
-    elif allow_missing_rewards:
-        rewards = np.zeros((len(actions), 1), np.float32)
-    else:
-        raise ValueError(f"{path}: {group.name} has no rewards; set allow_missing_rewards=true to read zeros")
+    rewards = read_rewards(group, path, rows=len(actions), allow_missing=allow_missing_rewards)
     terminated = False
     if "terminations" in group:
         ended = read_numbers(array_in(group, "terminations", path), path, rows=len(actions))
@@ -168,7 +161,7 @@ def _content(
         episode = Episode(
             obs=obs,
             actions=actions,
-            rewards=rewards[:, 0],
+            rewards=rewards,
             terminated=terminated,
             seed=_seed(group, path),
             source=path.parent.parent.name,

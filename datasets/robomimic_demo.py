@@ -8,7 +8,16 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
-from drift_wm.datasets.hdf5 import array_in, attribute, group_in, member, number_attribute, read_matrix, read_numbers
+from drift_wm.datasets.hdf5 import (
+    array_in,
+    attribute,
+    group_in,
+    member,
+    number_attribute,
+    read_matrix,
+    read_numbers,
+    read_rewards,
+)
 from drift_wm.datasets.hdf5_storage import require_written
 
 REPAIR = "repair or remove this demo"
@@ -44,7 +53,7 @@ def read_demo(
         after = _concatenated(group_in(demo, "next_obs", path, remedy=REPAIR), keys, path, length=stored)
         _require_one_stretch(obs, after, f"{path}: {demo.name}")
         obs = np.concatenate([obs, after[-1:]])
-    rewards = _rewards(demo, path, stored, allow_missing_rewards)
+    rewards = read_rewards(demo, path, rows=stored, allow_missing=allow_missing_rewards)
     terminated = _terminated(demo, path, stored, length, dones_are_ends=dones_are_ends)
     states = _states(demo, path, stored, length)
     seed, success = (number_attribute(demo, name, path) for name in ("seed", "success"))
@@ -99,20 +108,6 @@ def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> 
             f"{len(obs)} rows: several episodes in one demo, or rows that were shuffled or left out; write each "
             "stretch of time as a demo of its own, or remove next_obs if the rows do follow each other"
         )
-
-
-def _rewards(demo: h5py.Group, path: Path, stored: int, allow_missing: bool) -> Float32Array:
-    if "rewards" not in demo and allow_missing:
-        return np.zeros(stored, np.float32)
-    if "rewards" not in demo:
-        raise ValueError(f"{path}: {demo.name} has no rewards; set allow_missing_rewards=true to read zeros")
-    dataset = array_in(demo, "rewards", path)
-    rewards = read_matrix(dataset, path, rows=stored)
-    if rewards.shape[1] != 1:
-        raise ValueError(
-            f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
-        )
-    return rewards[:, 0]
 
 
 def _terminated(demo: h5py.Group, path: Path, stored: int, length: int, *, dones_are_ends: bool) -> bool:
