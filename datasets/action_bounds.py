@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from drift_wm.datasets.episodes import Float32Array
 
+_ROUNDING = 1e-6  # of a bound that was stored in single precision, as a share of half the range
+
 
 @dataclass(frozen=True, slots=True)
 class ActionBounds:
@@ -75,6 +77,11 @@ class ActionBounds:
         """Actions (T, A) in the robot's units -> in [-1, 1], and beyond it where they are beyond the bounds."""
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
         return ((actions.astype(np.float64) - middle) / half).astype(np.float32)
+
+
+def count_beyond(actions: NDArray[np.floating]) -> int:
+    """How many entries of actions (...) are beyond [-1, 1], by more than rounding."""
+    return int(np.count_nonzero(np.abs(actions) > 1 + _ROUNDING))
 
 
 def _boxes(space: dict[str, Any], *path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from drift_wm.cli import main
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.replay import Replay, read_env_args, write_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
@@ -171,6 +172,15 @@ def test_actions_in_other_units_than_a_planners_are_named(tmp_path, linear_episo
     train(settings(write_logs(tmp_path / "units.hdf5", scaled)), RunFolder(tmp_path / "run"), device=CPU)
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert any(said in warning for warning in warnings) if said else warnings == []
+
+
+def test_actions_at_bounds_that_were_rounded_are_within_them(tmp_path, linear_episodes):
+    """As a single-precision action of 0.3 is, where a robot's bounds are 0 and 0.3."""
+    bounds = ActionBounds.of([0.0], [0.3], size=2)
+    largest = bounds.to_unit(np.full_like(linear_episodes[0].actions, 0.3))
+    assert (largest > 1).all()
+    logs = write_logs(tmp_path / "largest.hdf5", [replace(each, actions=largest) for each in linear_episodes])
+    assert train(settings(logs), RunFolder(tmp_path / "run"), device=CPU)["actions_beyond_bounds"] == 0
 
 
 def test_going_on_from_a_parent_is_one_more_round(tmp_path, data):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from drift_wm.datasets.action_bounds import count_beyond
 from drift_wm.datasets.episodes import Episode, count_windows, windows_in
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.split import split
@@ -188,7 +189,7 @@ def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -
 
 def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
     """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
-    beyond = sum(int(np.count_nonzero(np.abs(episode.actions) > 1)) for episode in episodes)
+    beyond = sum(count_beyond(episode.actions) for episode in episodes)
     return beyond / sum(episode.actions.size for episode in episodes)
 
 

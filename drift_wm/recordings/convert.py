@@ -8,9 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from drift_wm.datasets.action_bounds import ActionBounds
+from drift_wm.datasets.action_bounds import ActionBounds, count_beyond
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
@@ -21,8 +19,6 @@ from drift_wm.interfaces import Spec
 from drift_wm.recordings.inspect import tracked
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
-
-_ROUNDING = 1e-6  # of a scaled action
 
 
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
@@ -86,7 +82,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Tally:
-    """Of actions that went by: how many of their entries are beyond [-1, 1], by more than rounding."""
+    """Of actions that went by: how many of their entries are beyond [-1, 1], see `count_beyond`."""
 
     entries: int = 0
     beyond: int = 0
@@ -94,7 +90,7 @@ class _Tally:
     def of(self, episode: Episode) -> Episode:
         """Count an episode's; it is returned as it is."""
         self.entries += episode.actions.size
-        self.beyond += int(np.count_nonzero(np.abs(episode.actions) > 1 + _ROUNDING))
+        self.beyond += count_beyond(episode.actions)
         return episode
 
     @property

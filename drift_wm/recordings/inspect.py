@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from drift_wm.datasets.action_bounds import count_beyond
 from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
@@ -234,8 +235,7 @@ def _remarks(ranges: Sequence[Range]) -> list[str]:
     """What the values say."""
     actions = next(each for each in ranges if each.name == "actions")
     found = []
-    outside = sum(low < -1 or high > 1 for low, high in zip(actions.low, actions.high, strict=True))
-    if outside:
+    if outside := count_beyond(np.maximum(np.negative(actions.low), actions.high)):
         found.append(
             f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
             f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
