@@ -91,7 +91,9 @@ def _evaluate(settings: EvaluateSettings, folder: RunFolder, console: Console) -
 
 
 def _collect(settings: CollectSettings, folder: RunFolder, console: Console) -> None:
-    _show_results(collect(settings, folder, device=prepare_machine(settings)), folder, console)
+    results = collect(settings, folder, device=prepare_machine(settings))
+    mean, _ = with_error(results["mean_return"], standard_error(results["returns"]))
+    say(console, f"{counted(results['episodes'], 'episode')}, mean return {mean}: {results['file']}")
 
 
 def _train(settings: TrainSettings, folder: RunFolder, console: Console) -> None:
@@ -101,7 +103,6 @@ def _train(settings: TrainSettings, folder: RunFolder, console: Console) -> None
     units = "standardised actions" if settings.kind == POLICY else "standard deviations of changes and rewards"
     counts = {name: results[f"{name}_episodes"] for name in ("training", "held_out")}
     console.print(training_table(results["metrics"], units=units, **counts))
-    _show_results(results, folder, console)
 
 
 def _truth(settings: TruthSettings, folder: RunFolder, console: Console) -> None:
@@ -196,25 +197,13 @@ def _replay(settings: ReplaySettings, folder: RunFolder, console: Console) -> No
 
 
 def _show_results(results: dict[str, Any], folder: RunFolder, console: Console) -> None:
-    if "evaluations" in results:
-        console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
-    for line in _closing_lines(results, folder):
-        say(console, line)
-
-
-def _closing_lines(results: dict[str, Any], folder: RunFolder) -> list[str]:
-    """What a person wants to know at the end, besides the table."""
-    lines = []
-    if "decision_ms" in results:
-        ms = results["decision_ms"]
-        lines.append(f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
-    if "file" in results:
-        mean, _ = with_error(results["mean_return"], standard_error(results["returns"]))
-        lines.append(f"{counted(results['episodes'], 'episode')}, mean return {mean}: {results['file']}")
+    """The table of an evaluation, and what a person wants to know besides."""
+    console.print(evaluation_table([Evaluation.from_dict(row) for row in results["evaluations"]]))
+    if ms := results.get("decision_ms"):
+        say(console, f"decision time, one environment: p50 {ms['p50']:.1f} ms, p95 {ms['p95']:.1f} ms")
     for name in ("report.html", "learning_curve.png", "best_episode.mp4", "episodes.mp4"):
         if (folder.path / name).exists():
-            lines.append(f"{folder.path / name}")
-    return lines
+            say(console, str(folder.path / name))
 
 
 _COMMANDS: dict[str, Callable[[Any, RunFolder, Console], None]] = {
