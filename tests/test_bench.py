@@ -11,8 +11,8 @@ import pytest
 
 from drift_wm import commands
 from drift_wm.bench import suite as bench_module
-from drift_wm.bench.cells import CellResult, Reference
-from drift_wm.bench.grid import Cell, grid
+from drift_wm.bench.cells import Cell, CellResult, Reference
+from drift_wm.bench.grid import grid
 from drift_wm.bench.results import as_table, table
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.suite import bench

@@ -5,7 +5,8 @@ from operator import attrgetter
 
 import pytest
 
-from drift_wm.bench.grid import Cell, Yardstick, grid, overrides_of, yardsticks
+from drift_wm.bench.cells import Cell, Yardstick
+from drift_wm.bench.grid import grid, overrides_of, yardsticks
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import PUBLISHED, SUITES
 from drift_wm.configs.schema import read_settings

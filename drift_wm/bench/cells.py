@@ -1,4 +1,4 @@
-"""What the runs of a grid reached, what they are compared with, and files of both."""
+"""The runs of a grid and what they are compared with, what came of both, and files of that."""
 
 from __future__ import annotations
 
@@ -111,6 +111,46 @@ class Reference:
             KeyError, TypeError, ValueError: something is missing, or not what it should be.
         """
         return cls(str(found["task"]), str(found["name"]), str(found["planner"]), _floats(found["returns"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of the grid."""
+
+    task: str
+    model: str
+    planner: str
+    seed: int
+
+    @classmethod
+    def of(cls, result: CellResult) -> Cell:
+        """The one that a result is of."""
+        return cls(result.task, result.model, result.planner, result.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        return Path(self.task) / f"{self.model}-{self.planner}" / f"seed{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
+
+    task: str
+    name: str
+    planner: str
+
+    @classmethod
+    def of(cls, result: Reference) -> Yardstick:
+        """The one that a result is of."""
+        return cls(result.task, result.name, result.planner)
+
+    @property
+    def folder(self) -> Path:
+        """Below the folder of the grid."""
+        name = self.name.replace(" ", "-")
+        return Path(self.task) / (name if self.planner == NO_PLANNER else f"{name}-{self.planner}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import fields, replace
 
-from drift_wm.bench.cells import NO_PLANNER, CellResult, Reference
+from drift_wm.bench.cells import NO_PLANNER, Cell, Yardstick
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import suite_model, suite_task
 from drift_wm.build import has_simulator
@@ -27,46 +26,6 @@ _SUITE_OVERRIDES = (
     "progress_episodes=3",
 )
 """Of every model of a suite alike."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One run of the grid."""
-
-    task: str
-    model: str
-    planner: str
-    seed: int
-
-    @classmethod
-    def of(cls, result: CellResult) -> Cell:
-        """The one that a result is of."""
-        return cls(result.task, result.model, result.planner, result.seed)
-
-    @property
-    def folder(self) -> Path:
-        """Below the folder of the grid."""
-        return Path(self.task) / f"{self.model}-{self.planner}" / f"seed{self.seed}"
-
-
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
-
-    task: str
-    name: str
-    planner: str
-
-    @classmethod
-    def of(cls, result: Reference) -> Yardstick:
-        """The one that a result is of."""
-        return cls(result.task, result.name, result.planner)
-
-    @property
-    def folder(self) -> Path:
-        """Below the folder of the grid."""
-        name = self.name.replace(" ", "-")
-        return Path(self.task) / (name if self.planner == NO_PLANNER else f"{name}-{self.planner}")
 
 
 def grid(settings: BenchSettings) -> Iterator[Cell]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drift_wm.bench.cells import CellResult, GridResults
+from drift_wm.bench.cells import Cell, CellResult, GridResults
 from drift_wm.bench.results import CAPTION, Row, cells, header
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import PUBLISHED, suite_task
@@ -111,12 +111,10 @@ def _published(settings: BenchSettings) -> list[tuple[str, ...]]:
 
 def _films(folder: Path, results: GridResults) -> list[dict[str, str]]:
     """The best episode of the first seed of every task and model that was filmed."""
-    films: dict[tuple[str, str], dict[str, str]] = {}
+    films: dict[str, dict[str, str]] = {}
     for result in results.cells:
-        cell = f"{result.model}-{result.planner}"
-        path = folder / result.task / cell / f"seed{result.seed}" / _FILM
+        path = folder / Cell.of(result).folder / _FILM
         if path.exists():
-            films.setdefault(
-                (result.task, cell), {"title": f"{result.task}, {cell}", "source": video_source(path, folder)}
-            )
+            title = f"{result.task}, {result.model}-{result.planner}"
+            films.setdefault(title, {"title": title, "source": video_source(path, folder)})
     return list(films.values())

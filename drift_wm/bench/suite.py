@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from drift_wm.acting.evaluate import ROLLOUTS, evaluate
-from drift_wm.bench.cells import NO_PLANNER, CellResult, GridResults, Reference, read_grid
-from drift_wm.bench.grid import Cell, Compose, Yardstick, grid, overrides_of, yardsticks
+from drift_wm.bench.cells import NO_PLANNER, Cell, CellResult, GridResults, Reference, Yardstick, read_grid
+from drift_wm.bench.grid import Compose, grid, overrides_of, yardsticks
 from drift_wm.bench.results import table
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.statistics import aggregates, improvements
