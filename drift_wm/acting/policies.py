@@ -65,19 +65,17 @@ class PinkNoisePolicy:
     Args:
         action_size: A.
         decisions: T, the longest episode.
-        std: of the noise, before it is clipped to [-1, 1].
     """
 
-    def __init__(self, action_size: int, decisions: int, *, std: float = 1.0) -> None:
+    def __init__(self, action_size: int, decisions: int) -> None:
         self.action_size = action_size
-        self.std = std
         self._noise = ColouredNoise(decisions, exponent=1.0)
 
     def reset(self, obs: Tensor, *, seed: int) -> NoiseState:
         """Draw the actions of B episodes."""
         streams = each_decision_rng(seed, 0, len(obs))
         noise = torch.cat([self._noise.sample(1, self.action_size, rng=rng) for rng in streams])
-        return NoiseState((self.std * noise).clamp(-1, 1), 0)
+        return NoiseState(noise.clamp(-1, 1), 0)
 
     def act(self, obs: Tensor, state: NoiseState, *, physics: Tensor | None = None) -> tuple[Tensor, NoiseState]:
         """Observations (B, D) -> the next actions (B, A)."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from drift_wm import build
 from drift_wm.acting.policies import PlanningPolicy
@@ -82,17 +81,13 @@ class Decider:
         policy: decides.
         environments: B, planned together.
         device: of the observations.
-        physics: (S,) state of the simulator, for planning in it.
     """
 
-    def __init__(
-        self, policy: PlanningPolicy, *, environments: int = 1, device: torch.device, physics: Tensor | None = None
-    ) -> None:
+    def __init__(self, policy: PlanningPolicy, *, environments: int = 1, device: torch.device) -> None:
         self.policy = policy
         self._obs = torch.zeros(environments, policy.model.spec.observation_size, device=device)
-        self._physics = None if physics is None else physics.expand(environments, -1)
         self._state = policy.reset(self._obs, seed=0)
 
     def __call__(self) -> None:
         """Decide once."""
-        _, self._state = self.policy.act(self._obs, self._state, physics=self._physics)
+        _, self._state = self.policy.act(self._obs, self._state)
