@@ -6,10 +6,11 @@ import pytest
 
 from drift_wm import pool
 from drift_wm.cli import main
+from drift_wm.results import SIMULATOR
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.storage.units import unit_file
 from drift_wm.truth import suite
-from drift_wm.truth.rivals import RIVALS, SIMULATOR
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
 from drift_wm.truth.suite import Unit, read_rows, truth

@@ -15,10 +15,11 @@ from drift_wm.diagnosis.world import World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import History, Prediction
+from drift_wm.results import SIMULATOR
 from drift_wm.speed import timing
 from drift_wm.truth import cost, risk_case, world_cases
 from drift_wm.truth.risk_case import EdgeReward, risk_rows
-from drift_wm.truth.rivals import RIVALS, SIMULATOR
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.world_cases import Case, collect_case, training_file, world_rows
 

@@ -22,6 +22,7 @@ from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean
 from drift_wm.planners.scoring import make_score
 from drift_wm.progress import Task, track
+from drift_wm.results import SIMULATOR
 from drift_wm.speed.breakdown import breakdown
 from drift_wm.speed.contenders import COMPILED, CONTENDERS, OURS, Decider, make_model, make_models, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
@@ -39,7 +40,6 @@ from drift_wm.storage.writing import write_text
 logger = logging.getLogger(__name__)
 
 LIMIT, BFLOAT16_LIMIT = "matrix products alone", "matrix products alone, bfloat16"
-SIMULATOR = "true simulator"
 ITERATION = Budget("", 512, 20, 1)
 """What the simulator is asked, in part `simulator`."""
 CANDIDATES, HORIZONS = (64, 128, 256, 512, 1024), (10, 20, 40)

@@ -27,8 +27,9 @@ from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.risk import CVaR
+from drift_wm.results import SIMULATOR
 from drift_wm.settings import EVALUATION_SEED
-from drift_wm.truth.rivals import RIVALS, SIMULATOR
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_world_model

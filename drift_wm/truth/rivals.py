@@ -11,10 +11,6 @@ LEARNING_RATE = 8e-3
 at 4e-3; at 1.6e-2 three of them gained a little more, but on gusty walker drifting lost after ten steps."""
 
 
-SIMULATOR = "true simulator"
-"""The ceiling, beside the rivals where its samples or its plans can be judged."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rival:
     """A generator to compare, where, and how it is sampled."""

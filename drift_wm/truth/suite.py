@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from drift_wm.results import SIMULATOR
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.storage.units import do_unit, do_units, read_units, write_comparison
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
 from drift_wm.truth.risk_case import risk_rows
-from drift_wm.truth.rivals import RIVALS, SIMULATOR
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.tables import markdown, verdicts

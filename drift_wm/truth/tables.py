@@ -12,8 +12,8 @@ from scipy import stats  # type: ignore[import-untyped]
 from drift_wm.claims import Verdict, mean_and_error, page
 from drift_wm.diagnosis.rankings import bootstrap_interval
 from drift_wm.markdown import table_head, table_line
+from drift_wm.results import SIMULATOR
 from drift_wm.truth.laws import MAJOR_SHARE
-from drift_wm.truth.rivals import SIMULATOR
 from drift_wm.truth.rows import Row
 
 COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
