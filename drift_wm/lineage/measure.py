@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from drift_wm.interfaces import Spec
-from drift_wm.lineage.ancestry import Ancestry, Member, trace
+from drift_wm.lineage.ancestry import Member, trace
 from drift_wm.lineage.probe import (
     PARTICLES,
     Drift,
@@ -37,6 +37,7 @@ from drift_wm.models.learned import ModelConfig, differing_shape, load_world_mod
 from drift_wm.progress import track
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import settings_of
+from drift_wm.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
         particles=PARTICLES,
         seed=settings.seed,
     )
-    return Lineage(run, tuple(_measure(ancestry, probe, device)), ancestry.trail_ends, summary)
+    models = tuple(_measure(ancestry.members, stored_shape(newest), probe, device))
+    return Lineage(run, models, ancestry.trail_ends, summary)
 
 
 def lineage_table(lineage: Lineage) -> Table:
@@ -165,12 +167,13 @@ def lineage_table(lineage: Lineage) -> Table:
     return table
 
 
-def _measure(ancestry: Ancestry, probe: Probe, device: torch.device) -> Iterator[MeasuredModel]:
-    """Model by model; only the predictions of the one before are kept."""
-    newest = stored_shape(load_checkpoint(ancestry.members[-1].path))
+def _measure(
+    members: Sequence[Member], newest: tuple[Spec, ModelConfig], probe: Probe, device: torch.device
+) -> Iterator[MeasuredModel]:
+    """Model by model, all of the newest one's shape; only the predictions of the one before are kept."""
     before: tuple[str, Tensor] | None = None
-    with track("lineage", len(ancestry.members)) as task:
-        for done, member in enumerate(ancestry.members, start=1):
+    with track("lineage", len(members)) as task:
+        for done, member in enumerate(members, start=1):
             checkpoint = load_checkpoint(member.path)
             _require_shape(member.path, stored_shape(checkpoint), newest)
             predicted = predict(load_world_model(checkpoint, device=device), probe)
@@ -205,11 +208,10 @@ def _cells(model: MeasuredModel) -> list[str]:
 
 
 def _caption(probe: ProbeSummary, runs: Sequence[Path]) -> str:
-    episodes = "1 episode" if probe.episodes == 1 else f"{probe.episodes} episodes"
     lines = [
         "drift: from parent to child, over the first chunk (k) and open loop (H); score: energy score; error: open "
-        f"loop. In standard deviations of the observations of {probe.windows} windows of {episodes} of {probe.file} "
-        f"({probe.note}).",
+        f"loop. In standard deviations of the observations of {probe.windows} windows of "
+        f"{counted(probe.episodes, 'episode')} of {probe.file} ({probe.note}).",
         *(f"run {number}: {run}" for number, run in enumerate(runs, start=1)),
     ]
     return "\n".join(lines)
