@@ -72,13 +72,8 @@ class RemoteWorld:
 
     def __init__(self, pool: ProcessPoolExecutor, number: int, decisions_per_episode: int) -> None:
         self._pool, self._number = pool, number
-        self._decisions_per_episode = decisions_per_episode
+        self.decisions_per_episode = decisions_per_episode
         self._state = np.zeros(0)
-
-    @property
-    def decisions_per_episode(self) -> int:
-        """Decisions until the time limit."""
-        return self._decisions_per_episode
 
     def reset(self, *, seed: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode."""

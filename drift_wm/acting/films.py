@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +40,7 @@ def film_several(make: Callable[[], Environment], episodes: Sequence[Episode], p
     if len(episodes) < 2:
         return None
     with ExitStack() as stack:
-        envs = []
-        for _ in episodes:
-            envs.append(make())
-            stack.callback(envs[-1].close)
+        envs = [stack.enter_context(closing(make())) for _ in episodes]
         every, fps = real_time(envs[0].task_spec.decision_seconds, max_fps=GRID_FPS)
 
         def frames() -> Iterator[Frame]:

@@ -76,13 +76,13 @@ def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str
     for name in names:
         for nfe in table.evaluations(part, name):
             rows = table.of(part, name, nfe)
-            successes = [value for row in rows for value in row.each.get("success", [])]
-            interval = success_interval([bool(value) for value in successes])
+            successes = table.successes(part, name, nfe)
+            interval = success_interval(successes)
             by_seed = ", ".join(f"{sum(row.each['success']):.0f}" for row in rows if "success" in row.each)
             cells = [
                 name,
                 str(nfe),
-                f"{sum(successes):.0f}/{len(successes)}" if successes else "-",
+                f"{sum(successes)}/{len(successes)}" if successes else "-",
                 f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else "-",
                 by_seed or "-",
                 mean_and_error([float(np.mean(row.each["return"])) for row in rows], digits=0),

@@ -16,6 +16,7 @@ from drift_wm.diagnosis.answers import Answers, DistributionAt, Example
 from drift_wm.diagnosis.diagnose import Diagnosis
 from drift_wm.diagnosis.open_loop import OpenLoop
 from drift_wm.plots import BLUE, GREY, INK, VERMILION, plain_log, save, style
+from drift_wm.wording import counted
 
 LINE_COLOURS = (BLUE, VERMILION, "#007A5A", "#A8527F", "#8A6D00", "#56B4E9", "#000000", GREY)
 MOST_HISTOGRAMS, MOST_GROUPS, MOST_FANS = 6, len(LINE_COLOURS), 3
@@ -182,4 +183,4 @@ def _plain(axes: Axes) -> None:
 
 
 def _after(steps: int) -> str:
-    return f"after {steps} step{'s' * (steps > 1)}"
+    return f"after {counted(steps, 'step')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -289,7 +288,7 @@ def _with_exploitation(answers: Answers, evidence: Evidence, truth: Truth, setti
 
 def _value_horizon(evidence: Evidence, settings: DiagnoseSettings) -> int:
     k = evidence.model.chunk
-    return math.floor(max(min(settings.value_horizon, evidence.situations.horizon), k) / k) * k
+    return max(min(settings.value_horizon, evidence.situations.horizon), k) // k * k
 
 
 def _without(answers: Answers, reason: str, *questions: str) -> Answers:
