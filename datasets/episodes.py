@@ -68,6 +68,11 @@ class Episode:
         return len(self.actions)
 
     @property
+    def total_reward(self) -> float:
+        """The undiscounted return."""
+        return float(self.rewards.sum())
+
+    @property
     def sizes(self) -> tuple[int, int]:
         """(D, A), which all episodes of a task share."""
         return self.obs.shape[1], self.actions.shape[1]

@@ -44,7 +44,7 @@ def collect(settings: CollectSettings, folder: RunFolder, *, device: torch.devic
                 # robomimic builds the simulator of robosuite's demos from their own model.
                 attributes = {"model_file": env.model_xml()} if isinstance(env, RobosuiteEnv) else {}
                 file.append(rollouts.episodes[0], **attributes)
-    returns = [float(episode.rewards.sum()) for episode in file.episodes]
+    returns = [episode.total_reward for episode in file.episodes]
     results = {
         "command": "collect",
         "task": actor.task,

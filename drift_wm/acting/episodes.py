@@ -87,7 +87,7 @@ class Rollouts:
     @property
     def returns(self) -> list[float]:
         """Undiscounted return of each episode."""
-        return [float(episode.rewards.sum()) for episode in self.episodes]
+        return [episode.total_reward for episode in self.episodes]
 
 
 def run_episodes(

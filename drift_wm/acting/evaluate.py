@@ -252,7 +252,7 @@ def evaluate_policy(
             for episode in rollouts.episodes:
                 kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])
-    returns = [float(episode.rewards.sum()) for episode in episodes]
+    returns = [episode.total_reward for episode in episodes]
     successes = [episode.success for episode in episodes if episode.success is not None]
     held_back = _held_back(episodes) if isinstance(actor.policy, BehaviourPolicy) else ""
     evaluation = summarise(

@@ -24,7 +24,7 @@ _SAME = 1e-3
 
 def film_best(env: Environment, episodes: Sequence[Episode], path: Path) -> Path | None:
     """Film the episode of highest return; without a way to render, say so and go on."""
-    best = max(episodes, key=lambda episode: float(episode.rewards.sum()))
+    best = max(episodes, key=lambda episode: episode.total_reward)
     every, fps = real_time(env.task_spec.decision_seconds)
     return _write(path, lambda: episode_frames(env, best, every=every), fps)
 

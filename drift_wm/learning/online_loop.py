@@ -137,7 +137,7 @@ class OnlineRun:
             frames += len(episode) * self.settings.env.action_repeat
             cut = limit < longest and len(episode) == limit and not episode.terminated
             scale = longest / limit if cut else 1.0
-            points.append(CurvePoint(frames, scale * float(episode.rewards.sum()), episode.source, cut))
+            points.append(CurvePoint(frames, scale * episode.total_reward, episode.source, cut))
         return points
 
     @property
