@@ -165,8 +165,8 @@ def _laws(table: Table) -> list[Verdict]:
     ratios = table.values("laws", "gaussian", "drifting", "std_ratio")
     masses = table.values("laws", "two modes 80/20", "drifting", "major_mass")
     found = [
-        _verdict("std ratio on the Gaussian within 0.95-1.05, every seed", _span(ratios), _within(ratios, 0.95, 1.05)),
-        _verdict(
+        Verdict("std ratio on the Gaussian within 0.95-1.05, every seed", _span(ratios), _within(ratios, 0.95, 1.05)),
+        Verdict(
             "mass of the major mode 0.80 ± 0.02, every seed",
             _span(masses),
             _within(masses, MAJOR_SHARE - 0.02, MAJOR_SHARE + 0.02),
@@ -178,7 +178,7 @@ def _laws(table: Table) -> list[Verdict]:
     )
     if not math.isnan(other):
         claim = "energy distance, mean over laws, at most 1.5 times diffusion's with 50 steps"
-        found.append(_verdict(claim, f"{own / other:.2f} times", own <= 1.5 * other))
+        found.append(Verdict(claim, f"{own / other:.2f} times", own <= 1.5 * other))
     return found
 
 
@@ -194,12 +194,12 @@ def _stochastic(table: Table) -> list[Verdict]:
             if {name, rival} <= distance.keys():
                 shown = f"{distance[name]:.3f} against {distance[rival]:.3f}"
                 claim = f"{case}: energy distance of {name} below that of {rival}"
-                found.append(_verdict(claim, shown, distance[name] < distance[rival]))
+                found.append(Verdict(claim, shown, distance[name] < distance[rival]))
         multi = [distance[label] for label in ("diffusion 5", "diffusion 20", "diffusion 100") if label in distance]
         if multi:
             shown = f"{own / min(multi):.2f} times"
             claim = f"{case}: energy distance at most 1.1 times that of the best diffusion"
-            found.append(_verdict(claim, shown, own <= 1.1 * min(multi)))
+            found.append(Verdict(claim, shown, own <= 1.1 * min(multi)))
         for metric, low, high in (("coverage_90", 0.85, 0.95), ("spread_skill", 0.9, 1.1)):
             for steps, suffix in (("one step", ""), ("ten steps", "_10")):
                 values = table.values("stochastic", case, "drifting", metric + suffix)
@@ -208,7 +208,7 @@ def _stochastic(table: Table) -> list[Verdict]:
                 mean = table.mean("stochastic", case, "drifting", metric + suffix)
                 shown = f"{mean:.3f}, seeds from {_span(values)}"
                 shown += "" if math.isnan(ceiling) else f"; the simulator itself: {ceiling:.3f}"
-                found.append(_verdict(claim, shown, _within([mean], low, high)))
+                found.append(Verdict(claim, shown, _within([mean], low, high)))
     return found
 
 
@@ -226,7 +226,7 @@ def _deterministic(table: Table) -> list[Verdict]:
                 if math.isnan(other):
                     continue
                 claim = f"{case}: error of {whose} after {steps} at most {most} times regression's"
-                found.append(_verdict(claim, f"{own / other:.3f} times", own <= most * other))
+                found.append(Verdict(claim, f"{own / other:.3f} times", own <= most * other))
     return found
 
 
@@ -239,7 +239,7 @@ def _risk(table: Table) -> list[Verdict]:
                 (low, high), (_, other) = intervals[name], intervals[rival]
                 shown = f"95 % intervals {low:.2f} to {high:.2f} against {intervals[rival][0]:.2f} to {other:.2f}"
                 claim = f"{case}: return of {name} above that of {rival}, intervals apart"
-                found.append(_verdict(claim, shown, low > other))
+                found.append(Verdict(claim, shown, low > other))
                 found += _paired(table, case, name, rival)
     return found
 
@@ -252,7 +252,7 @@ def _paired(table: Table, case: str, name: str, rival: str) -> list[Verdict]:
         return []
     low, high = stats.ttest_1samp(differences, 0).confidence_interval()
     shown = f"{np.mean(differences):.2f}, 95 % interval over {len(differences)} models of each {low:.2f} to {high:.2f}"
-    return [_verdict(f"{case}: return of {name} above that of {rival} in the same episodes", shown, low > 0)]
+    return [Verdict(f"{case}: return of {name} above that of {rival} in the same episodes", shown, bool(low > 0))]
 
 
 def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float]:
@@ -265,11 +265,7 @@ def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float
 
 def _cost(table: Table) -> list[Verdict]:
     ratios = [table.mean("cost", case, "drifting", "ratio") for case in table.cases("cost")]
-    return [_verdict("a training step takes at most 2 times regression's", _span(ratios), max(ratios) <= 2.0)]
-
-
-def _verdict(claim: str, found: str, holds: bool) -> Verdict:
-    return Verdict(claim, found, bool(holds))
+    return [Verdict("a training step takes at most 2 times regression's", _span(ratios), max(ratios) <= 2.0)]
 
 
 def _within(values: Sequence[float], low: float, high: float) -> bool:
