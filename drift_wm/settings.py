@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from drift_wm.acting.scripted import SCRIPTED_NOISE
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.behaviour import PolicySettings
 from drift_wm.models.learned import WORLD_MODEL, shape_of_kind
@@ -25,6 +24,7 @@ EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
 RESET_SEEDS = 2**32
 """How many reset seeds dm_control knows, from 0 on."""
+SCRIPTED_NOISE = 0.1  # standard deviation on the scripted demonstrator's actions, unless another is asked for
 ACTORS = ("model", "policy", "simulator", "random", "noise", "scripted")
 
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from drift_wm import cli
-from drift_wm.acting.scripted import SCRIPTED_NOISE
 from drift_wm.configs.schema import COMMANDS, describe_settings, read_settings
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
@@ -20,6 +19,7 @@ from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.run_settings import MachineSettings
 from drift_wm.settings import (
+    SCRIPTED_NOISE,
     CollectSettings,
     EvaluateSettings,
     ObjectiveSettings,

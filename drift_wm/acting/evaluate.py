@@ -17,7 +17,7 @@ from drift_wm.acting.env_workers import open_worlds
 from drift_wm.acting.episodes import Environment, run_episodes
 from drift_wm.acting.films import film_best, film_several
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.acting.scripted import SCRIPTED_NOISE, ScriptedPolicy
+from drift_wm.acting.scripted import ScriptedPolicy
 from drift_wm.build import has_simulator, make_env, make_planning_simulator, make_policy
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
@@ -29,7 +29,7 @@ from drift_wm.models.behaviour import BehaviourPolicy, PolicyConfig
 from drift_wm.models.learned import LearnedModel, ModelConfig, load_policy, load_world_model
 from drift_wm.results import NOISE, RANDOM, SCRIPTED, SIMULATOR, Evaluation, summarise
 from drift_wm.run_settings import LARGEST_SEED
-from drift_wm.settings import EVALUATION_SEED, CollectSettings, EvaluateSettings, PlanningSettings
+from drift_wm.settings import EVALUATION_SEED, SCRIPTED_NOISE, CollectSettings, EvaluateSettings, PlanningSettings
 from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
 from drift_wm.storage.run_folder import RunFolder, read_json, write_json

@@ -26,9 +26,6 @@ _HELD = (0.03, 0.05)
 """Metres between fingers that hold the cube, which is 4 to 4.4 cm wide; open ones are 8 cm apart."""
 _OPEN, _CLOSE = -1.0, 1.0
 
-SCRIPTED_NOISE = 0.1
-"""Standard deviation of the noise on actions, unless another is asked for."""
-
 
 def lift(obs: Array) -> Array:
     """One decision of lifting the cube of robosuite's Lift, from what is seen now alone.
