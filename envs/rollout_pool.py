@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from mujoco import rollout as mujoco_rollout
@@ -134,11 +132,3 @@ class RolloutPool:
     def close(self) -> None:
         """Stop the threads; `run` raises `RuntimeError` from now on."""
         self._rollout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

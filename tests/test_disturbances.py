@@ -1,5 +1,6 @@
 """Disturbed worlds: what chance does, that states restore them, and that the simulator samples the same law."""
 
+from contextlib import closing
 from dataclasses import asdict
 
 import gymnasium
@@ -340,7 +341,7 @@ def test_pushed_and_loaded_states_equal_the_environments_bit_for_bit(task, confi
     forces = np.repeat(env.disturbance.force * np.array([[1.0, -1.0, -1.0, 1.0]]), env.action_repeat, axis=1)
     actions = random_actions(env, 1, 4).double().numpy()
     controls = np.repeat(actions, env.action_repeat, axis=1)  # these tasks' actuators have bounds of -1 and 1
-    with RolloutPool(physics.model.ptr, threads=1, sub_steps=env.sub_steps) as pool:
+    with closing(RolloutPool(physics.model.ptr, threads=1, sub_steps=env.sub_steps)) as pool:
         run = pool.run([physics.model.ptr], full, warmstart, controls, Push(env.disturbance.body, forces))
     for step in range(4):
         last = (step + 1) * env.action_repeat - 1

@@ -1,3 +1,5 @@
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -100,7 +102,7 @@ def test_simulated_states_and_sensors_equal_the_environments_bit_for_bit(task):
     physics = environment.suite_environment.physics
     full, warmstart, _ = environment.state_layout.split(environment.physics_state()[None])
     controls = np.random.default_rng(0).uniform(-1, 1, size=(1, 20, physics.model.nu))
-    with RolloutPool(physics.model.ptr, threads=1, sub_steps=environment.sub_steps) as pool:
+    with closing(RolloutPool(physics.model.ptr, threads=1, sub_steps=environment.sub_steps)) as pool:
         run = pool.run([physics.model.ptr], full, warmstart, controls)
     for step in range(20):
         environment.suite_environment.step(controls[0, step])
