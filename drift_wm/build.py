@@ -1,4 +1,4 @@
-"""From settings to objects; the one place that sees every part of the package."""
+"""From settings to objects; where environments, models and planners are joined."""
 
 from __future__ import annotations
 

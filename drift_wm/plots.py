@@ -1,4 +1,4 @@
-"""Plots of training. Figures are objects of their own: nothing here touches pyplot's global state."""
+"""The learning curve, and what all plots look like. Figures are objects of their own: pyplot's state is not touched."""
 
 from __future__ import annotations
 
