@@ -96,7 +96,7 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
 
 
 def _learned(name: str, seed: int, folder: Path, settings: TruthSettings) -> LearnedWorldModel:
-    episodes = read_episodes(str(training_file(CASE, folder)))
+    episodes = read_episodes(training_file(CASE, folder))
     return train_world_model(
         episodes, RIVALS[name], chunk=CASE.chunk, width=settings.width, steps=settings.steps, seed=seed
     )

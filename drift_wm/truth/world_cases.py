@@ -15,7 +15,6 @@ from drift_wm.acting.env_workers import open_environments
 from drift_wm.acting.episodes import run_episodes
 from drift_wm.acting.policies import PinkNoisePolicy
 from drift_wm.build import make_env
-from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.datasets.statistics import Statistics, compute_statistics
@@ -104,7 +103,7 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
     """Train one rival on a case's recorded episodes and measure it; a row for each number of sampling steps."""
     if name == SIMULATOR:
         return [Row(part, case.name, name, 0, seed, _ceiling(case, folder, settings))]
-    rival, episodes = RIVALS[name], read_episodes(str(training_file(case, folder)))
+    rival, episodes = RIVALS[name], read_episodes(training_file(case, folder))
     start = time.perf_counter()
     model = train_world_model(episodes, rival, chunk=case.chunk, width=settings.width, steps=settings.steps, seed=seed)
     seconds = time.perf_counter() - start
@@ -191,7 +190,7 @@ def _distribution(
 
 def _ceiling(case: Case, folder: Path, settings: TruthSettings) -> dict[str, float]:
     """Half of the true samples as if they were a model's, against the other half: what perfection would show."""
-    statistics = compute_statistics(read_episodes(str(training_file(case, folder))), chunk=1)
+    statistics = compute_statistics(read_episodes(training_file(case, folder)), chunk=1)
     truth = torch.load(_truth_file(case, folder), weights_only=True)
     samples, others = truth["samples"].chunk(2, dim=1)
     situations = _situations(case, folder, settings)
@@ -265,7 +264,7 @@ def _record(case: Case, file: Path, count: int, seed: int) -> None:
 
 
 def _situations(case: Case, folder: Path, settings: TruthSettings) -> Situations:
-    episodes: list[Episode] = read_episodes(str(_held_out_file(case, folder)))
+    episodes = read_episodes(_held_out_file(case, folder))
     return draw_situations(
         episodes,
         history=1,
