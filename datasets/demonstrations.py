@@ -24,8 +24,8 @@ class Description:
     steps: int
     """Stored actions of all; episodes have a transition fewer where no observation follows the last action."""
     obs_shapes: Mapping[str, tuple[int, ...]]
-    """Keys of the first demonstration that may be named as observations, and the shape of one row; images are
-    included."""
+    """Keys that may be named as observations, and the shape of one row, of the first demonstration that is read; images
+    are included."""
     action_size: int
     """A."""
     flat_keys: tuple[str, ...] = ()
@@ -64,8 +64,12 @@ class Demonstrations(ABC):
     path: Path
 
     @abstractmethod
-    def describe(self) -> Description:
-        """Say what is there."""
+    def describe(self, *, mask: str | None = None) -> Description:
+        """Say what is there.
+
+        Args:
+            mask: name of the subset that the observation keys are those of, as they are of what is read. None: of all.
+        """
 
     def episodes(
         self,

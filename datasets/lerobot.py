@@ -89,8 +89,9 @@ class LeRobotFolder(Demonstrations):
         self._rows: dict[Path, dict[int, int]] = {}
         """Of each file that was looked into: how many there are of each episode."""
 
-    def describe(self) -> Description:
+    def describe(self, *, mask: str | None = None) -> Description:
         """See `Demonstrations.describe`."""
+        require_no_mask(mask, "LeRobot")
         with reading(self.path):
             return self._describe()
 

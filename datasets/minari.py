@@ -62,8 +62,9 @@ class MinariDataset(Demonstrations):
         with open_hdf5(self.path) as file:
             return environment_of(file, self.path)
 
-    def describe(self) -> Description:
+    def describe(self, *, mask: str | None = None) -> Description:
         """See `Demonstrations.describe`."""
+        require_no_mask(mask, "Minari")
         path = self.path
         with open_hdf5(path) as file, reading(path):
             episodes = [_episode(file, name, path) for name in episode_names(file, path)]

@@ -77,31 +77,33 @@ class RobomimicFile(Demonstrations):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def describe(self) -> Description:
+    def describe(self, *, mask: str | None = None) -> Description:
         """See `Demonstrations.describe`.
 
         Raises:
-            ValueError: the file is missing, damaged or of another schema.
+            ValueError: the file is missing, damaged or of another schema, or has no such subset.
         """
         path = self.path
         with open_hdf5(path) as file, reading(path):
             data = data_group(file, path)
             demos = [demo_group(data, name, path) for name in select_demos(file, path, mask=None)]
+            chosen = [demo_group(data, name, path) for name in select_demos(file, path, mask=mask)]
+            arrays = arrays_of(chosen[0], path)
             actions = [shape_of(array_in(demo, "actions", path), path) for demo in demos]
             steps = sum(shape[0] for shape in actions)
             return Description(
                 format="robomimic",
                 episodes=len(demos),
                 steps=steps,
-                obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays_of(demos[0], path).items()},
+                obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays.items()},
                 action_size=int(np.prod(actions[0][1:], dtype=int)),
-                flat_keys=tuple(_flat(arrays_of(demos[0], path), path)),
+                flat_keys=tuple(_flat(arrays, path)),
                 masks={name: len(mask_members(file, name, path)) for name in mask_names(file, path)},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
                 warnings=tuple(what_does_not_fit(data, demos, steps, path)),
                 ignored_ends=tuple(ends_not_learned(demos, path)),
-                unread_keys=tuple(keys_not_read(demos, path)),
+                unread_keys=tuple(keys_not_read(chosen, path)),
             )
 
     def readings(

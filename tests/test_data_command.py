@@ -12,10 +12,11 @@ from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.recordings import convert
 from drift_wm.recordings.inspect import inspect, show
 from drift_wm.recordings.plots import trajectories_figure
-from drift_wm.recordings.settings import InspectSettings
+from drift_wm.recordings.settings import ConvertSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 
 
@@ -123,13 +124,31 @@ def test_the_plot_of_trajectories_calls_entries_by_their_keys(demos, tmp_path, a
     assert json.loads((tmp_path / "run" / "results.json").read_text())["entries"] == entries
 
 
-def test_entries_are_numbered_where_a_subset_is_not_as_wide_as_the_first_demo(demos, tmp_path):
+def test_entries_are_numbered_where_what_was_read_is_not_as_wide_as_the_first_demo(demos, tmp_path):
     with h5py.File(demos, "r+") as file:
-        file["mask/late"] = np.array(["demo_2"], dtype="S")
+        file["data/demo_0/obs/state"][0] = np.nan
         del file["data/demo_2/obs/state"]
         file["data/demo_2/obs/state"] = np.zeros((4, 2))
-    found = inspect(InspectSettings(data=str(demos), mask="late"), RunFolder(tmp_path / "run"))
+    found = inspect(InspectSettings(data=str(demos)), RunFolder(tmp_path / "run"))
     assert found.entries == ("obs[0]", "obs[1]")
+
+
+@pytest.mark.parametrize("asked", [None, ["force"]])
+def test_the_keys_of_a_subset_are_those_of_its_own_first_demo(demos, tmp_path, asked):
+    """As training reads them: demo 0, of another day, has no sensor of forces."""
+    with h5py.File(demos, "r+") as file:
+        file["mask/late"] = np.array(["demo_2"], dtype="S")
+        file["data/demo_2/obs/force"] = np.zeros((4, 1))
+    (episode,) = read_episodes(demos, mask="late", obs_keys=asked)
+    keys = asked or ["force", "state"]
+    found = inspect(InspectSettings(data=str(demos), mask="late", obs_keys=asked), RunFolder(tmp_path / "run"))
+    assert found.keys == tuple(keys)
+    assert len(found.entries) == episode.obs.shape[1]
+    assert not any("no obs/force" in warning for warning in found.warnings)
+    settings = ConvertSettings(data=str(demos), mask="late", obs_keys=asked, out=str(tmp_path / "new.hdf5"))
+    assert convert.convert(settings, RunFolder(tmp_path / "copy"))["joined"] == keys
+    groups = groups_of_file(demos, ["force", "state"], 4, mask="late")
+    assert [(group.name, group.start, group.stop) for group in groups] == [("force", 0, 1), ("state", 1, 4)]
 
 
 def test_of_many_damaged_demos_twenty_are_named(tmp_path, capsys):

@@ -137,7 +137,7 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
 def _groups(model: LearnedWorldModel, material: Material, world: World | None) -> tuple[Group, ...]:
     """The task's own names where it is known, else the keys of the file."""
     if world is None:
-        return groups_of_file(material.file, material.obs_keys, model.spec.observation_size)
+        return groups_of_file(material.file, material.obs_keys, model.spec.observation_size, mask=material.mask)
     with closing(make_env(world.task, world.env)) as env:
         require_spec(model.spec, env.task_spec, world.task)
         assert isinstance(env, DmControlEnv), "a world is one of the suite"

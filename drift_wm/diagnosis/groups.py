@@ -26,13 +26,15 @@ def groups_of_env(env: DmControlEnv) -> tuple[Group, ...]:
     return _consecutive({name: entry.shape for name, entry in env.suite_environment.observation_spec().items()})
 
 
-def groups_of_file(file: Path, obs_keys: Sequence[str] | None, size: int) -> tuple[Group, ...]:
+def groups_of_file(
+    file: Path, obs_keys: Sequence[str] | None, size: int, *, mask: str | None = None
+) -> tuple[Group, ...]:
     """The observation keys that make up D = `size` entries; a group for each entry where that is not several keys.
 
     Raises:
-        ValueError: the file is missing or damaged, or lacks a key.
+        ValueError: the file is missing or damaged, or lacks a key or the subset that is read.
     """
-    found = open_demonstrations(file).describe()
+    found = open_demonstrations(file).describe(mask=mask)
     groups = _consecutive({name: found.obs_shapes[name] for name in found.keys(obs_keys, file)})
     if len(groups) > 1 and groups[-1].stop == size:
         return groups

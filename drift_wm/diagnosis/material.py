@@ -31,6 +31,8 @@ class Material:
     """For the questions."""
     note: str
     """What a reader of the answers must know about these episodes."""
+    mask: str | None = None
+    """The subset of the file that they are; None: all of it."""
 
     @property
     def scale(self) -> Tensor:
@@ -96,12 +98,12 @@ def choose_material(
         (known if episode.fingerprint in learned_from else unknown).append(episode)
     if known and unknown:
         note = f"held out: the model was trained on {counted(len(known), 'other episode')} of this file, not on these"
-        return Material(file, keys, tuple(known), tuple(unknown), note)
+        return Material(file, keys, tuple(known), tuple(unknown), note, mask)
     fitted, measured, linear = _halves(episodes, seed)
     note = "the model was not trained on any of these episodes"
     if known:
         note = "THE MODEL WAS TRAINED ON ALL OF THESE EPISODES, so expect worse on others"
-    return Material(file, keys, tuple(fitted), tuple(measured), f"{note}; {linear}")
+    return Material(file, keys, tuple(fitted), tuple(measured), f"{note}; {linear}", mask)
 
 
 def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode], str]:

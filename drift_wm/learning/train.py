@@ -64,7 +64,7 @@ def train(
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, shape)
-    description = open_demonstrations(settings.data).describe()
+    description = open_demonstrations(settings.data).describe(mask=settings.mask)
     for note in (*description.ignored_ends, *(() if settings.obs_keys else description.unread_keys)):
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds

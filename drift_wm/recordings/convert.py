@@ -41,7 +41,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     if not out.parent.is_dir():
         raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
-    description = demonstrations.describe()
+    description = demonstrations.describe(mask=settings.mask)
     joined = description.keys(settings.obs_keys, demonstrations.path)
     found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     episodes = tracked(found, demonstrations, settings, description)

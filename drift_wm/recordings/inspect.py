@@ -53,7 +53,7 @@ class Inspection:
 
     path: Path
     description: Description
-    """Of the whole file."""
+    """Of the whole file, with the observation keys of the subset."""
     mask: str | None
     """The subset that all below is of; None: all of it."""
     lengths: tuple[int, ...]
@@ -107,7 +107,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         ValueError: the data cannot be read, or none of the demonstrations.
     """
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
-    description = demonstrations.describe()
+    description = demonstrations.describe(mask=settings.mask)
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     lengths: list[int] = []
     plotted: list[Episode] = []
