@@ -77,9 +77,9 @@ def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
     first = obs_group(demos[0], path)
     known = names_in(first, path)
     found = [
-        without_numbers(f"obs/{name}", array)
-        for name, array in arrays_of(demos[0], path).items()
-        if not holds_numbers(array)
+        without_numbers(f"obs/{name}", item) if item.shape else f"obs/{name} has no rows, one a step, and is not read"
+        for name, item in _datasets_of(demos[0], path).items()
+        if not (item.shape and holds_numbers(item))
     ]
     found += groups_not_read(demos[0], path)
     groups = [group for demo in demos if isinstance(group := member(demo, "obs", path), h5py.Group)]
@@ -108,7 +108,11 @@ def groups_not_read(demo: h5py.Group, path: Path) -> list[str]:
 
 
 def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
-    """The arrays among a demo's observations."""
+    """The arrays among a demo's observations; a single number, such as a rate, is none."""
+    return {name: item for name, item in _datasets_of(demo, path).items() if item.shape}
+
+
+def _datasets_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
     obs = obs_group(demo, path)
     found = {name: member(obs, name, path) for name in names_in(obs, path)}
     return {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}

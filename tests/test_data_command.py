@@ -181,6 +181,17 @@ def test_inspect_names_observations_in_groups(demos, tmp_path, capsys):
     assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
 
 
+def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):
+    """Such as a rate: a file is not refused for it, whichever keys are asked for."""
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/rate"] = 50.0
+    assert read_episodes(demos)[0].obs.shape == read_episodes(demos, obs_keys=["state"])[0].obs.shape == (5, 3)
+    found = open_demonstrations(demos).describe()
+    assert list(found.obs_shapes) == ["state"]
+    assert found.unread_keys == ("obs/rate has no rows, one a step, and is not read",)
+
+
 def test_convert_writes_what_was_read(demos, tmp_path, capsys):
     out = tmp_path / "new.hdf5"
     arguments = ["data", "convert", str(demos), f"out={out}", "mask=train", f"run_dir={tmp_path}/run"]
