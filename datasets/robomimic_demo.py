@@ -75,6 +75,11 @@ def read_demo(
 
 def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
     """The group of a demo's observations, which must be there."""
+    if isinstance(found := member(demo, "obs", path), h5py.Dataset):
+        raise ValueError(
+            f"{path}: {found.name} is an array of shape {found.shape}, expected a group with an array for each sensor; "
+            "store it as obs/state"
+        )
     remedy = "where it holds states only, extract observations with robomimic's dataset_states_to_obs"
     return group_in(demo, "obs", path, remedy=remedy)
 

@@ -319,6 +319,9 @@ def test_foreign_files_are_refused(path):
     write_file(path, without=["obs"])
     with pytest.raises(ValueError, match=r"/data/demo_0 has no group obs, .*dataset_states_to_obs"):
         read_episodes(path)
+    edit(path, lambda file: file["data/demo_0"].create_dataset("obs", data=np.zeros((4, 2))))
+    with pytest.raises(ValueError, match=r"demo_0/obs is an array of shape \(4, 2\), .*store it as obs/state"):
+        read_episodes(path)
 
 
 @pytest.mark.parametrize("kept", [0.02, 0.5, 0.999])
