@@ -47,8 +47,10 @@ class Episode:
     """Once it was asked for: hashing reads every number. Not an argument, so that `replace` never hands it on."""
 
     def __post_init__(self) -> None:
-        _check_array("obs", self.obs, np.float32, ndim=2)
-        _check_array("actions", self.actions, np.float32, ndim=2)
+        for name, array in (("obs", self.obs), ("actions", self.actions)):
+            _check_array(name, array, np.float32, ndim=2)
+            if not array.shape[1]:
+                raise ValueError(f"{name} has shape {array.shape}, expected an entry or more in each row: store some")
         _check_array("rewards", self.rewards, np.float32, ndim=1)
         length = len(self.actions)
         if length < 1:

@@ -33,6 +33,8 @@ def test_an_episode_has_the_length_of_its_actions():
         ({"rewards": np.zeros(5, np.float32)}, "rewards has 5 rows, expected 4"),
         ({"states": np.zeros((4, 3))}, "states has 4 rows, expected 5"),
         ({"actions": np.zeros((0, 2), np.float32)}, "actions has no rows, expected at least 1"),
+        ({"actions": np.zeros((4, 0), np.float32)}, r"actions has shape \(4, 0\), expected an entry or more"),
+        ({"obs": np.zeros((5, 0), np.float32)}, r"obs has shape \(5, 0\), expected an entry or more"),
         ({"seed": -1}, "seed is -1, expected None or 0"),
         ({"seed": 2**63}, "expected None or 0"),
         ({"source": "a\0b"}, "without NUL"),
