@@ -13,6 +13,9 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.diagnosis.groups import groups_of_file
+from drift_wm.diagnosis.open_loop import ErrorCurve, OpenLoop
+from drift_wm.diagnosis.plots import open_loop_figure
+from drift_wm.plots import save
 from drift_wm.recordings import convert
 from drift_wm.recordings.inspect import inspect, show
 from drift_wm.recordings.plots import trajectories_figure
@@ -179,6 +182,16 @@ def test_inspect_names_observations_in_groups(demos, tmp_path, capsys):
     assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
     assert main(["train", f"data={demos}", f"run_dir={tmp_path}/model"]) == 2
     assert "demos.hdf5: obs/robot is a group" in capsys.readouterr().err
+
+
+def test_names_of_sensors_are_no_formulas(demos, tmp_path, capsys):
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/$\\bad{$"] = np.random.default_rng(1).normal(size=(len(demo["actions"]), 1))
+            demo["obs/cam $\\_{$"] = np.ones((len(demo["actions"]), 2, 2, 3), np.uint8)
+    assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/run"]) == 0, capsys.readouterr().err
+    curve = ErrorCurve("model", (1.0,), ((1.0,), (2.0,)))
+    save(open_loop_figure(OpenLoop((1,), ("$\\bad{$", "b"), (curve,))), tmp_path / "open_loop.png")
 
 
 def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):

@@ -59,6 +59,9 @@ def open_loop_figure(loop: OpenLoop) -> Figure:
         axes.minorticks_off()
         axes.set_xlabel("steps predicted open loop", color=INK)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=26)
+        if (legend := axes.get_legend()) is not None:
+            for text in legend.get_texts():
+                text.set_parse_math(False)  # a key of a file may have a $ in its name
     plain_log(panels[0], "y")
     panels[0].set_ylabel("error of the mean (standard deviations)", color=INK)
     return figure
@@ -100,7 +103,7 @@ def ranks_figure(distributions: Sequence[DistributionAt], names: Sequence[str]) 
             _plain(axes)
         row[0].set_ylabel(f"{_after(at.steps)}\ndensity", color=INK)
     for axes, entry in zip(panels[0], chosen, strict=True):
-        axes.set_title(names[entry], fontsize=10, color=INK)
+        axes.set_title(names[entry], parse_math=False, fontsize=10, color=INK)
     figure.supxlabel(
         "rank of what happened among the samples (flat: calibrated; U: too narrow)", fontsize=10, color=INK
     )
@@ -152,7 +155,7 @@ def example_figure(example: Example, names: Sequence[str]) -> Figure:
             _plain(axes)
             if entry == chosen[0]:
                 axes.set_title(f"{title} (dashed: recorded)", loc="left", fontsize=11, fontweight="bold", color=INK)
-        row[0].set_ylabel(names[entry], color=INK)
+        row[0].set_ylabel(names[entry], parse_math=False, color=INK)
     for axes in panels[-1]:
         axes.set_xlabel("steps", color=INK)
     return figure

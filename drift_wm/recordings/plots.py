@@ -38,7 +38,8 @@ def trajectories_figure(found: Inspection) -> Figure:
                 continue
             for array, shade in zip(arrays, shades, strict=True):
                 axes.plot(array[:, entries[row]], color=shade, lw=0.9)
-            axes.set_ylabel(names[entries[row]], fontsize=7, rotation=0, ha="right", va="center", color=INK)
+            name = names[entries[row]]  # as a file has it: a $ in it begins no formula
+            axes.set_ylabel(name, parse_math=False, fontsize=7, rotation=0, ha="right", va="center", color=INK)
             axes.tick_params(labelsize=7, colors=INK)
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(axis="y", color="#E6E6E6", lw=0.6)
@@ -69,7 +70,8 @@ def strip_figure(strip: Strip, seconds: float) -> Figure:
         axes.imshow(frame)
         axes.set_axis_off()
         axes.set_title(f"{row * seconds:.2f} s" if seconds else f"row {row}", fontsize=8, color=INK)
-    figure.suptitle(f"{strip.camera}, {strip.episode}", x=0.01, ha="left", fontsize=10, color=INK)
+    title = f"{strip.camera}, {strip.episode}"
+    figure.suptitle(title, parse_math=False, x=0.01, ha="left", fontsize=10, color=INK)
     return figure
 
 
