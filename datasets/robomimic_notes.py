@@ -17,6 +17,7 @@ from drift_wm.datasets.hdf5 import (
     holds_numbers,
     member,
     names_in,
+    number_attribute,
     read_numbers,
     shape_of,
     without_numbers,
@@ -35,11 +36,11 @@ def what_does_not_fit(data: h5py.Group, demos: Sequence[h5py.Group], steps: int,
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
     for name, loss in (
         ("next_obs", "so the last transition of each demo is dropped"),
-        ("rewards", "so a world model learns none"),
-        ("dones", "so no demo is known to have ended"),
+        ("rewards", "so a world model learns zeros of them, if allow_missing_rewards=true"),
+        ("dones", "so none of them is known to have ended"),
         ("states", "so the demos cannot be replayed in a simulator"),
     ):
-        without = sum(name not in demo for demo in demos)
+        without = sum(name not in demo and not (name == "dones" and "terminated" in demo.attrs) for demo in demos)
         if without:
             found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
     if "env_args" not in data.attrs:
@@ -55,15 +56,16 @@ def ends_not_learned(demos: Sequence[h5py.Group], path: Path) -> list[str]:
             "every demo ends with done, which robomimic's extraction also writes where a recording stops: none is "
             f"taken for the end of a world; {remedy}"
         ]
-    cut = [done for demo in demos if "next_obs" not in demo and (done := _dones(demo, path)) is not None and len(done)]
+    cut = [(_dones(demo, path), _is_terminated(demo, path)) for demo in demos if "next_obs" not in demo]
     found = []
-    if dropped := sum(bool(done[-1]) and not done[-2:-1].any() for done in cut):
+    if dropped := sum(bool(done[-1:].any() or ended) and not done[-2:-1].any() for done, ended in cut):
         found.append(
-            f"{dropped} of {len(demos)} demos end with done and have no next_obs: their last transition is dropped, "
-            "and the end of the world with it; write next_obs into them, the observation after each action"
+            f"{dropped} of {len(demos)} demos end with done, or are terminated, and have no next_obs: their last "
+            "transition is dropped, and the end of the world with it; write next_obs into them, the observation after "
+            "each action"
         )
     # Of the last two rows the last is dropped, and the one before says whether the world ended.
-    if joined := sum(bool(done[:-2].any()) for done in cut):
+    if joined := sum(bool(done[:-2].any()) for done, _ in cut):
         found.append(
             f"{joined} of {len(demos)} demos have done in their midst and no next_obs that would tell whether the rows "
             "follow each other there: each is read as one stretch of time; if episodes were joined, write each as a "
@@ -129,9 +131,17 @@ def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
     return True
 
 
-def _dones(demo: h5py.Group, path: Path) -> NDArray[np.generic] | None:
-    """(T, ...) of a demo; None where there are none, or damaged ones, which reading the demo tells of."""
+def _dones(demo: h5py.Group, path: Path) -> NDArray[np.generic]:
+    """(T, ...) of a demo; none where there are none, or damaged ones, which reading the demo tells of."""
     try:
-        return read_numbers(array_in(demo, "dones", path), path) if "dones" in demo else None
+        return read_numbers(array_in(demo, "dones", path), path) if "dones" in demo else np.zeros(0)
     except ValueError:
-        return None
+        return np.zeros(0)
+
+
+def _is_terminated(demo: h5py.Group, path: Path) -> bool:
+    """Whether an attribute says so; reading the demo tells of a damaged one."""
+    try:
+        return bool(number_attribute(demo, "terminated", path))
+    except ValueError:
+        return False

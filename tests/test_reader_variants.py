@@ -90,8 +90,8 @@ def test_files_of_isaac_lab_are_read_and_described(tmp_path):
         "the attribute total says 3901 steps, the demos hold 7",
         "6 numbers between demo_0 and demo_7 are not there",
         "2 of 2 demos have no next_obs, so the last transition of each demo is dropped",
-        "2 of 2 demos have no rewards, so a world model learns none",
-        "2 of 2 demos have no dones, so no demo is known to have ended",
+        "2 of 2 demos have no rewards, so a world model learns zeros of them, if allow_missing_rewards=true",
+        "2 of 2 demos have no dones, so none of them is known to have ended",
     )
     first, last = read_demonstrations(tmp_path / "demos.hdf5", allow_missing_rewards=True)
     assert (len(first), len(last), last.obs.shape) == (3, 2, (3, 3))

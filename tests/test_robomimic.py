@@ -188,13 +188,25 @@ def test_dones_without_effect_are_named(path):
     for number in (0, 1):
         edit(path, lambda file, number=number: file.__delitem__(f"data/demo_{number}/next_obs"))
     (note,) = RobomimicFile(path).describe().ignored_ends
-    assert note.startswith("1 of 2 demos end with done and have no next_obs")
+    assert note.startswith("1 of 2 demos end with done, or are terminated, and have no next_obs")
     replace(path, "data/demo_1/dones", [0, 0, 1, 1])
     assert RobomimicFile(path).describe().ignored_ends == (), "what the last row says is told one row before as well"
     assert read_episodes(path)[1].terminated
     replace(path, "data/demo_0/dones", [0, 1, 0, 0])
     (note,) = RobomimicFile(path).describe().ignored_ends
     assert note.startswith("1 of 2 demos have done in their midst and no next_obs")
+
+
+def test_an_attribute_tells_of_ends_as_dones_do(path):
+    write_file(path, numbers=(0, 1, 2), without=["dones"])
+    edit(path, lambda file: [demo.attrs.__setitem__("terminated", True) for demo in file["data"].values()])
+    found = RobomimicFile(path).describe()
+    assert not any("known to have ended" in warning for warning in found.warnings)
+    assert found.ignored_ends == ()
+    edit(path, lambda file: [demo.__delitem__("next_obs") for demo in file["data"].values()])
+    (note,) = RobomimicFile(path).describe().ignored_ends
+    assert note.startswith("3 of 3 demos end with done, or are terminated, and have no next_obs")
+    assert not any(episode.terminated for episode in read_episodes(path))
 
 
 def test_keys_that_are_text_or_that_some_demos_lack_are_named(path):
