@@ -91,6 +91,7 @@ class RobomimicFile(Demonstrations):
             arrays = arrays_of(chosen[0], path)
             actions = [shape_of(array_in(demo, "actions", path), path) for demo in demos]
             steps = sum(shape[0] for shape in actions)
+            masks = {name: mask_members(file, name, path) for name in mask_names(file, path)}
             return Description(
                 format="robomimic",
                 episodes=len(demos),
@@ -98,10 +99,10 @@ class RobomimicFile(Demonstrations):
                 obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays.items()},
                 action_size=int(np.prod(actions[0][1:], dtype=int)),
                 flat_keys=tuple(_flat(arrays, path)),
-                masks={name: len(mask_members(file, name, path)) for name in mask_names(file, path)},
+                masks={name: len(members) for name, members in masks.items()},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
-                warnings=tuple(what_does_not_fit(data, demos, steps, path)),
+                warnings=tuple(what_does_not_fit(data, demos, masks, steps, path)),
                 ignored_ends=tuple(ends_not_learned(demos, path)),
                 unread_keys=tuple(keys_not_read(chosen, path)),
             )

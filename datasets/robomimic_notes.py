@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import h5py
@@ -24,14 +24,28 @@ from drift_wm.datasets.hdf5 import (
 )
 from drift_wm.datasets.robomimic_demo import obs_group
 
+_SHOWN = 5
+"""Names of each kind that a note lists."""
 
-def what_does_not_fit(data: h5py.Group, demos: Sequence[h5py.Group], steps: int, path: Path) -> list[str]:
+
+def what_does_not_fit(
+    data: h5py.Group, demos: Sequence[h5py.Group], masks: Mapping[str, Set[str]], steps: int, path: Path
+) -> list[str]:
     """What does not fit together, or is missing."""
     found = []
     total = attribute(data, "total", path)
     if total is not None and not np.array_equal(np.asarray(total), steps):
         found.append(f"the attribute total says {total} steps, the demos hold {steps}")
     numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
+    known = {str(demo.name).rsplit("/", 1)[-1] for demo in demos}
+    if others := [name for name in names_in(data, path) if name not in known]:
+        shown = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
+        found.append(f"{len(others)} members of data are not called demo_<i>, and are not read: {shown}")
+    found += [
+        f"mask/{name} names {', '.join(absent)}, which data does not hold: mask={name} is refused until it is rewritten"
+        for name, members in masks.items()
+        if (absent := sorted(members - known)[:_SHOWN])
+    ]
     if gaps := numbers[-1] - numbers[0] + 1 - len(set(numbers)):  # demo_1 and demo_01 are two demos of one number
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
     for name, loss in (

@@ -194,6 +194,18 @@ def test_names_of_sensors_are_no_formulas(demos, tmp_path, capsys):
     save(open_loop_figure(OpenLoop((1,), ("$\\bad{$", "b"), (curve,))), tmp_path / "open_loop.png")
 
 
+def test_what_is_called_otherwise_than_a_demo_is_told_of(demos):
+    with h5py.File(demos, "r+") as file:
+        for name in ("Demo_3", "demo_4_bad"):
+            file.copy("data/demo_0", f"data/{name}")
+        file["mask/late"] = np.array(["demo_2", "demo_7"], dtype="S")
+    told = open_demonstrations(demos).describe().warnings
+    assert "2 members of data are not called demo_<i>, and are not read: Demo_3, demo_4_bad" in told
+    assert "mask/late names demo_7, which data does not hold: mask=late is refused until it is rewritten" in told, (
+        "and not only once it is asked for"
+    )
+
+
 def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):
     """Such as a rate: a file is not refused for it, whichever keys are asked for."""
     with h5py.File(demos, "r+") as file:
