@@ -82,7 +82,7 @@ def group_in(group: h5py.Group, name: str, path: Path, *, remedy: str) -> h5py.G
     return found
 
 
-def array_in(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+def array_in(group: h5py.Group, name: str, path: Path, *, remedy: str = "choose among them") -> h5py.Dataset:
     """The array of a name in a group.
 
     Raises:
@@ -90,9 +90,7 @@ def array_in(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     """
     found = member(group, name, path)
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(
-            f"{path}: {group.name} has no array {name!r}, found {names_in(group, path)}; choose among them"
-        )
+        raise ValueError(f"{path}: {group.name} has no array {name!r}, found {names_in(group, path)}; {remedy}")
     return found
 
 

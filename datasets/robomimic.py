@@ -27,12 +27,12 @@ also pads windows at a demo's end by repeating the last row (pad_seq_length=True
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, SameWidths
 from drift_wm.datasets.episodes import Episode
@@ -89,15 +89,14 @@ class RobomimicFile(Demonstrations):
             demos = [demo_group(data, name, path) for name in select_demos(file, path, mask=None)]
             chosen = [demo_group(data, name, path) for name in select_demos(file, path, mask=mask)]
             arrays = arrays_of(chosen[0], path)
-            actions = [shape_of(array_in(demo, "actions", path), path) for demo in demos]
-            steps = sum(shape[0] for shape in actions)
+            steps = sum(_rows(demo, path) for demo in demos)
             masks = {name: mask_members(file, name, path) for name in mask_names(file, path)}
             return Description(
                 format="robomimic",
                 episodes=len(demos),
                 steps=steps,
                 obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays.items()},
-                action_size=int(np.prod(actions[0][1:], dtype=int)),
+                action_size=math.prod(shape_of(array_in(chosen[0], "actions", path), path)[1:]),
                 flat_keys=tuple(_flat(arrays, path)),
                 masks={name: len(members) for name, members in masks.items()},
                 has_rewards="rewards" in demos[0],
@@ -165,6 +164,14 @@ def _flat(arrays: Mapping[str, h5py.Dataset], path: Path) -> list[str]:
         for key, array in arrays.items()
         if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key != _NOT_AN_OBSERVATION
     ]
+
+
+def _rows(demo: h5py.Group, path: Path) -> int:
+    """T of its actions; 0 where there are none, which reading the demo tells of."""
+    try:
+        return shape_of(array_in(demo, "actions", path), path)[0]
+    except ValueError:
+        return 0
 
 
 def demo_group(data: h5py.Group, name: str, path: Path) -> h5py.Group:

@@ -42,7 +42,7 @@ def read_demo(
     Raises:
         ValueError: something is missing, damaged, or does not fit.
     """
-    if array_in(demo, "actions", path).shape[:1] == (0,):
+    if array_in(demo, "actions", path, remedy=REPAIR).shape[:1] == (0,):
         raise ValueError(f"{path}: {demo.name}/actions has no rows, expected one for each step; {REPAIR}")
     actions = _written(demo, "actions", path)
     stored = len(actions)

@@ -85,29 +85,34 @@ def test_inspecting_a_subset_tells_of_it_and_plots_all_of_it(tmp_path, capsys):
 
 
 def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, capsys):
-    """Of 30: every third holds a NaN, demo 2 has a single row, demo 4 another size."""
+    """Of 30: every third holds a NaN, demo 2 has a single row, demo 4 another size; demo 5 is empty."""
     path = tmp_path / "demos.hdf5"
     with h5py.File(path, "w") as file:
         for i in range(30):
             demo = file.create_group(f"data/demo_{i}")
             demo["obs/state"] = np.full((1 if i == 2 else 4, 3 if i == 4 else 2), np.nan if i % 3 == 0 else 1.0)
             demo["actions"] = np.zeros((1 if i == 2 else 4, 1))
+        del file["data/demo_5"]
+        file.create_group("data/demo_5")
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
     out = capsys.readouterr().out
-    assert "30 demonstrations, 117 steps; lengths 3 to 3" in out
-    assert "note: 12 of 30 demonstrations cannot be read; training stops at the first" in out
+    assert "30 demonstrations, 113 steps; lengths 3 to 3" in out
+    assert "note: 13 of 30 demonstrations cannot be read; training stops at the first" in out
     found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert found["lengths"] == [3] * 18
+    assert found["lengths"] == [3] * 17
     for told, words in zip(
-        found["damaged"], ["demo_0 .* is nan", "demo_2 .*no rows", "demo_3 .* is nan", "demo_4 .*sizes"], strict=False
+        found["damaged"],
+        ["demo_0 .* is nan", "demo_2 .*no rows", "demo_3 .* is nan", "demo_4 .*sizes", "demo_5 .*repair or remove"],
+        strict=False,
     ):
         assert re.search(words, told)
         assert told in out
     with h5py.File(path, "r+") as file:
+        del file["data/demo_5"]
         for demo in file["data"].values():
             demo["obs/state"][...] = np.nan
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/again"]) == 2
-    assert "none of 30 demonstrations can be read, the first as /data/demo_0" in capsys.readouterr().err
+    assert "none of 29 demonstrations can be read, the first as /data/demo_0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
