@@ -132,6 +132,19 @@ def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, capl
     assert "set a smaller policy.chunk to use them" in caplog.text
 
 
+def test_the_only_long_episode_that_is_held_out_is_not_called_missing(tmp_path, linear_episodes):
+    whole, other = linear_episodes[:2]
+    short = replace(other, obs=other.obs[:2], actions=other.actions[:1], rewards=other.rewards[:1])
+    logs, refused = write_logs(tmp_path / "two.hdf5", [whole, short]), []
+    for seed in range(8):
+        try:
+            train(settings(logs, seed=seed, steps=1), RunFolder(tmp_path / f"run{seed}"), device=CPU)
+        except ValueError as error:
+            refused.append(str(error))
+    assert refused
+    assert all("1 long enough are held out: set held_out_fraction=0" in told for told in refused)
+
+
 def test_a_request_that_is_refused_does_not_block_the_corrected_one(tmp_path, data, capsys):
     asked = ["train", f"data={data}", "steps=1", "model.generator.width=16", f"run_dir={tmp_path}/run"]
     assert main([*asked, "model.chunk=100"]) == 2

@@ -83,7 +83,7 @@ def train(
             len(held_out),
             settings.parent,
         )
-    too_short = _tell_of_short(training, trainer.model)
+    too_short = _tell_of_short(training, held_out, trainer.model)
     beyond = share_beyond_bounds(training)
     _tell_of_actions(training, settings.kind, beyond=beyond)
     if trainer.rounds <= number:
@@ -137,8 +137,8 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
     return trainer.rounds
 
 
-def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
-    """How many episodes give no window to learn from.
+def _tell_of_short(episodes: Sequence[Episode], held_out: Sequence[Episode], model: LearnedModel) -> int:
+    """How many episodes give no window to learn from; others are held out.
 
     Raises:
         ValueError: none gives one.
@@ -146,6 +146,11 @@ def _tell_of_short(episodes: Sequence[Episode], model: LearnedModel) -> int:
     steps, past_end = model.training_steps, isinstance(model, LearnedWorldModel)
     count = sum(windows_in(episode, steps, past_end=past_end) == 0 for episode in episodes)
     if count == len(episodes):  # told before anything is written that would keep the folder for other settings
+        if longer := sum(windows_in(episode, steps, past_end=past_end) > 0 for episode in held_out):
+            raise ValueError(
+                f"no window of {steps} steps in {len(episodes)} training episodes, all of which are shorter; {longer} "
+                "long enough are held out: set held_out_fraction=0 or another seed, or choose a smaller chunk"
+            )
         count_windows(episodes, steps, past_end=past_end)
     if count:
         logger.warning(
