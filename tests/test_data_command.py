@@ -211,6 +211,15 @@ def test_what_is_called_otherwise_than_a_demo_is_told_of(demos):
     )
 
 
+def test_inspect_tells_of_a_task_over_which_training_stops(demos, tmp_path, capsys):
+    with h5py.File(demos, "r+") as file:
+        file["data"].attrs["env_args"] = "a robot in the kitchen"
+    found = inspect(InspectSettings(data=str(demos)), RunFolder(tmp_path / "run"))
+    assert any("env_args of data is 'a robot in the kitchen', expected JSON" in told for told in found.warnings)
+    assert main(["train", f"data={demos}", "model.chunk=1", f"run_dir={tmp_path}/model"]) == 2
+    assert "expected JSON" in capsys.readouterr().err
+
+
 def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):
     """Such as a rate: a file is not refused for it, whichever keys are asked for."""
     with h5py.File(demos, "r+") as file:

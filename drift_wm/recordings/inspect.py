@@ -20,6 +20,7 @@ from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.progress import track
 from drift_wm.recordings.film_strips import Strip, film_strips
+from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.recordings.settings import DataSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.terminal import add_columns, say
@@ -151,6 +152,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             *description.ignored_ends,
             *description.unread_keys,
             *absent,
+            *_unreadable_task(settings.data),
             *_remarks(ranges),
         ),
         plotted=tuple(plotted),
@@ -229,6 +231,15 @@ def _damage(found: Inspection) -> list[str]:
 def _count(settings: DataSettings, description: Description) -> int:
     """Demonstrations of the subset that is asked for, or of all."""
     return description.masks.get(settings.mask or "", description.episodes)
+
+
+def _unreadable_task(data: str) -> list[str]:
+    """Why training, which looks for the task that data are of, refuses them."""
+    try:
+        recorded_task(data)
+    except ValueError as error:
+        return [f"{error}; training stops there"]
+    return []
 
 
 def _remarks(ranges: Sequence[Range]) -> list[str]:
