@@ -29,7 +29,8 @@ _MEASURED = {
     "energy_score": "a proper score of the samples: lower is better, lowest for the true law",
     "error": "of their mean: 1 is as good as always saying the average",
     "spread": "of the samples",
-    "open_loop_error": "over the first 20 steps of its own predictions, in standard deviations of observations",
+    "open_loop_error": "over the first 20 steps, rounded up to whole chunks, of its own predictions, in standard "
+    "deviations of observations",
 }
 """What of `train`'s metrics a person looks at, and what it means."""
 
