@@ -220,6 +220,16 @@ def test_inspect_tells_of_a_task_over_which_training_stops(demos, tmp_path, caps
     assert "expected JSON" in capsys.readouterr().err
 
 
+def test_what_stands_for_no_echo_does_not_overflow_the_plot(demos, tmp_path):
+    """Lidars write the largest float32 there is."""
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/state"][1::2, 0] = np.finfo(np.float32).max
+    found = inspect(InspectSettings(data=str(demos)), RunFolder(tmp_path / "run"))
+    with np.errstate(all="raise"):
+        trajectories_figure(found)
+
+
 def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):
     """Such as a rate: a file is not refused for it, whichever keys are asked for."""
     with h5py.File(demos, "r+") as file:

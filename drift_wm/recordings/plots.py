@@ -51,7 +51,7 @@ def trajectories_figure(found: Inspection) -> Figure:
 
 def _most_varied(arrays: Sequence[np.ndarray]) -> list[int]:
     """Entries that vary most in relation to their size, in their own order."""
-    together = np.concatenate(arrays)
+    together = np.concatenate(arrays).astype(np.float64)  # in single, large numbers have infinite squares
     scale = np.abs(together).max(axis=0) + 1e-12
     return sorted(np.argsort(-together.std(axis=0) / scale)[:_MOST].tolist())
 
