@@ -134,11 +134,13 @@ def test_conditions_are_independent(field):
 
 def test_pooled_kernel_field_shares_only_its_scales():
     x, positives, _ = sets(6)
-    # The direction of each condition's field is its own when a single temperature makes the force one factor.
-    both = kernel_field(x, positives, temperatures=(0.2,))
-    other = kernel_field(torch.cat([x[:1], x[:1]]), torch.cat([positives[:1]] * 2), temperatures=(0.2,))
-    torch.testing.assert_close(other[0], other[1])
-    assert both.shape == x.shape
+
+    def first_beside(others, their_positives):
+        return kernel_field(torch.cat([x[:1], others]), torch.cat([positives[:1], their_positives]))[0]
+
+    found = first_beside(x[1:], positives[1:])
+    torch.testing.assert_close(first_beside(5 - x[1:], 5 - positives[1:]), found, msg="others as far apart as before")
+    assert not torch.allclose(first_beside(3 * x[1:], 3 * positives[1:]), found)
 
 
 def test_mean_field_vanishes_at_the_true_law_for_one_positive_per_condition():
