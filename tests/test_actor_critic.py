@@ -51,7 +51,9 @@ def test_a_world_that_stands_still_is_worth_its_reward_forever():
     learn(value, batches(), 2000)
     with torch.no_grad():
         found = value(torch.tensor([[0.5, 0.3], [-0.5, -0.9], [0.0, 0.0]]))
+        far = value(torch.tensor([[1e6, -1e6], [-1e6, 1e6]]))
     torch.testing.assert_close(found, torch.tensor([5.0, -5.0, 0.0]), atol=0.7, rtol=0)
+    assert far.abs().max() < 50, "critics do not run away where nothing was seen"
 
 
 def test_the_actor_finds_what_pays_and_is_worth_it():
@@ -147,11 +149,36 @@ def test_the_bootstrapping_copies_follow_slowly_and_are_not_trained():
     assert all(parameter.grad is None for parameter in slow)
 
 
+class ActionAlone(torch.nn.Module):
+    """A critic that values an action by itself."""
+
+    def forward(self, pairs):
+        return pairs[..., -1:]
+
+
+def test_targets_are_what_the_slow_copies_say_of_their_actions_and_of_those_nearby():
+    value, obs = ActorCritic(1, 1, discount=0.5, rng=rng()), torch.zeros(4000, 2, 1)
+    value.slow_critics = torch.nn.ModuleList([ActionAlone(), ActionAlone()])
+    steps = steps_of(value, obs, torch.zeros(4000, 1, 1), torch.full((4000, 1), 3.0), None)
+    for meant in (0.0, 0.9):
+        with torch.no_grad():
+            value.slow_actor[-1].weight.zero_()
+            value.slow_actor[-1].bias.fill_(meant).atanh_()
+        acted = (value._target(steps, rng()) - 10 * 0.5 * 3.0) / 0.5
+        limits = acted.amin().item(), acted.amax().item()
+        assert limits == pytest.approx((meant - 0.5, min(meant + 0.5, 1.0)), abs=1e-4)
+        assert acted.quantile(0.1587).item() == pytest.approx(meant - 0.2, abs=0.02)
+
+
 def test_critics_learn_nothing_from_the_actor():
     value = ActorCritic(2, 1, discount=0.9, rng=rng())
     value._actor_loss(torch.zeros(4, 2)).backward()
     assert all(parameter.grad is None for parameter in value.critics.parameters())
     assert all(parameter.grad is not None for parameter in value.actor.parameters())
+    for size in (1e-2, 1.0, 1e4):  # the actor learns the same from large values as from small ones
+        with torch.no_grad():
+            value.critics[0][-1].bias.fill_(size)
+        assert value._actor_loss(torch.zeros(4, 2)).item() == pytest.approx(-1)
 
 
 def test_a_return_counts_what_comes_after_the_horizon():
@@ -227,13 +254,30 @@ def test_imagined_steps_are_the_actors_first_and_what_the_model_says_of_them(lin
     steps = model.imagined(batch, rng=rng(1))
     before, past = batch.obs[:, :history], batch.actions[:, : history - 1]
     torch.testing.assert_close(steps.obs, model.normaliser.obs(before[:, -1]))
-    assert (steps.actions - model.value.act(steps.obs)).abs().max() <= 0.5
+    assert 0 < (steps.actions - model.value.act(steps.obs)).abs().max() <= 0.5
     assert steps.actions.shape == (8, 2)
     torch.testing.assert_close(steps.remaining, torch.full((8,), 0.9), msg="no episode ended by itself")
     plan = torch.stack([steps.actions, batch.actions[:, history]], dim=1).unsqueeze(1)
     said = model.rollout(History(before, past), plan, particles=1, rng=rng())
     torch.testing.assert_close(steps.after, model.normaliser.obs(said.obs[:, 0, 0, 0]), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(steps.paid, said.reward[:, 0, 0, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_critics_and_endings_learn_of_what_follows_the_newest_frame(linear_episodes, monkeypatch, history):
+    model, seen = make_model(history=history), {}
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    ended = replace(linear_episodes[0], terminated=True)
+    batch = Windows([ended], history=history, chunk=2, past_end=True).batch(torch.arange(40))
+    monkeypatch.setattr(model.value, "loss", lambda steps, *_, **__: seen.update(steps=steps) or torch.zeros(()))
+    monkeypatch.setattr(model.ending, "loss", lambda *given: seen.update(given=given) or torch.zeros(()))
+    model.loss(batch, rng=rng())
+    obs = model.normaliser.obs(torch.from_numpy(ended.obs))
+    torch.testing.assert_close(seen["steps"].obs, obs[:40])
+    torch.testing.assert_close(seen["steps"].actions, torch.from_numpy(ended.actions))
+    torch.testing.assert_close(seen["steps"].after[:39], obs[2:])
+    torch.testing.assert_close(seen["given"][0][:39], torch.stack([obs[1:40], obs[2:]], dim=1))
+    assert seen["given"][1].sum(dim=1).tolist() == [0] * 38 + [1, 2]
 
 
 def test_an_imagined_end_is_as_probable_as_the_model_says(linear_episodes):
