@@ -192,20 +192,29 @@ def test_an_environment_without_finite_scores_goes_on_as_planned_and_is_named(co
     def score(candidates):
         return candidates.sum(dim=(-2, -1))
 
-    def lost_in_one(candidates):
-        values = score(candidates)
-        values[1] = torch.nan
-        return values
+    def lost_in(row):
+        def scored(candidates):
+            values = score(candidates)
+            values[row] = torch.nan
+            return values
+
+        return scored
 
     start = planner.shift(planner.improve(score, planner.init(3), rng=generator()), 1)
-    plan = planner.improve(lost_in_one, start, rng=generator())
+    plan = planner.improve(lost_in(1), start, rng=generator())
     sound = planner.improve(score, start, rng=generator())
     assert (plan.lost, sound.lost) == ((1,), ())
     assert torch.equal(planner.action(plan)[1], start.mean[1])
     others = [0, 2]
     for name in ("mean", "std", "best", "score", "elites"):
         assert torch.equal(getattr(plan, name)[others], getattr(sound, name)[others]), name
+        if name != "best":
+            assert torch.equal(getattr(plan, name)[1], getattr(start, name)[1]), name
     assert planner.improve(score, planner.shift(plan, 1), rng=generator()).lost == ()
+    calls, rounds = iter([lost_in(1), lost_in(0)]), planner.config.iterations
+    in_turn = planner.improve(lambda candidates: next(calls, score)(candidates), start, rng=generator())
+    assert in_turn.lost == ((1,) if rounds == 1 else (0, 1))
+    assert (in_turn.score[1] == -torch.inf) == (rounds == 1), "found in a later iteration"
 
 
 @every_rule
@@ -255,6 +264,8 @@ def test_wrong_shapes_are_refused():
         planner.improve(quadratic(torch.zeros(1, 5, 2)), other.init(1), rng=generator())
     with pytest.raises(ValueError, match="Reduce futures"):
         planner.improve(lambda candidates: candidates.sum(dim=-1), planner.init(1), rng=generator())
+    with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
+        planner.shift(other.init(1), 1)
     for steps in (-1, 6):
         with pytest.raises(ValueError, match=f"steps is {steps}"):
             planner.shift(planner.init(1), steps)
