@@ -3,7 +3,13 @@
 import torch
 
 from drift_wm.generators import GeneratorConfig, make_generator
-from drift_wm.generators.consistency import SIGMA_MAX, SIGMA_MIN, ConsistencyGenerator, noise_levels
+from drift_wm.generators.consistency import (
+    SIGMA_MAX,
+    SIGMA_MIN,
+    ConsistencyGenerator,
+    _level_weights,
+    noise_levels,
+)
 
 CPU = torch.device("cpu")
 
@@ -36,6 +42,8 @@ def test_levels_ascend_between_the_ends_and_are_dense_where_they_are_low():
     torch.testing.assert_close(levels[[0, -1]], torch.tensor([SIGMA_MIN, SIGMA_MAX]))
     assert (gaps > 0).all()
     assert (gaps.diff() > 0).all()
+    below = torch.distributions.Normal(-1.1, 2.0).cdf(levels.log())  # trained on as often as a log-normal level is
+    torch.testing.assert_close(_level_weights(levels), 2 * below.diff(), rtol=1e-3, atol=1e-5)
 
 
 def test_levels_double_over_a_round_and_depend_on_nothing_else():
@@ -66,3 +74,8 @@ def test_the_target_is_stopped_and_the_loss_vanishes_for_a_constant_answer(monke
     many = torch.zeros(20_000, 3)
     found = float(generator.loss(torch.zeros(20_000, 2), many, rng=rng))
     assert abs(found - 2 * (2 / torch.pi) ** 0.5) < 0.02 + 0.001 / float(noise_levels(11, device=CPU).diff()[0])
+    # Followed by its target, f would change the difference of neighbouring levels alone, as much as there is.
+    gain = torch.ones((), requires_grad=True)
+    monkeypatch.setattr(generator, "_clean", lambda known, x, sigma: gain * x)
+    (gradient,) = torch.autograd.grad(generator.loss(torch.zeros(20_000, 2), many, rng=rng), gain)
+    assert float(gradient) > 1.3 * found

@@ -78,6 +78,7 @@ def decision_of(draw: Draw, *index) -> Draw:
         ({"name": "sensor", "strength": float("nan")}, "strength is nan"),
         ({"name": "payload", "strength": 1.0}, "less than 1 for 'payload'"),
         ({"name": "slip", "probability": 1.5}, r"probability is 1\.5; expected a number from 0 to 1"),
+        ({"name": "slip", "probability": -0.1}, r"probability is -0\.1; expected a number from 0 to 1"),
         ({"name": "sensor", "delay": -1}, "delay is -1; expected at least 0"),
         ({"strength": 0.3}, r"strength is 0\.3, but 'none' has none.*gust, payload, sensor"),
         ({"name": "gust", "probability": 0.1}, r"probability is 0\.1, but 'gust' has none.*slip, sensor"),
@@ -282,6 +283,7 @@ def test_noise_and_dropout_are_what_the_draw_says():
     noise, dropped = np.linspace(-1, 1, 5), np.array([False, True, False, False, True])
     obs, *_ = env.step_under(Draw(noise=noise, dropped=dropped), np.zeros(1, np.float32))
     np.testing.assert_allclose(obs, np.where(dropped, 0, first + noise), rtol=1e-6)
+    assert not np.isclose(env.reset(seed=0)[0], first).any(), "so is the first observation"
 
 
 @pytest.mark.parametrize("config", [SENSOR, PAYLOAD], ids=named)

@@ -192,6 +192,9 @@ def test_the_mean_is_pulled_by_its_share_of_the_drift():
     error = generator.mean_output(features.mean(dim=1)) - y
     drift, size = (values.square().sum(dim=-1).mean().sqrt() for values in (V, error))
     torch.testing.assert_close(found, 2 * 0.3 * drift * (error / size).mean(dim=0))
+    (pull,) = torch.autograd.grad(generator.mean_loss(features, y, drift=drift.square()), features)
+    expected = 2 * 0.3 * drift * (error / size) @ generator.mean_output.weight / (8 * 4)
+    torch.testing.assert_close(pull, expected.unsqueeze(1).expand_as(pull), msg="features follow")
 
 
 def test_the_centre_of_drifting_learns_the_mean():
@@ -297,7 +300,11 @@ def test_fields_by_name():
         ({"steps": 0}, "steps=0.*1 to 1000"),
         ({"siblings": 1}, "siblings=1.*at least 2"),
         ({"exponent": 2.0}, r"exponent=2\.0.*below 2"),
+        ({"exponent": 0.0}, r"exponent=0\.0.*above 0"),
         ({"smoothing": -0.1}, "smoothing=-0.1"),
+        ({"mean_weight": -0.1}, r"mean_weight=-0\.1"),
+        ({"noise_size": 0}, "noise_size=0"),
+        ({"depth": 0}, "depth=0"),
         ({"width": 0}, "width=0"),
         ({"members": 0}, "members=0"),
     ],

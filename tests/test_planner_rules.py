@@ -63,7 +63,7 @@ def test_the_spread_has_a_floor():
 def test_icem_defaults_are_the_published_ones():
     config = ICEMConfig()
     assert (config.elites, config.keep_fraction, config.population_decay) == (10, 0.3, 1.25)
-    assert (config.initial_std, config.momentum, config.execute) == (0.5, 0.1, "best")
+    assert (config.initial_std, config.min_std, config.momentum, config.execute) == (0.5, 0.0, 0.1, "best")
     assert ICEM(config, 1).carried_elites == 3
 
 
@@ -192,8 +192,10 @@ def test_predictive_sampling_perturbs_the_best_with_constant_noise():
         (CEMConfig, "elites", 0),
         (CEMConfig, "elites", 257),
         (CEMConfig, "momentum", 1.0),
+        (CEMConfig, "momentum", -0.1),
         (ICEMConfig, "candidates", 19),
         (ICEMConfig, "keep_fraction", 1.1),
+        (ICEMConfig, "keep_fraction", -0.1),
         (ICEMConfig, "population_decay", 0.9),
         (MPPIConfig, "temperature", 0.0),
         (MPPIConfig, "temperature", float("inf")),

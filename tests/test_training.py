@@ -292,8 +292,14 @@ def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_ep
         ({"batch_size": 0}, "batch_size=0"),
         ({"learning_rate": 0.0}, "learning_rate=0"),
         ({"averaging": 0.0}, r"averaging=0\.0"),
+        ({"averaging": 1.1}, r"averaging=1\.1"),
+        ({"final_fraction": 1.1}, r"final_fraction=1\.1"),
+        ({"value_rate": 0.0}, r"value_rate=0\.0"),
+        ({"weight_decay": -0.1}, r"weight_decay=-0\.1"),
         ({"warmup": -1}, "warmup=-1"),
         ({"clip": 0.0}, "clip=0"),
+        ({"log_every": 0}, "log_every=0"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, match):
