@@ -213,9 +213,10 @@ def test_nothing_finite_is_refused():
         diagnose(predicting=lambda p: Prediction(p.obs * torch.nan, p.reward))
 
 
-def test_plans_whose_judgement_is_no_number_are_counted():
+@pytest.mark.parametrize("whatever_is_done", [False, True])
+def test_plans_whose_judgement_is_no_number_are_counted(whatever_is_done):
     def doomed(prediction):
-        if prediction.reward.shape[1] > 1:
+        if prediction.reward.shape[1] > 1 and not whatever_is_done:
             return prediction
         reward = prediction.reward.clone()  # of the chosen plans alone
         reward[0] = torch.nan

@@ -163,15 +163,13 @@ def measure_exploitation(
     the luck of the noise that it was chosen under.
 
     Returns:
-        None where the model diverges in a state whatever is done, or no plan has a finite return in both worlds.
+        None where no plan has a finite return in both worlds.
     """
     history = situations.history
     few = min(particles, PLANNING_PARTICLES)
     rewards_alone = PredictedReturn(value=False)  # as what comes after the plan is not executed
     score = make_score(model, rewards_alone, Mean(), history, particles=few, rng=rng)
     plan = planner.improve(score, planner.init(len(situations)), rng=rng)
-    if plan.lost:
-        return None
     chosen = planner.action(plan).unsqueeze(1)
     recorded = situations.actions[:, None, : planner.horizon].clamp(-1, 1)
     predicted = mean_returns(model, history, chosen, particles=particles, rng=rng).cpu()[:, 0]
