@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from drift_wm.build import make_env
 from drift_wm.datasets.episodes import Episode
 from drift_wm.diagnosis.answers import Example
+from drift_wm.diagnosis.distribution import TwoModes, distribution_of
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
 from drift_wm.diagnosis.material import Material
+from drift_wm.diagnosis.measures import energy_distance
 from drift_wm.diagnosis.open_loop import ErrorCurve, LinearModel, OpenLoop, doubling_steps
 from drift_wm.diagnosis.plots import example_figure, open_loop_figure, returns_figure
 from drift_wm.diagnosis.questions import ask
@@ -24,8 +26,14 @@ from drift_wm.diagnosis.rankings import auroc
 from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.situations import draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.summary import cautions, number, ranking_sentence, tables, verdict
-from drift_wm.diagnosis.uncertainty import beyond_range, member_disagreement
-from drift_wm.diagnosis.value import Returns, measure_value
+from drift_wm.diagnosis.uncertainty import (
+    UncertaintyMeasures,
+    Warnings,
+    _warnings,
+    beyond_range,
+    member_disagreement,
+)
+from drift_wm.diagnosis.value import Exploitation, Ranking, Returns, ValueMeasures, compare_returns, measure_value
 from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
@@ -126,6 +134,8 @@ def test_a_perfect_model_of_a_deterministic_world_is_perfect(perfect):
     assert perfect.value.model.elite_overlap == pytest.approx(1)
     assert perfect.value.model.regret == 0
     assert perfect.value.model == perfect.value.attainable
+    value, plans = perfect.value, perfect.exploitation
+    assert (value.states, value.candidates, value.horizon, plans.states, plans.horizon) == (4, 12, 4, 4, 4)
     assert perfect.exploitation.excess == 0
     assert np.mean(perfect.exploitation.realised) > perfect.exploitation.realised_by_recorded
     assert perfect.actions.ratio > 1000
@@ -150,6 +160,8 @@ def test_a_perfect_model_of_a_stochastic_world_is_calibrated(perfect_in_gusts):
     assert perfect_in_gusts.value.model.regret < 0.1
     found = perfect_in_gusts.exploitation
     assert abs(found.excess) < 0.1 * np.mean(found.realised)
+    excess = np.subtract(found.predicted, found.realised)
+    assert found.standard_error == pytest.approx(excess.std(ddof=1) / len(excess) ** 0.5)
 
 
 def test_diagnoses_repeat():
@@ -388,6 +400,14 @@ def test_members_that_know_the_same_law_do_not_warn_of_its_width():
     assert float(member_disagreement(apart, 5, torch.ones(1)).mean()) == pytest.approx(0.625, abs=0.02)
 
 
+def test_a_number_warns_that_is_large_where_errors_are_and_in_strange_situations():
+    error = torch.rand(40, generator=rng())
+    alarm = (error > error.quantile(0.75)).float()
+    assert astuple(_warnings(error.exp(), error + 3, error)) == pytest.approx((1, 1, 1))
+    assert astuple(_warnings(-error, -error - 3, error)) == pytest.approx((0, -1, 0))
+    assert _warnings(alarm, alarm, error).auroc_of_errors == 1, "the quarter with the largest errors"
+
+
 def test_members_of_a_single_sample_are_not_asked(toy_material):
     settings = DiagnoseSettings(**{**SETTINGS, "windows": 4, "particles": 20, "horizon": 2})
     answers = ask(Toy(), toy_material, single_entries(3), None, settings, members=11, device=CPU)
@@ -429,6 +449,32 @@ def test_sampling_in_slices_and_true_samples_agree(monkeypatch):
         with pytest.raises(ValueError, match=r"steps is 5.*at most 4"):
             sample_model(Dressed(truth.observer), situations, 5, particles=2, rng=rng())
     assert torch.allclose(whole[:, 0], situations.future[:, :3], atol=1e-4)
+
+
+def test_distances_to_the_truth_are_in_units_of_the_scale_and_their_error_is_over_situations():
+    scale, x = torch.tensor([0.5, 4.0]), torch.randn(6, 20, 2, generator=rng())
+    truth, before = torch.randn(6, 30, 2, generator=rng(1)), torch.randn(6, 2, generator=rng(2))
+
+    def measured(rows):
+        given = {"scale": scale, "rng": rng(), "true_samples": truth[rows], "before": before[rows]}
+        return distribution_of(x[rows], truth[rows, 0], **given)
+
+    each, still = (energy_distance(samples / scale, truth / scale) for samples in (x, before[:, None]))
+    found = measured(slice(6))
+    assert found.energy_distance == pytest.approx(each.mean().item())
+    assert found.energy_distance_standard_error == pytest.approx(each.std().item() / 6**0.5)
+    assert found.energy_distance_of_persistence == pytest.approx(still.mean().item())
+    assert measured(slice(1)).energy_distance_standard_error is None
+
+
+def test_what_is_attainable_has_as_many_samples_as_the_model():
+    class Counting:
+        def rollout(self, history, actions, *, particles, rng, independent):
+            return Prediction(history.obs, torch.full((*actions.shape[:2], particles, 1), float(particles)))
+
+    history = History(torch.zeros(2, 1, 3), torch.zeros(2, 0, 2))
+    found = compare_returns(Counting(), Counting(), history, torch.zeros(2, 4, 1, 2), particles=3, samples=7, rng=rng())
+    assert [set(each.flatten().tolist()) for each in (found.predicted, found.true, found.again)] == [{3}, {7}, {3}]
 
 
 def test_states_that_some_episodes_lack_are_not_used():
@@ -504,6 +550,51 @@ def test_steps_double_up_to_the_horizon(horizon):
     assert steps[0] == 1
     assert steps[-1] == horizon
     assert list(steps) == sorted(set(steps))
+
+
+def test_tables_show_each_number_in_its_place(toy_material):
+    answers = ask(Toy(), toy_material, single_entries(3), None, DiagnoseSettings(**SETTINGS), members=1, device=CPU)
+    first, later = answers.distributions
+    measures = replace(
+        first.measures,
+        energy_score=1.01,
+        spread_skill=(0.5, math.nan, 2.0, 4.0),
+        coverage=((0.1, 0.1), (0.2, 0.2), (0.3, 0.4), (0.6, 0.6), (0.7, 0.8)),
+        energy_distance=1.03,
+        energy_distance_standard_error=None,
+        energy_distance_of_persistence=1.04,
+        two_modes=TwoModes(weaker_mass=0.41, weaker_mass_of_truth=0.45, between=0.02),
+    )
+    answers = replace(
+        answers,
+        distributions=(replace(first, measures=measures), replace(later, measures=replace(measures, two_modes=None))),
+        uncertainty=UncertaintyMeasures(2, 4, Warnings(0.31, 0.32, 0.33), Warnings(0.41, 0.42, 0.43)),
+        value=ValueMeasures(4, 1, 64, 5, model=Ranking(0.11, 0.12, 0.13), attainable=Ranking(0.21, 0.22, 0.23)),
+        exploitation=Exploitation(2, 0, 5, (3.0, 5.0), (1.0, 2.0), 2.5, None, realised_by_recorded=0.75),
+    )
+    _, distribution, use = ({name: cells for name, *cells in table.rows} for table in tables(answers))
+    assert distribution == {
+        "energy score": ["1.01", "1.01", "low"],
+        "energy distance to the truth": ["1.03", "1.03", "0"],
+        "... if nothing changed": ["1.04", "1.04", ""],
+        "spread / error, median entry": ["2", "2", "1"],
+        "inside the 50% interval": ["35%", "35%", "50%"],
+        "inside the 90% interval": ["75%", "75%", "90%"],
+        "weaker of a gust's two ways": ["0.41", "-", "0.45"],
+        "between the two ways": ["0.02", "-", "0"],
+    }
+    assert use == {
+        "error factor under exchanged actions": [number(answers.actions.ratio), "> 1", "1"],
+        "returns: rank correlation": ["0.11", "0.21", "0"],
+        "returns: predicted elites that are elites": ["0.12", "0.22", "0.125"],
+        "returns: regret of the predicted best": ["0.13", "0.23", "1"],
+        "plans: predicted less realised return": ["2.5", "0", ""],
+        "plans: realised return": ["1.5", "high", ""],
+        "recorded actions: realised return": ["0.75", "", ""],
+        "disagreement warns of large errors, AUROC": ["0.31", "1", "0.41"],
+        "disagreement and error, rank correlation": ["0.32", "1", "0.42"],
+        "disagreement tells strange from known, AUROC": ["0.33", "1", "0.43"],
+    }
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))
