@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ResetNeeded
 
 from drift_wm.acting.rehearsal import RehearsedWorld
 from drift_wm.build import make_env
@@ -54,10 +55,21 @@ class Cliff:
         return np.array([self.position], dtype=np.float32), 1.0, self.position >= 2, False, {}
 
 
-def test_an_end_pays_nothing_further_and_stays_where_it_is():
+class Limited(Cliff):
+    """The same, but that it refuses a third step, as after a time limit."""
+
+    def step(self, action):
+        if self.position >= 2:
+            raise ResetNeeded
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, False, self.position >= 2, info
+
+
+@pytest.mark.parametrize("world", [Cliff, Limited])
+def test_an_end_pays_nothing_further_and_stays_where_it_is(world):
     physics = torch.zeros(1, 1, dtype=torch.float64)
     history = History(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1), physics)
-    prediction = predict(RehearsedWorld([Cliff()]), history, torch.zeros(1, 1, 4, 1))
+    prediction = predict(RehearsedWorld([world()]), history, torch.zeros(1, 1, 4, 1))
     assert prediction.reward.flatten().tolist() == [1, 1, 0, 0]
     assert prediction.obs.flatten().tolist() == [1, 2, 2, 2]
 

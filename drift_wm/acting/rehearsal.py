@@ -56,7 +56,7 @@ class RehearsedWorld:
             for n in range(N):
                 env.set_physics_state(state)
                 for t, action in enumerate(actions[b, n].numpy()):
-                    # A copy's own time limit counts the steps of all rehearsals: it is over when it refuses to go on.
+                    # At a time limit, which copies keep as well, one refuses to go on.
                     try:
                         observations[b, n, t:], rewards[b, n, t], terminated, *_ = env.step(action)
                     except ResetNeeded:
