@@ -15,6 +15,7 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models import precision
+from drift_wm.models.futures import draw_futures
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
@@ -134,12 +135,14 @@ def test_rescaling_keeps_predictions(linear_episodes, name, members):
     assert torch.equal(model.normaliser.target_std, given if kept else scales.target_std)
 
 
+@pytest.mark.parametrize("change", [(5, 3), (0.2, 0), (1, 3)])
 @pytest.mark.parametrize("name", ["diffusion", "flow", "consistency", "distilled"])
-def test_generators_of_unit_noise_adopt_the_scale_of_a_target_that_is_far_from_standard(linear_episodes, name):
+def test_generators_of_unit_noise_adopt_the_scale_of_a_target_that_is_far_from_standard(linear_episodes, name, change):
     model = make(name=name, precision="float32")
     model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
     first = model.normaliser.target_std.clone(), model.normaliser.target_mean.clone()
-    better = [replace(each, rewards=5 * each.rewards + 3) for each in linear_episodes]
+    factor, shift = change
+    better = [replace(each, rewards=factor * each.rewards + shift) for each in linear_episodes]
     scales = scales_of(compute_statistics(better, chunk=2))
     model.rescale(scales)
     for found, new, old in zip(
@@ -148,7 +151,7 @@ def test_generators_of_unit_noise_adopt_the_scale_of_a_target_that_is_far_from_s
         first,
         strict=True,
     ):
-        assert torch.equal(found[:, -1], new[:, -1]), "rewards are five times what they were"
+        assert torch.equal(found[:, -1], new[:, -1]), "rewards are far from what they were"
         assert torch.equal(found[:, :-1], old[:, :-1]), "changes are what they were"
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
     reference = model.rollout(past, actions, particles=2, rng=rng(4))
@@ -183,6 +186,20 @@ def test_noise_of_each_environment_where_it_is_asked_for():
     apart = model.rollout(past, torch.zeros(2, 3, 4, 2), particles=2, rng=rng(), independent=True).obs
     assert not torch.allclose(apart[0], apart[1])
     torch.testing.assert_close(apart[:, 0], apart[:, 2])
+
+
+def test_futures_are_drawn_for_each_situation_by_itself_and_from_all_members():
+    past, actions = History(torch.ones(2, 1, 3), torch.zeros(2, 0, 2)), torch.zeros(2, 4, 2)
+    alone, mixed = (
+        draw_futures(model, past, actions, particles=64, rng=rng())
+        for model in (make(), make(name="regression", members=3))
+    )
+    assert alone.shape == mixed.shape == (2, 64, 4, 3)
+    assert not torch.allclose(alone[0], alone[1])
+    assert not torch.equal(mixed[0], mixed[1])
+    _, shares = mixed[..., 0, 0].round(decimals=4).unique(return_counts=True)
+    assert len(shares) == 3
+    assert shares.min() > 128 / 3 / 2
 
 
 def test_scores_are_of_the_first_chunk_in_standardised_units(linear_episodes):
