@@ -35,6 +35,12 @@ def value_and_error(value: float, error: float | None) -> str:
     return shown if spread is None else f"{shown} ± {spread}"
 
 
+def two_digits(value: float) -> str:
+    """A value alone in a list of such, in whole numbers from 10 on: 873, 4.0, -0.31, 0."""
+    decimals = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:z.{decimals}f}"
+
+
 def time_and_parts(seconds: dict[str, float]) -> str:
     """How long all of it took and each part of it, by name: in seconds below two minutes, else in minutes."""
     total = sum(seconds.values())

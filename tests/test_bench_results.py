@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 from drift_wm.bench.cells import CellResult, GridResults, Reference
 from drift_wm.bench.plots import curves_figure, decision_figure
-from drift_wm.bench.report import curves_caption
+from drift_wm.bench.report import bench_tables, curves_caption
 from drift_wm.bench.results import as_table, table
 from drift_wm.bench.statistics import (
     aggregates,
@@ -270,3 +270,12 @@ def test_a_range_of_negative_returns_can_be_read():
     rows = table(GridResults((replace(cell(), returns=(-500.0, -99.0)),)), suite="")
     (shown,) = as_table(rows).columns[4].cells
     assert shown == "-500 to -99"
+
+
+def test_runs_of_a_task_that_pays_little_are_told_apart():
+    rows = table(GridResults((cell("Reacher-v5", -3.8, seed=1), cell("Reacher-v5", -4.4, seed=2))), suite="")
+    (line,) = [line for line in bench_tables(rows, []).splitlines() if "Reacher" in line]
+    assert "| -4.4 to -3.8 |" in line
+    assert line.endswith("| -3.8, -4.4 |")
+    (shown,) = as_table(rows).columns[4].cells
+    assert shown == "-4.4 to -3.8"

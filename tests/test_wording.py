@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from drift_wm.wording import counted, time_and_parts, value_and_error, with_error
+from drift_wm.wording import counted, time_and_parts, two_digits, value_and_error, with_error
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,20 @@ def test_a_value_and_its_error_have_the_same_decimals(value, error, shown):
 )
 def test_short_times_are_told_in_seconds(seconds, shown):
     assert time_and_parts(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (872.5, "872"),
+        (99.0, "99"),
+        (4.04, "4.0"),
+        (-0.31, "-0.31"),
+        (-3.8, "-3.8"),
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1e-3, "0.0010"),
+    ],
+)
+def test_a_small_value_is_not_rounded_to_nothing(value, shown):
+    assert two_digits(value) == shown

@@ -13,7 +13,7 @@ from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import PUBLISHED, suite_task
 from drift_wm.markdown import table_head, table_line
 from drift_wm.report import data_uri, video_source, write_page
-from drift_wm.wording import counted
+from drift_wm.wording import counted, two_digits
 
 TIMES_CAPTION = (
     "Decisions were timed during the grid, beside other work: the times tell of its load, too. Use `drift-wm speed` to "
@@ -100,7 +100,7 @@ def bench_tables(rows: Sequence[Row], sentences: Sequence[str]) -> str:
     """The table of the page in Markdown, with every run's return, and what it adds up to below it."""
     lines = table_head([*header(rows), "each run, or episode"])
     for row, shown in zip(rows, cells(rows), strict=True):
-        lines.append(table_line([*shown, ", ".join(f"{value:.0f}" for value in row.returns)]))
+        lines.append(table_line([*shown, ", ".join(map(two_digits, row.returns))]))
     return "\n".join([*lines, "", CAPTION, "", *(f"* {sentence}" for sentence in sentences)]) + "\n"
 
 

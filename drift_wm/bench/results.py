@@ -14,7 +14,7 @@ from rich.table import Table
 from drift_wm.bench.cells import LAST, NO_PLANNER, CellResult, GridResults
 from drift_wm.bench.tasks import ANCHOR, suite_task
 from drift_wm.results import RANDOM, SIMULATOR, standard_error
-from drift_wm.wording import value_and_error
+from drift_wm.wording import two_digits, value_and_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def as_table(rows: Sequence[Row]) -> Table:
             f"{row.model}, {row.planner}" if several and row.planner != NO_PLANNER else row.model,
             value_and_error(row.mean, row.standard_error),
             str(len(row.returns)),
-            f"{row.lowest:.0f}{'-' if row.lowest >= 0 else ' to '}{row.highest:.0f}",
+            ("-" if row.lowest >= 0 else " to ").join(map(two_digits, (row.lowest, row.highest))),
             _ratio(row),
             _steady(row),
         )
@@ -125,7 +125,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             " to ".join(f"{frames:,}" for frames in sorted({min(row.frames), max(row.frames)})) if row.frames else "-",
             value_and_error(row.mean, row.standard_error),
             str(len(row.returns)),
-            f"{row.lowest:.0f} to {row.highest:.0f}",
+            " to ".join(map(two_digits, (row.lowest, row.highest))),
             "-" if row.anchor is None else f"{row.anchor:.0f}",
             _ratio(row),
             _steady(row),
