@@ -2,7 +2,6 @@
 
 import math
 
-import pytest
 import torch
 
 from drift_wm.generators import GeneratorConfig, make_generator
@@ -64,9 +63,8 @@ def test_spreads_stay_between_the_bounds_whatever_the_network_says():
     assert math.isclose(2 * math.log(narrowest), generator.smallest.item(), abs_tol=1e-3)
 
 
-@pytest.mark.parametrize("log_variance", [100.0, -100.0])
-def test_rebasing_moves_the_bounds_with_the_units(log_variance):
-    generator = constant(0.0, log_variance)
+def test_rebasing_moves_the_bounds_with_the_units():
+    generator = constant(0.0, 100.0)
     _, before = moments(generator)
     scale, shift = torch.tensor([4.0]), torch.tensor([1.0])
     generator.rebase((torch.ones(1), torch.zeros(1)), (scale, shift))
