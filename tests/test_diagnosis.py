@@ -19,6 +19,7 @@ from drift_wm.diagnosis.distribution import TwoModes, distribution_of
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, single_entries
 from drift_wm.diagnosis.material import Material
 from drift_wm.diagnosis.measures import energy_distance
+from drift_wm.diagnosis.modes import weaker_mass
 from drift_wm.diagnosis.open_loop import ErrorCurve, LinearModel, OpenLoop, doubling_steps
 from drift_wm.diagnosis.plots import example_figure, open_loop_figure, returns_figure
 from drift_wm.diagnosis.questions import ask
@@ -454,10 +455,11 @@ def test_sampling_in_slices_and_true_samples_agree(monkeypatch):
 def test_distances_to_the_truth_are_in_units_of_the_scale_and_their_error_is_over_situations():
     scale, x = torch.tensor([0.5, 4.0]), torch.randn(6, 20, 2, generator=rng())
     truth, before = torch.randn(6, 30, 2, generator=rng(1)), torch.randn(6, 2, generator=rng(2))
+    ways = torch.randn(6, 2, 2, generator=rng(3))
 
     def measured(rows):
-        given = {"scale": scale, "rng": rng(), "true_samples": truth[rows], "before": before[rows]}
-        return distribution_of(x[rows], truth[rows, 0], **given)
+        known = {"true_samples": truth[rows], "before": before[rows], "anchors": ways[rows]}
+        return distribution_of(x[rows], truth[rows, 0], scale=scale, rng=rng(), **known)
 
     each, still = (energy_distance(samples / scale, truth / scale) for samples in (x, before[:, None]))
     found = measured(slice(6))
@@ -465,6 +467,8 @@ def test_distances_to_the_truth_are_in_units_of_the_scale_and_their_error_is_ove
     assert found.energy_distance_standard_error == pytest.approx(each.std().item() / 6**0.5)
     assert found.energy_distance_of_persistence == pytest.approx(still.mean().item())
     assert measured(slice(1)).energy_distance_standard_error is None
+    for weaker, samples in ((found.two_modes.weaker_mass, x), (found.two_modes.weaker_mass_of_truth, truth)):
+        assert weaker == weaker_mass(samples[:, :20] / scale, ways / scale), "of as many samples of both"
 
 
 def test_what_is_attainable_has_as_many_samples_as_the_model():
