@@ -136,6 +136,7 @@ def test_without_noise_a_policy_does_the_mean_of_sixteen_samples_drawn_anew():
     obs = torch.randn(5, 1, 3, generator=rng())
     centres = torch.stack([model.sample(obs, rng=rng(seed), noise=0.0) for seed in range(32)])
     samples = torch.stack([model.sample(obs, rng=rng(seed)) for seed in range(2048)])
+    assert model.generator.even_noise.sum(dim=0).abs().max() < 1e-6, "each noise beside its opposite"
     off = (centres.mean(dim=0) - samples.mean(dim=0)).abs().mean()
     assert off < 0.15 * samples.std(dim=0).mean()
     assert 0.05 < centres.std(dim=0).mean() / samples.std(dim=0).mean() < 0.4

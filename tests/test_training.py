@@ -149,6 +149,16 @@ def test_lineage_names_each_parent(tmp_path, linear_episodes, small_model):
     elsewhere.restore(second)
     elsewhere.train_round(windows, 4, save_to=tmp_path / "branch.pt")
     assert load_checkpoint(tmp_path / "branch.pt").parent == second.id
+    with pytest.raises(KeyboardInterrupt):
+        elsewhere.train_round(Interrupt(windows, 2), 4, save_to=tmp_path / "half.pt")
+    half, branch = load_checkpoint(tmp_path / "half.pt"), load_checkpoint(tmp_path / "branch.pt")
+    resumed, child, cousin = (Trainer(SPEC, small_model, CONFIG, seed=5) for _ in range(3))
+    resumed.restore(half)
+    assert (resumed.parent, resumed.rounds, resumed.round_step) == (branch.id, 3, 2)
+    child.restore(half, as_parent=True)
+    assert (child.parent, child.rounds, child.round_step) == (half.id, 4, 0)
+    cousin.restore(branch, as_parent=True)
+    assert len({5, child.rng.initial_seed(), cousin.rng.initial_seed()}) == 3, "no batches as those before"
 
 
 def test_learning_rate_rises_then_falls_in_each_round(linear_episodes, small_model):
@@ -228,6 +238,9 @@ def test_a_non_finite_loss_stops_and_keeps_the_evidence(tmp_path, linear_episode
     kept = torch.load(tmp_path / "checkpoints" / "non_finite_batch.pt", weights_only=True)
     assert torch.isnan(kept["reward"]).any()
     assert set(kept) == {"obs", "actions", "reward", "ended", "rng"}
+    rng = torch.Generator()
+    rng.set_state(kept["rng"])
+    assert torch.equal(windows.sample(32, rng).obs, kept["obs"]), "the batch can be drawn again"
 
 
 def test_a_checkpoint_of_other_dimensions_is_refused_by_name(tmp_path, linear_episodes, small_model):
