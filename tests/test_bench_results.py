@@ -162,6 +162,10 @@ def test_models_are_compared_over_the_tasks_that_both_ran():
         "drifting over regression, icem: more return with probability 0.67 (mean over the 1 "
     )
     assert improvements(GridResults((cell("a-a"), cell("b-b", model="regression")))) == []
+    further = GridResults((*more.cells, cell("b-b", 8.0, model="regression")))
+    assert (
+        "probability 0.83 (mean over the 2 tasks of both, 4 and 3 runs; no interval" in sentences(further, suite="")[-1]
+    )
 
 
 def test_curves_of_seeds_meet_evaluation_by_evaluation():

@@ -86,8 +86,8 @@ class Improvement:
 
 def sentences(results: GridResults, *, suite: str) -> list[str]:
     """All of it, for readers."""
-    # Of one run beside another no probability is worth a sentence.
-    improved = [found for found in improvements(results) if found.fewest > 1]
+    # Where each task has a single run of either, no probability is worth a sentence.
+    improved = [found for found in improvements(results) if min(found.runs) > found.tasks]
     compared: list[Aggregate | Improvement] = [*aggregates(results, suite=suite), *improved]
     return [found.sentence for found in compared]
 
