@@ -15,7 +15,7 @@ from torch import Tensor
 from drift_wm.storage.writing import replacing, temporary_of
 
 FORMAT = 10
-"""Of what this version writes and reads; 9 since critics count large rewards in a unit of their own."""
+"""Of what this version writes and reads; 10 since the field's exponent no longer falls in a round."""
 
 
 @dataclass(frozen=True, slots=True)
