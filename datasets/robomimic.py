@@ -86,8 +86,9 @@ class RobomimicFile(Demonstrations):
         path = self.path
         with open_hdf5(path) as file, reading(path):
             data = data_group(file, path)
-            demos = [demo_group(data, name, path) for name in select_demos(file, path, mask=None)]
-            chosen = [demo_group(data, name, path) for name in select_demos(file, path, mask=mask)]
+            named = {name: demo_group(data, name, path) for name in select_demos(file, path, mask=None)}
+            chosen = [named[name] for name in select_demos(file, path, mask=mask)]
+            demos = list(named.values())
             arrays = arrays_of(chosen[0], path)
             steps = sum(_rows(demo, path) for demo in demos)
             masks = {name: mask_members(file, name, path) for name in mask_names(file, path)}
@@ -101,7 +102,7 @@ class RobomimicFile(Demonstrations):
                 masks={name: len(members) for name, members in masks.items()},
                 has_rewards="rewards" in demos[0],
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
-                warnings=tuple(what_does_not_fit(data, demos, masks, steps, path)),
+                warnings=tuple(what_does_not_fit(data, named, masks, steps, path)),
                 ignored_ends=tuple(ends_not_learned(demos, path)),
                 unread_keys=tuple(keys_not_read(chosen, path)),
             )

@@ -29,22 +29,21 @@ _SHOWN = 5
 
 
 def what_does_not_fit(
-    data: h5py.Group, demos: Sequence[h5py.Group], masks: Mapping[str, Set[str]], steps: int, path: Path
+    data: h5py.Group, demos: Mapping[str, h5py.Group], masks: Mapping[str, Set[str]], steps: int, path: Path
 ) -> list[str]:
     """What does not fit together, or is missing."""
     found = []
     total = attribute(data, "total", path)
     if total is not None and not np.array_equal(np.asarray(total), steps):
         found.append(f"the attribute total says {total} steps, the demos hold {steps}")
-    numbers = [demo_number(str(demo.name).rsplit("/", 1)[-1]) for demo in demos]
-    known = {str(demo.name).rsplit("/", 1)[-1] for demo in demos}
-    if others := [name for name in names_in(data, path) if name not in known]:
+    numbers = [demo_number(name) for name in demos]
+    if others := [name for name in names_in(data, path) if name not in demos]:
         shown = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
         found.append(f"{len(others)} members of data are not called demo_<i>, and are not read: {shown}")
     found += [
         f"mask/{name} names {', '.join(absent)}, which data does not hold: mask={name} is refused until it is rewritten"
         for name, members in masks.items()
-        if (absent := sorted(members - known)[:_SHOWN])
+        if (absent := sorted(members - demos.keys())[:_SHOWN])
     ]
     if gaps := numbers[-1] - numbers[0] + 1 - len(set(numbers)):  # demo_1 and demo_01 are two demos of one number
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
@@ -54,7 +53,9 @@ def what_does_not_fit(
         ("dones", "so none of them is known to have ended"),
         ("states", "so the demos cannot be replayed in a simulator"),
     ):
-        without = sum(name not in demo and not (name == "dones" and "terminated" in demo.attrs) for demo in demos)
+        without = sum(
+            name not in demo and not (name == "dones" and "terminated" in demo.attrs) for demo in demos.values()
+        )
         if without:
             found.append(f"{without} of {len(demos)} demos have no {name}, {loss}")
     if "env_args" not in data.attrs:

@@ -60,8 +60,9 @@ class Windows:
         if history < 1:
             raise ValueError(f"history is {history}, expected at least 1: a model reads the newest frame or more")
         count_windows(episodes, chunk, past_end=past_end)
+        expected = episodes[0].sizes
         for episode in episodes:
-            if episode.sizes != (expected := episodes[0].sizes):
+            if episode.sizes != expected:
                 raise ValueError(
                     f"an episode has (observation, action) sizes {episode.sizes}, expected {expected}: use one task"
                 )
