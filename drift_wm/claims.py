@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from drift_wm.results import standard_error
+from drift_wm.wording import magnitude
 
 _MOST_DECIMALS = 6
 
@@ -42,6 +42,6 @@ def mean_and_error(values: Sequence[float], *, digits: int = 3) -> str:
         return "-"
     mean, error = float(np.mean(values)), standard_error(values)
     telling = abs(mean) if error is None else error
-    needed = -math.floor(math.log10(telling)) if 0 < telling < math.inf else 0
+    needed = -magnitude(telling)
     decimals = max(digits, needed) if needed <= _MOST_DECIMALS else digits
     return " ± ".join(f"{x:z.{decimals}f}" for x in (mean, error) if x is not None)

@@ -14,16 +14,19 @@ def counted(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 
 
+def magnitude(value: float) -> int:
+    """The power of ten of a value's first digit; 0 of 0, and of what is not finite."""
+    return math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+
+
 def with_error(value: float, error: float | None) -> tuple[str, str | None]:
     """A value and its error, both with the decimals that two digits of the error need, and with one at least.
 
     A value alone, or without spread, has two digits of its own. No value has more than six.
     """
     telling = error or abs(value)
-    decimals = 1
-    if telling and math.isfinite(telling) and math.isfinite(value):
-        most = _MOST_DIGITS - 1 - (math.floor(math.log10(abs(value))) if value else 0)
-        decimals = max(1, min(1 - math.floor(math.log10(telling)), most))
+    most = _MOST_DIGITS - 1 - magnitude(value)
+    decimals = max(1, min(1 - magnitude(telling), most)) if math.isfinite(value) else 1
     shown, spread = (None if x is None else f"{x:z,.{decimals}f}" for x in (value, error))
     assert shown is not None
     return shown, spread
@@ -37,7 +40,7 @@ def value_and_error(value: float, error: float | None) -> str:
 
 def two_digits(value: float) -> str:
     """A value alone in a list of such, in whole numbers from 10 on: 873, 4.0, -0.31, 0."""
-    decimals = max(0, 1 - math.floor(math.log10(abs(value)))) if value else 0
+    decimals = max(0, 1 - magnitude(value)) if value else 0
     return f"{value:z.{decimals}f}"
 
 
