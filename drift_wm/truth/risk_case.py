@@ -49,12 +49,15 @@ _SIMULATOR_SHARE = 5  # one episode of so many: planning in it takes many times 
 
 @dataclass(frozen=True, slots=True)
 class EdgeReward:
-    """exp((x - edge) / 0.03) up to the edge, -2 beyond it, with x the first entry of the observation."""
+    """exp((x - edge) / 0.03) up to the edge, -2 x / edge beyond it, with x the first entry of the observation.
+
+    The penalty grows with the distance, or plans that are too short to come back from far out would all be alike.
+    """
 
     def of(self, obs: Tensor) -> Tensor:
         """(..., D) -> (...)."""
-        beyond = obs[..., 0] - _EDGE
-        return torch.where(beyond > 0, -_PENALTY, (beyond / _SCALE).exp())
+        x = obs[..., 0]
+        return torch.where(x > _EDGE, -_PENALTY * x / _EDGE, ((x - _EDGE) / _SCALE).exp())
 
     def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
         """As an objective: (B, N, P)."""
