@@ -42,7 +42,7 @@ def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path)
     if entry in known:
         return [entry]
     if not any(character in entry for character in "*?["):
-        raise ValueError(f"{path}: no observation {entry!r}, found {sorted(known)}; choose among them")
+        raise ValueError(f"{path}: no observation {entry!r}, found {sorted(known)}; choose among them by obs_keys=")
     if found := sorted(key for key in flat if fnmatchcase(key, entry)):
         return found
     raise ValueError(

@@ -101,6 +101,23 @@ def test_what_cannot_be_measured_says_why(files, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == PLOTS
 
 
+def test_a_checkpoint_alone_knows_which_observations_it_reads_in_which_order(files, linear_episodes, tmp_path, capsys):
+    logs = tmp_path / "logs.hdf5"
+    write_logs(logs, linear_episodes)
+    with h5py.File(logs, "r+") as file:
+        for demo in file["data"].values():
+            for obs in (demo["obs"], demo["next_obs"]):
+                whole = obs.pop("state")[:]
+                obs["first"], obs["rest"] = whole[:, :1], whole[:, 1:]
+    asked = [f"data={logs}", "obs_keys=[rest,first]", *SMALL, f"run_dir={tmp_path}/trained"]
+    assert main(["train", *asked]) == 0
+    alone = (tmp_path / "trained/checkpoints/round_0000.pt").rename(tmp_path / "alone.pt")
+    assert main(["diagnose", f"checkpoint={alone}", f"data={logs}", *QUICK, f"run_dir={tmp_path}/run"]) == 0
+    assert results(tmp_path / "run")["open_loop"]["groups"] == ["rest", "first"]
+    assert main(["diagnose", f"checkpoint={alone}", f"data={files}/logs.hdf5", f"run_dir={tmp_path}/other"]) == 2
+    assert "no observation 'rest', found ['state']; choose among them by obs_keys=" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [

@@ -100,8 +100,14 @@ def test_another_order_of_observation_keys_than_the_parents_is_named(tmp_path, d
     child = settings(data, parent=str(first.path), obs_keys=["state"])
     train(child, RunFolder(tmp_path / "second"), device=CPU)
     assert "observation keys" not in caplog.text
+    train(replace(child, obs_keys=None), RunFolder(tmp_path / "same"), device=CPU)
+    assert "observation keys" not in caplog.text, "of the only key there is nothing else"
+    with h5py.File(data, "r+") as file:  # another robot's log, whose observations are as wide
+        for demo in file["data"].values():
+            for name in ("obs", "next_obs"):
+                demo[name].move("state", "flange")
     train(replace(child, obs_keys=None), RunFolder(tmp_path / "third"), device=CPU)
-    assert '["state"], but this run reads null' in caplog.text
+    assert '["state"], but this run reads ["flange"]' in caplog.text
 
 
 def write_logs(path, episodes, **attributes):

@@ -66,9 +66,9 @@ def choose_material(
 
     Args:
         file: a file or folder of episodes, as training reads them.
-        run: the model's own, whose `config.json` may tell of keys and masks.
+        run: the model's own, whose `config.json` may tell of a mask.
         learned_from: fingerprints of the episodes that the model was trained on.
-        obs_keys: observation keys; None: those of the model's run.
+        obs_keys: observation keys; None: all that are low-dimensional.
         mask: a subset of the file; None: that of the run if this is its file, else all episodes.
         skip_missing: whether episodes that a LeRobot dataset lacks are left out, besides where the model's run did so.
         seed: of the division where the model knows none of the episodes, or all.
@@ -81,13 +81,12 @@ def choose_material(
             f"data={str(file)!r}: no such file; expected a file or folder of episodes (relative to {Path.cwd()})"
         )
     asked = settings_of(run)
-    keys = obs_keys or asked.get("obs_keys")
     if mask is None and asked.get("command") == "train":
         own = file.resolve() in (place.resolve() for place in places_of(asked["data"], run))
         mask = asked["mask"] if own else None
     episodes = read_demonstrations(
         file,
-        obs_keys=keys,
+        obs_keys=obs_keys,
         mask=mask,
         allow_missing_rewards=True,  # no question is about recorded ones
         skip_missing=skip_missing or asked.get("skip_missing", False),
@@ -98,12 +97,12 @@ def choose_material(
         (known if episode.fingerprint in learned_from else unknown).append(episode)
     if known and unknown:
         note = f"held out: the model was trained on {counted(len(known), 'other episode')} of this file, not on these"
-        return Material(file, keys, tuple(known), tuple(unknown), note, mask)
+        return Material(file, obs_keys, tuple(known), tuple(unknown), note, mask)
     fitted, measured, linear = _halves(episodes, seed)
     note = "the model was not trained on any of these episodes"
     if known:
         note = "THE MODEL WAS TRAINED ON ALL OF THESE EPISODES, so expect worse on others"
-    return Material(file, keys, tuple(fitted), tuple(measured), f"{note}; {linear}", mask)
+    return Material(file, obs_keys, tuple(fitted), tuple(measured), f"{note}; {linear}", mask)
 
 
 def _halves(episodes: Sequence[Episode], seed: int) -> tuple[list[Episode], list[Episode], str]:

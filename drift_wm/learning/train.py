@@ -36,8 +36,6 @@ from drift_wm.storage.run_files import (
     checkpoints_of,
     newest_checkpoint,
     round_of,
-    run_of,
-    settings_of,
 )
 from drift_wm.storage.run_folder import RunFolder
 
@@ -70,7 +68,16 @@ def train(
     seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(*episodes[0].sizes, seconds)
     task = recorded_task(settings.data)
-    trainer = Trainer(spec, shape, settings.training, seed=settings.seed, device=device, task=task, ranks=ranks)
+    trainer = Trainer(
+        spec,
+        shape,
+        settings.training,
+        seed=settings.seed,
+        device=device,
+        task=task,
+        obs_keys=description.keys(settings.obs_keys, Path(settings.data)),
+        ranks=ranks,
+    )
     number = _begin(trainer, settings, folder, device=device)
     # What a parent learned from is never held out as long as there is anything else.
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
@@ -119,20 +126,21 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
 
     A run that has begun does not look at its parent again, whose own run may have gone on since.
     """
-    parent, obs_keys = settings.parent, settings.obs_keys
+    parent = settings.parent
     if begun := checkpoints_of(folder.path):
         resume(trainer, folder, device=device)
         return round_of(begun[0])
     if parent is not None:
-        trainer.restore(load_checkpoint(newest_checkpoint(Path(parent)), device=device), as_parent=True)
-        theirs = settings_of(run_of(Path(parent))).get("obs_keys")
-        if theirs != obs_keys:
+        checkpoint = load_checkpoint(newest_checkpoint(Path(parent)), device=device)
+        trainer.restore(checkpoint, as_parent=True)
+        theirs = checkpoint.config.get("obs_keys")
+        if theirs is not None and theirs != trainer.obs_keys:
             logger.warning(
-                "from=%s was trained on observation keys %s, but this run reads %s (null: all): in another order, the "
-                "model takes one entry of an observation for another",
+                "from=%s was trained on observation keys %s, but this run reads %s: if they do not mean the same, the "
+                "model takes one entry of an observation for another; choose keys and their order by obs_keys=",
                 parent,
                 json.dumps(theirs),
-                json.dumps(obs_keys),
+                json.dumps(trainer.obs_keys),
             )
     return trainer.rounds
 

@@ -49,6 +49,7 @@ class Trainer:
         seed: of initial weights and of all batches and noise.
         device: where to train.
         task: name of the environment and record of its settings, for the record that checkpoints carry.
+        obs_keys: of the data, whose values in this order are an observation; for that record, too.
         ranks: the processes that train together; all must be given the same data.
 
     Raises:
@@ -64,12 +65,13 @@ class Trainer:
         seed: int,
         device: torch.device | str = "cpu",
         task: dict[str, Any] | None = None,
+        obs_keys: list[str] | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         ranks.require_divides(config.batch_size)
         self.config = config
         self.ranks = ranks
-        self.task = task
+        self.task, self.obs_keys = task, obs_keys
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
         """What predicts or acts."""
@@ -166,6 +168,7 @@ class Trainer:
                     "model": asdict(model_config),
                     "training": asdict(self.config),
                     "task": self.task,
+                    "obs_keys": self.obs_keys,
                 },
                 state={
                     "model": self.model.state_dict(),

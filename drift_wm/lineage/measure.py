@@ -114,11 +114,10 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
     run = Path(settings.run)
     ancestry = trace(run)
     asked = settings_of(run)
-    if settings.obs_keys is not None:
-        asked |= {"obs_keys": settings.obs_keys}
+    newest = load_checkpoint(ancestry.members[-1].path)
+    asked |= {"obs_keys": settings.obs_keys or newest.config.get("obs_keys")}
     if settings.skip_missing:
         asked |= {"skip_missing": True}
-    newest = load_checkpoint(ancestry.members[-1].path)
     source = (
         episodes_of_file(Path(settings.probe), asked, learned_from=newest.learned_from)
         if settings.probe

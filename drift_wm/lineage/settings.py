@@ -18,7 +18,7 @@ class LineageSettings(MachineSettings):
     """File or folder of episodes on which all models are compared. Default: those that the run held out of its data, or
     its replay."""
     obs_keys: list[str] | None = None
-    """Observation keys of these episodes, concatenated; default: those that the run was trained on."""
+    """Observation keys of these episodes, concatenated; default: those that the newest model was trained on."""
     skip_missing: bool = False
     """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole; as the run did."""
     windows: int = 512
