@@ -26,6 +26,7 @@ from drift_wm.learning import online_loop
 from drift_wm.learning.online import online
 from drift_wm.learning.online_loop import OnlineRun
 from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
@@ -327,6 +328,16 @@ def test_collecting_seeks_novelty_as_long_as_nothing_pays(tmp_path, task, reward
     run.settings = replace(settings, seek_novelty=False)
     assert isinstance(run._explorer().objective, PredictedReturn)
     assert isinstance(run._planner().objective, PredictedReturn)
+
+
+def test_collecting_looks_ahead_as_evaluations_do(tmp_path):
+    run = OnlineRun(SMALL, RunFolder(tmp_path), device=CPU)
+    for particles in (0, 3):
+        run.settings = replace(SMALL, particles=particles, seek_novelty=False)  # which would look at the replay
+        explorer = run._explorer()
+        assert isinstance(explorer.model, PreparedModel)
+        assert explorer.model.central == (particles == 0), "chance in what is seen ahead is not asked for"
+        assert explorer.particles == max(1, particles)
 
 
 @pytest.mark.parametrize(
