@@ -1,10 +1,14 @@
-"""Which observation keys a user means: names, and patterns such as `robot0_*`."""
+"""Which observation keys a user means: names, and patterns such as `robot0_*`; and their values side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+import numpy as np
+
+from drift_wm.datasets.episodes import Float32Array
 
 
 def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:
@@ -36,6 +40,26 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
             "each step, as pictures and text are not learned from; store the robot's positions or the like beside them"
         )
     return list(dict.fromkeys(chosen))
+
+
+def side_by_side(parts: Mapping[str, Float32Array], *, where: str) -> Float32Array:
+    """The rows (T, d) of each key -> (T, D).
+
+    Args:
+        parts: by key, all of T rows.
+        where: for messages.
+
+    Raises:
+        ValueError: one holds a NaN or an infinity; told by its key, as who recorded it knows it by no other name.
+    """
+    for key, part in parts.items():
+        if not (finite := np.isfinite(part)).all():
+            row, entry = (int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"{where}: {key}[{row}, {entry}] is {part[row, entry]}, expected finite numbers: repair them, or leave "
+                "out this episode or this key"
+            )
+    return np.concatenate(list(parts.values()), axis=1)
 
 
 def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:

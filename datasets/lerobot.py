@@ -27,7 +27,7 @@ from drift_wm.datasets.demonstrations import Demonstrations, Description, Readin
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import as_matrix
-from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.keys import choose_keys, side_by_side
 from drift_wm.datasets.lerobot_description import (
     as_ranges,
     feature_shape,
@@ -190,13 +190,12 @@ class LeRobotFolder(Demonstrations):
         names = list(dict.fromkeys([*keys, _ACTION, *([_REWARD] if _REWARD in self._shapes else [])]))
         columns = read_columns(entry.file, names, episode=entry.index)
         matrices = {name: as_matrix(column, f"{self.path}: {name}") for name, column in columns.items()}
-        obs, actions = np.concatenate([matrices[key] for key in keys], axis=1), matrices[_ACTION]
+        where = f"{entry.file}: episode {entry.index}"
+        obs, actions = side_by_side({key: matrices[key] for key in keys}, where=where), matrices[_ACTION]
         transitions = max(len(actions) - 1, 0)
         rewards = matrices.get(_REWARD, np.zeros((len(actions), 1), np.float32))
         if rewards.shape[1] != 1:
-            raise ValueError(
-                f"{entry.file}: episode {entry.index}: {_REWARD} has {rewards.shape[1]} columns, expected 1; sum them"
-            )
+            raise ValueError(f"{where}: {_REWARD} has {rewards.shape[1]} columns, expected 1; sum them")
         try:
             return Episode(
                 obs=obs,
@@ -206,7 +205,7 @@ class LeRobotFolder(Demonstrations):
                 source=self.path.name,
             )
         except ValueError as error:
-            raise ValueError(f"{entry.file}: episode {entry.index}: {error}") from error
+            raise ValueError(f"{where}: {error}") from error
 
     def entries(self) -> Iterator[Entry]:
         """Every episode that is announced, whether its file is there or not."""

@@ -39,7 +39,7 @@ from drift_wm.datasets.hdf5 import (
     without_numbers,
 )
 from drift_wm.datasets.hdf5_storage import require_written
-from drift_wm.datasets.keys import choose_keys
+from drift_wm.datasets.keys import choose_keys, side_by_side
 from drift_wm.datasets.minari_metadata import action_bounds, environment_of
 
 MAIN_FILE = Path("data/main_data.hdf5")
@@ -151,8 +151,8 @@ def _content(
 ) -> Episode:
     stored, observations = _arrays(group, "actions", path), _arrays(group, "observations", path)
     _require_continuous(stored, path)
-    actions = _joined(stored, None, path)
-    obs = _joined(observations, keys, path)
+    where = str(group.name)
+    actions, obs = _joined(stored, None, path, where=where), _joined(observations, keys, path, where=where)
     rewards = read_rewards(group, path, rows=len(actions), allow_missing=allow_missing_rewards)
     terminated = False
     if "terminations" in group:
@@ -168,9 +168,9 @@ def _content(
             source=path.parent.parent.name,
         )
     except ValueError as error:
-        raise ValueError(f"{path}: {group.name}: {error}") from error
+        raise ValueError(f"{path}: {where}: {error}") from error
     actions_of = {f"actions/{key}": array for key, array in stored.items()}
-    same.require(str(group.name), {key: observations[key] for key in keys} | actions_of)
+    same.require(where, {key: observations[key] for key in keys} | actions_of)
     return episode
 
 
@@ -202,15 +202,15 @@ def _require_continuous(arrays: dict[str, h5py.Dataset], path: Path) -> None:
             )
 
 
-def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: Path) -> Float32Array:
+def _joined(arrays: dict[str, h5py.Dataset], keys: Sequence[str] | None, path: Path, *, where: str) -> Float32Array:
     """(T, size) of the chosen arrays, or of all; images that are named are flattened."""
     if absent := [key for key in keys or () if key not in arrays]:
         raise ValueError(f"{path}: no observation {absent}, found {sorted(arrays)}; remove this episode")
-    columns = []
+    columns = {}
     for key in keys or arrays:
-        columns.append(as_matrix(read_numbers(arrays[key], path), f"{path}: {arrays[key].name}"))
+        columns[key] = as_matrix(read_numbers(arrays[key], path), f"{path}: {arrays[key].name}")
         require_written(arrays[key], path)
-    return np.concatenate(columns, axis=1)
+    return side_by_side(columns, where=f"{path}: {where}")
 
 
 def _seed(group: h5py.Group, path: Path) -> int | None:

@@ -19,6 +19,7 @@ from drift_wm.datasets.hdf5 import (
     read_rewards,
 )
 from drift_wm.datasets.hdf5_storage import require_written
+from drift_wm.datasets.keys import side_by_side
 
 REPAIR = "repair or remove this demo"
 _SAME = 1e-3
@@ -85,7 +86,8 @@ def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
 
 
 def _concatenated(group: h5py.Group, keys: list[str], path: Path, *, length: int) -> Float32Array:
-    return np.concatenate([_written(group, key, path, rows=length) for key in keys], axis=1)
+    parts = {key: _written(group, key, path, rows=length) for key in keys}
+    return side_by_side(parts, where=f"{path}: {group.name}")
 
 
 def _written(group: h5py.Group, name: str, path: Path, *, rows: int | None = None) -> Float32Array:
@@ -102,10 +104,9 @@ def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> 
     Windows over such rows would be of transitions that never happened. What counts is how much an entry moves: a
     clock, or a position far from zero, moves little beside what it is.
     """
-    with np.errstate(all="ignore"):  # what is no number is reported by `Episode`
-        rounding = _ROUNDING * np.spacing(np.abs(obs).max(axis=0))
-        away = np.abs(after[:-1].astype(np.float64) - obs[1:])
-        follows = ~(away > _SAME * obs.std(axis=0, dtype=np.float64) + rounding).any(axis=1)
+    rounding = _ROUNDING * np.spacing(np.abs(obs).max(axis=0))
+    away = np.abs(after[:-1].astype(np.float64) - obs[1:])
+    follows = (away <= _SAME * obs.std(axis=0, dtype=np.float64) + rounding).all(axis=1)
     if not follows.all():
         first = int(np.argmin(follows))
         raise ValueError(

@@ -120,6 +120,19 @@ def test_each_path_gets_its_reader(minari, lerobot2, lerobot3, tmp_path):
     assert isinstance(open_demonstrations(tmp_path / "demos.hdf5"), RobomimicFile)
 
 
+def test_what_is_no_number_is_told_by_its_key(minari, lerobot3):
+    with h5py.File(minari / "data" / "main_data.hdf5", "r+") as file:
+        file["episode_1/observations/robot/joints"][2, 1] = np.nan
+    with pytest.raises(ValueError, match=r"/episode_1: robot/joints\[2, 1\] is nan, expected finite numbers"):
+        read_demonstrations(minari)
+    assert read_demonstrations(minari, obs_keys=["goal"])
+    columns = lerobot_rows(0, 4) | {"observation.gripper": pyarrow.array([0.0, 1.0, np.inf, 1.0])}
+    columns |= {"next.reward": pyarrow.array([0.5] * 4)}
+    parquet.write_table(pyarrow.table(columns), lerobot3 / "data/chunk-000/file-000.parquet")
+    with pytest.raises(ValueError, match=r"episode 0: observation.gripper\[2, 0\] is inf, expected finite numbers"):
+        next(iter(open_demonstrations(lerobot3).episodes()))
+
+
 def test_minari_is_read_with_its_last_observation(minari):
     first, second = read_demonstrations(minari)
     assert (first.obs.shape, len(first), first.terminated, first.seed) == ((4, 3), 3, True, 7)

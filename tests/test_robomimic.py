@@ -160,7 +160,12 @@ def test_a_column_of_rewards_and_flat_actions_are_accepted(path):
         ("next_obs/b", np.zeros((3, 2)), "demo_0/next_obs/b has shape"),
         ("actions", np.zeros((4, 2, 2)), r"demo_0/actions has shape \(4, 2, 2\), expected .T,. or"),
         ("actions", np.zeros((0, 3)), r"demo_0/actions has no rows.*; repair or remove this demo"),
-        ("obs/a", np.array([0, -1, np.nan, -3]), r"demos\.hdf5: /data/demo_0 .*obs\[2, 0\] is nan.*leave out"),
+        (
+            "obs/b",
+            np.array([[0, 1], [0, 1], [0, np.nan], [0, 1]]),
+            r"hdf5: /data/demo_0/obs: b\[2, 1\] is nan.*out",
+        ),
+        ("next_obs/a", np.array([0, -1, np.inf, -3]), r"/data/demo_0/next_obs: a\[2, 0\] is inf"),
         ("actions", np.full((4, 3), 1e300), r"actions\[0, 0\] is inf"),
         ("actions", np.array([b"x"] * 4), "demo_0/actions holds .S1, expected numbers"),
     ],

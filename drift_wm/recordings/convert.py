@@ -20,6 +20,8 @@ from drift_wm.recordings.inspect import tracked
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
 
+_UNKNOWN = "unknown"  # what no environment of gymnasium is called, as a file's name may happen to be
+
 
 def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
@@ -50,7 +52,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     known = isinstance(demonstrations, RobomimicFile)
     env_args = read_env_args(demonstrations.path) if known else {}
     told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
-    name = settings.task or told or Path(settings.data).stem
+    name = settings.task or told or _UNKNOWN
     tally = _Tally()
     every = chain([first], episodes)
     written = every if bounds is None else (tally.of(_scaled(episode, bounds)) for episode in every)

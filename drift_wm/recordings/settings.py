@@ -51,7 +51,7 @@ class ConvertSettings(DataSettings):
     out: str = ""
     """The new file; one that is there is not overwritten."""
     task: str = ""
-    """What the file says of its environment (`env_name`); default: what the source says, else its name."""
+    """What the file says of its environment (`env_name`); default: what the source says, else `unknown`."""
     action_low: list[float] | None = None
     """The robot's lowest action, a number for each entry or one for all: written as -1, as planners search in [-1, 1].
     Default: actions are written as they are read."""
