@@ -90,11 +90,22 @@ def test_who_goes_on_does_so_at_the_rates_and_the_decay_asked_for_now():
 
 
 def test_the_average_follows_parameters_that_have_become_views():
-    module = network()
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     averaged = copy.deepcopy(module).requires_grad_(False)
-    average, descent = Average(averaged, module), Descent([module], CONFIG)
-    start = averaged[0].weight.clone()
+    config = replace(CONFIG, averaging=0.4, value_averaging=0.8)
+    average = Average(averaged, module, config, steady=module[1])
+    descent = Descent([module], config)
+    start = copy.deepcopy(averaged)
     descent.step(loss_of(module, 0), rate=1e-2)
-    average.update(0.25)
-    torch.testing.assert_close(averaged[0].weight, start.lerp(module[0].weight, 0.25))
-    assert not torch.equal(start, module[0].weight)
+    average.update(100, 10)
+    for part, share in enumerate([0.25, 0.125]):  # 1 / (0.4 * 10), and of what learns at a steady rate 1 / (0.8 * 10)
+        torch.testing.assert_close(averaged[part].weight, start[part].weight.lerp(module[part].weight, share))
+        assert not torch.equal(start[part].weight, module[part].weight)
+
+
+def test_first_steps_are_averaged_alike():
+    config = replace(CONFIG, averaging=0.3, value_averaging=0.5)
+    shares = [1 / config.averaging_share(done, 10) for done in range(5)]
+    assert shares == pytest.approx([1, 2, 3, 3, 3])
+    assert 1 / config.averaging_share(9, 10, steady=True) == pytest.approx(5)
+    assert config.averaging_share(9, 1) == 1, "of a round of a step the last weights alone"

@@ -194,16 +194,16 @@ def test_logged_scores_do_not_disturb_the_training(linear_episodes, small_model)
 
 
 def test_averaged_weights_are_the_exponential_mean(linear_episodes, small_model):
-    config = TrainingConfig(batch_size=4, averaging=0.5, log_every=1)
+    config = TrainingConfig(batch_size=4, averaging=0.2, log_every=1)
     trainer, windows = make(small_model, linear_episodes, config)
     name = "generator.backbone.output.weight"
     seen = []
     trainer.train_round(
         windows, 20, on_step=lambda done, total, metrics: seen.append(trainer.model.state_dict()[name].clone())
     )
-    expected = seen[0]
-    for weights in seen[1:]:  # half of 20 steps: a decay of 0.9
-        expected = 0.9 * expected + 0.1 * weights
+    expected = torch.stack(seen[:4]).mean(dim=0)
+    for weights in seen[4:]:  # a fifth of 20 steps: a decay of 0.75
+        expected = 0.75 * expected + 0.25 * weights
     torch.testing.assert_close(trainer.world_model.state_dict()[name], expected)
 
 
@@ -306,6 +306,7 @@ def test_checkpoints_of_other_kinds_and_versions_are_refused(tmp_path, linear_ep
         ({"learning_rate": 0.0}, "learning_rate=0"),
         ({"averaging": 0.0}, r"averaging=0\.0"),
         ({"averaging": 1.1}, r"averaging=1\.1"),
+        ({"value_averaging": 0.0}, r"value_averaging=0\.0"),
         ({"final_fraction": 1.1}, r"final_fraction=1\.1"),
         ({"value_rate": 0.0}, r"value_rate=0\.0"),
         ({"weight_decay": -0.1}, r"weight_decay=-0\.1"),

@@ -36,6 +36,9 @@ class TrainingConfig:
     """Largest norm of a gradient."""
     averaging: float = 0.05
     """Share of a round over which the weights that plan and predict are averaged (exponentially)."""
+    value_averaging: float = 0.5
+    """The same of actor and critics, where there are any: as their rate does not fall, those of one step act much
+    better or worse than those of another (docs/bench/attempts.md)."""
     log_every: int = 50
     """Steps between two records of the metrics."""
     checkpoint_every: int = 2000
@@ -48,7 +51,8 @@ class TrainingConfig:
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "a number above 0")
         require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "a number of at least 0")
         require(0 <= self.final_fraction <= 1, "training.final_fraction", self.final_fraction, "a number in [0, 1]")
-        require(0 < self.averaging <= 1, "training.averaging", self.averaging, "a number in (0, 1]")
+        for name in ("averaging", "value_averaging"):
+            require(0 < getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "a number in (0, 1]")
 
     def rate(self, step: int, progress: float) -> float:
         """Learning rate of a round's step, whose schedule has come so far, from 0 to 1."""
@@ -57,9 +61,17 @@ class TrainingConfig:
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
         return self.learning_rate * (self.final_fraction + (1 - self.final_fraction) * cosine)
 
-    def averaging_share(self, done: int, steps: int) -> float:
-        """Weight of the newest weights in the average, after `done` steps in all, in a round of `steps`."""
-        return 1.0 if done == 0 else 1 / max(1.0, self.averaging * steps)
+    def averaging_share(self, done: int, steps: int, *, steady: bool = False) -> float:
+        """Weight of the newest weights in the average, after `done` steps in all, in a round of `steps`.
+
+        At first all weights so far count alike, or those that nothing was learned by yet would count most.
+
+        Args:
+            done: steps before this one.
+            steps: of the round.
+            steady: whether it is the average of actor and critics.
+        """
+        return 1 / max(1.0, min((self.value_averaging if steady else self.averaging) * steps, done + 1))
 
 
 class Descent:
@@ -141,16 +153,26 @@ class Average:
     Args:
         averaged: the copy, changed in place.
         module: what is trained; its tensors must stay the same objects.
+        config: over how much of a round.
+        steady: the part of the module that learns at `value_rate`.
     """
 
-    def __init__(self, averaged: nn.Module, module: nn.Module) -> None:
-        self._averages: list[Tensor] = list(averaged.parameters())
-        self._parameters: list[Tensor] = list(module.parameters())
+    def __init__(
+        self, averaged: nn.Module, module: nn.Module, config: TrainingConfig, *, steady: nn.Module | None = None
+    ) -> None:
+        self._config = config
+        apart = set(steady.parameters()) if steady else set()
+        self._parts: dict[bool, tuple[list[Tensor], list[Tensor]]] = {}
+        for average, parameter in zip(averaged.parameters(), module.parameters(), strict=True):
+            averages, parameters = self._parts.setdefault(parameter in apart, ([], []))
+            averages.append(average)
+            parameters.append(parameter)
         self._kept, self._buffers = list(averaged.buffers()), list(module.buffers())
 
     @torch.no_grad()
-    def update(self, share: float) -> None:
-        """Move the parameters a share of the way."""
-        torch._foreach_lerp_(self._averages, self._parameters, share)
+    def update(self, done: int, steps: int) -> None:
+        """Move the parameters their share of the way, after `done` steps in all, in a round of `steps`."""
+        for steady, (averages, parameters) in self._parts.items():
+            torch._foreach_lerp_(averages, parameters, self._config.averaging_share(done, steps, steady=steady))
         if self._buffers:
             torch._foreach_copy_(self._kept, self._buffers)

@@ -75,8 +75,8 @@ class Trainer:
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
         """What predicts or acts."""
-        self._average = Average(self.averaged, self.model)
         value = getattr(self.model, "value", None)  # which policies lack
+        self._average = Average(self.averaged, self.model, config, steady=value)
         self.descent = Descent(self.model.children(), config, steady=[value] if value else ())
         self._loss = SharedLoss(self.model, ranks)
         self._seed = seed
@@ -232,7 +232,7 @@ class Trainer:
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         norm = self.descent.step(loss, rate=rate)
-        self._average.update(self.config.averaging_share(self.steps, steps))
+        self._average.update(self.steps, steps)
         self.steps += 1
         self.round_step += 1
         return batch, {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate)}

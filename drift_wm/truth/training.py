@@ -28,13 +28,13 @@ def train_generator(
 ) -> AnyGenerator:
     """Train a bare generator through one round, as `Trainer` trains a model; returns the averaged one."""
     averaged = copy.deepcopy(generator).requires_grad_(False)
-    average, descent = Average(averaged, generator), Descent([generator], config)
+    average, descent = Average(averaged, generator, config), Descent([generator], config)
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         rate = config.rate(step, generator.begin_step(step, steps))
         c, y = draw(config.batch_size, rng)
         descent.step(generator.loss(c, y, rng=rng), rate=rate)
-        average.update(config.averaging_share(step, steps))
+        average.update(step, steps)
     return averaged.eval()
 
 
