@@ -104,7 +104,8 @@ def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> 
     Windows over such rows would be of transitions that never happened. What counts is how much an entry moves: a
     clock, or a position far from zero, moves little beside what it is.
     """
-    rounding = _ROUNDING * np.spacing(np.abs(obs).max(axis=0))
+    with np.errstate(over="ignore"):  # the largest number has no next one
+        rounding = _ROUNDING * np.spacing(np.abs(obs).max(axis=0))
     away = np.abs(after[:-1].astype(np.float64) - obs[1:])
     follows = (away <= _SAME * obs.std(axis=0, dtype=np.float64) + rounding).all(axis=1)
     if not follows.all():
