@@ -43,7 +43,6 @@ _CONTACTS = (
     "proposals=64",
     "planner.initial_std=0.3",
     "round_steps=500",
-    "training.averaging=0.5",
 )
 """Of tasks that contacts decide: what a single step leads to is learned best, and critics judge where three lead."""
 _UPRIGHT_STARTS = ("random_episodes=30", "round_episodes=5")
