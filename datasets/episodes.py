@@ -142,18 +142,21 @@ def count_windows(episodes: Sequence[Episode], chunk: int, *, past_end: bool = F
     return total
 
 
+def require_finite(name: str, array: NDArray[np.generic], *, remedy: str = "repair or leave out this episode") -> None:
+    """Raise a ValueError that names the first entry of an array that is a NaN or an infinity."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        first = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{name}{list(first)} is {array[first]}, expected finite numbers: {remedy}")
+
+
 def _check_array(name: str, array: NDArray[np.generic], dtype: type[np.floating], *, ndim: int) -> None:
     if array.dtype != dtype or array.ndim != ndim:
         raise ValueError(
             f"{name} is {array.dtype} of shape {array.shape}, expected {np.dtype(dtype)} "
             f"with {ndim} dimensions: convert it with astype and reshape"
         )
-    finite = np.isfinite(array)
-    if not finite.all():
-        first = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"{name}{list(first)} is {array[first]}, expected finite numbers: repair or leave out this episode"
-        )
+    require_finite(name, array)
 
 
 def _check_length(name: str, length: int, expected: int, rule: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drift_wm.datasets.episodes import Float32Array
+from drift_wm.datasets.episodes import Float32Array, require_finite
 
 
 def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:
@@ -53,12 +53,7 @@ def side_by_side(parts: Mapping[str, Float32Array], *, where: str) -> Float32Arr
         ValueError: one holds a NaN or an infinity; told by its key, as who recorded it knows it by no other name.
     """
     for key, part in parts.items():
-        if not (finite := np.isfinite(part)).all():
-            row, entry = (int(i) for i in np.argwhere(~finite)[0])
-            raise ValueError(
-                f"{where}: {key}[{row}, {entry}] is {part[row, entry]}, expected finite numbers: repair them, or leave "
-                "out this episode or this key"
-            )
+        require_finite(f"{where}: {key}", part, remedy="repair them, or leave out this episode or this key")
     return np.concatenate(list(parts.values()), axis=1)
 
 

@@ -102,7 +102,13 @@ def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, caps
     assert found["lengths"] == [3] * 17
     for told, words in zip(
         found["damaged"],
-        ["demo_0/obs.* is nan", "demo_2 .*no rows", "demo_3.* is nan", "demo_4 .*sizes", "demo_5 .*repair or remove"],
+        [
+            "demo_0/obs.* is nan",
+            "demo_2 .*no rows",
+            "demo_3/obs.* is nan",
+            "demo_4 .*sizes",
+            "demo_5 .*repair or remove",
+        ],
         strict=False,
     ):
         assert re.search(words, told)

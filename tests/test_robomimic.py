@@ -163,7 +163,7 @@ def test_a_column_of_rewards_and_flat_actions_are_accepted(path):
         (
             "obs/b",
             np.array([[0, 1], [0, 1], [0, np.nan], [0, 1]]),
-            r"hdf5: /data/demo_0/obs: b\[2, 1\] is nan.*out",
+            r"demos\.hdf5: /data/demo_0/obs: b\[2, 1\] is nan.*leave out",
         ),
         ("next_obs/a", np.array([0, -1, np.inf, -3]), r"/data/demo_0/next_obs: a\[2, 0\] is inf"),
         ("actions", np.full((4, 3), 1e300), r"actions\[0, 0\] is inf"),

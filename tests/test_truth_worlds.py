@@ -252,12 +252,12 @@ def test_named_cases_are_of_the_kind_that_they_stand_under():
 
 def test_the_reward_grows_to_the_edge_and_falls_beyond_it_the_more_the_farther():
     reward = EdgeReward()
-    x = torch.tensor([0.15, 0.15 - 0.03, 0.15 + 1e-6, 0.3, -10.0, -10.0])
+    x = torch.tensor([0.15, 0.15 - 0.03, 0.15 + 1e-7, 0.3, -10.0, -10.0])
     obs = torch.stack([x, torch.full_like(x, 99.0)], dim=-1)
-    assert reward.of(obs).tolist() == pytest.approx([1.0, np.exp(-1), -2.0, -4.0, 0.0, 0.0], abs=1e-4)
+    assert reward.of(obs).tolist() == pytest.approx([1.0, np.exp(-1), -2.0, -4.0, 0.0, 0.0], abs=1e-5)
     futures = obs.view(1, 1, 3, 2, 2)  # three futures of two steps
     values = reward(Prediction(obs=futures, reward=torch.zeros(1, 1, 3, 2)), torch.zeros(1, 1, 2, 1))
-    assert values.flatten().tolist() == pytest.approx([1 + np.exp(-1), -6.0, 0.0], abs=1e-4)
+    assert values.flatten().tolist() == pytest.approx([1 + np.exp(-1), -6.0, 0.0], abs=1e-5)
 
 
 def test_returns_are_those_of_the_observations_seen(monkeypatch, tmp_path):

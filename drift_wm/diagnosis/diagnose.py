@@ -108,7 +108,7 @@ def diagnose(settings: DiagnoseSettings, folder: RunFolder, *, device: torch.dev
         Path(settings.data),
         run_of(path),
         learned_from=checkpoint.learned_from,
-        obs_keys=settings.obs_keys or checkpoint.config.get("obs_keys"),
+        obs_keys=settings.obs_keys or checkpoint.obs_keys,
         mask=settings.mask,
         skip_missing=settings.skip_missing,
         seed=settings.seed,

@@ -64,7 +64,7 @@ class TrainingConfig:
     def averaging_share(self, done: int, steps: int, *, steady: bool = False) -> float:
         """Weight of the newest weights in the average, after `done` steps in all, in a round of `steps`.
 
-        At first all weights so far count alike, or those that nothing was learned by yet would count most.
+        At first all weights so far count alike: else those of the first step would count most.
 
         Args:
             done: steps before this one.

@@ -133,13 +133,12 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
     if parent is not None:
         checkpoint = load_checkpoint(newest_checkpoint(Path(parent)), device=device)
         trainer.restore(checkpoint, as_parent=True)
-        theirs = checkpoint.config.get("obs_keys")
-        if theirs is not None and theirs != trainer.obs_keys:
+        if checkpoint.obs_keys not in (None, trainer.obs_keys):
             logger.warning(
                 "from=%s was trained on observation keys %s, but this run reads %s: if they do not mean the same, the "
                 "model takes one entry of an observation for another; choose keys and their order by obs_keys=",
                 parent,
-                json.dumps(theirs),
+                json.dumps(checkpoint.obs_keys),
                 json.dumps(trainer.obs_keys),
             )
     return trainer.rounds

@@ -115,7 +115,7 @@ def measure_lineage(settings: LineageSettings, *, device: torch.device) -> Linea
     ancestry = trace(run)
     asked = settings_of(run)
     newest = load_checkpoint(ancestry.members[-1].path)
-    asked |= {"obs_keys": settings.obs_keys or newest.config.get("obs_keys")}
+    asked |= {"obs_keys": settings.obs_keys or newest.obs_keys}
     if settings.skip_missing:
         asked |= {"skip_missing": True}
     source = (

@@ -40,6 +40,11 @@ class Checkpoint:
         """Fingerprints of all episodes that the model and those it continues were trained on."""
         return frozenset(self.state["learned_from"])
 
+    @property
+    def obs_keys(self) -> list[str] | None:
+        """Of the data that the model was trained on, in the order that it reads them; None where it is not known."""
+        return self.config.get("obs_keys")
+
 
 def weights_id(weights: dict[str, Tensor]) -> str:
     """Twelve hexadecimal digits that name a set of weights by their content."""
