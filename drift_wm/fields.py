@@ -15,7 +15,8 @@ the published field, which is a deliberate average over the batch. Shapes:
 
 Which one to use (measured in docs/truth): `energy` is linear in the data measure, so a single
 positive per condition is unbiased and the conditional law is its only equilibrium. The published
-kernel field normalises by the positives and is not consistent for M = 1: it loses minority modes.
+kernel field normalises by the positives and is not consistent for M = 1: in worlds that go more
+than one way it ends 1.15 to 3.4 times as far from the truth (one seed each).
 """
 
 from __future__ import annotations
