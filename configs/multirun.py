@@ -11,7 +11,6 @@ then makes the table and the page of all, and runs what a lost job left. Launche
 from __future__ import annotations
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -24,7 +23,6 @@ def run_share(config: DictConfig) -> None:
     from drift_wm.cli import main
 
     overrides = HydraConfig.get().overrides.task
-    GlobalHydra.instance().clear()  # the command composes settings of its own
     if main(["bench", *overrides]):
         raise RuntimeError(f"this share of the grid failed; its message is above. It was asked for {config}")
 

@@ -7,7 +7,8 @@ Nothing is imported by a name found in a configuration: a planner's class follow
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
 from importlib import resources
@@ -17,6 +18,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -104,7 +106,7 @@ def describe_settings(command: str, overrides: Sequence[str] = ()) -> list[tuple
 
 def _describe_groups(command: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
     """`planner=` and `model=` of a command that has them, with what there is to choose from."""
-    with initialize_config_module("drift_wm.configs", version_base="1.3"):
+    with _our_configs():
         composed = compose(command, overrides=_of_groups(overrides), return_hydra_config=True)
     chosen, folder = composed.hydra.runtime.choices, resources.files("drift_wm.configs")
     return [
@@ -116,6 +118,18 @@ def _describe_groups(command: str, overrides: Sequence[str]) -> list[tuple[str, 
         for group, example in _GROUPS.items()
         if group in chosen
     ]
+
+
+@contextmanager
+def _our_configs() -> Iterator[None]:
+    """Hydra reads this package's YAML for a while; a program around us that Hydra started has its own again after."""
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("drift_wm.configs", version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = theirs
 
 
 def _of_groups(overrides: Sequence[str]) -> list[str]:
@@ -158,7 +172,7 @@ def _compose(command: str, overrides: Sequence[str]) -> Any:
 
 def _compose_plainly(command: str, overrides: Sequence[str]) -> Any:
     register()
-    with initialize_config_module("drift_wm.configs", version_base="1.3"):
+    with _our_configs():
         return OmegaConf.to_object(compose(command, overrides=list(overrides)))
 
 

@@ -5,6 +5,7 @@ A run of the command line is loaded, planned in, asked for futures and set to ac
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from drift_wm import build
-from drift_wm.acting.by_model import act_by
+from drift_wm.acting.by_model import act_by, tell_of_doubts
 from drift_wm.acting.episodes import Environment
 from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.configs.quoting import quoted
@@ -21,7 +22,8 @@ from drift_wm.configs.schema import read_settings
 from drift_wm.interfaces import Planner, Policy, Spec
 from drift_wm.models.learned import POLICY, LearnedModel, load_policy, load_world_model
 from drift_wm.models.world_model import LearnedWorldModel
-from drift_wm.storage.checkpoint import load_checkpoint
+from drift_wm.requirements import require
+from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
 
 
@@ -32,11 +34,20 @@ class Agent:
         policy: decides.
         spec: sizes of what it sees and does.
         device: where it computes.
+        obs_keys: names of the sensors whose values make an observation, in this order, where they are known.
     """
 
-    def __init__(self, policy: Policy[Any], spec: Spec, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        policy: Policy[Any],
+        spec: Spec,
+        *,
+        device: torch.device | str = "cpu",
+        obs_keys: Sequence[str] | None = None,
+    ) -> None:
         self.policy = policy
         self.spec = spec
+        self.obs_keys = obs_keys
         self._device = torch.device(device)
         self.reset()
 
@@ -44,17 +55,25 @@ class Agent:
         """Begin an episode: the next observation is its first.
 
         Args:
-            seed: of what the policy draws.
-        """
-        self._seed, self._state = seed, None
-
-    def act(self, obs: ArrayLike) -> NDArray[np.float32]:
-        """The newest observation (D,) -> the action (A,) in [-1, 1] to take now.
+            seed: of what the policy draws, which is the same in every episode of the same seed.
 
         Raises:
-            ValueError: the observation has another shape, or holds a NaN or an infinity.
+            ValueError: the seed is no integer of at least 0.
         """
-        seen = np.asarray(obs, dtype=np.float32)
+        is_seed = isinstance(seed, int | np.integer) and seed >= 0
+        require(is_seed, "seed", seed, "an integer of at least 0, another for each episode that shall draw anew")
+        self._seed, self._state = int(seed), None
+
+    def act(self, obs: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """The newest observation (D,) -> the action (A,) in [-1, 1] to take now, an array of the caller's own.
+
+        Args:
+            obs: D numbers, or the values of each sensor by its name, where `obs_keys` are known.
+
+        Raises:
+            ValueError: the observation has another shape, lacks a sensor, or holds a NaN or an infinity.
+        """
+        seen = self._joined(obs) if isinstance(obs, Mapping) else _numbers(obs)
         if seen.shape != (self.spec.observation_size,):
             raise ValueError(f"obs has shape {seen.shape}; expected ({self.spec.observation_size},), one observation")
         if not np.isfinite(seen).all():
@@ -63,18 +82,46 @@ class Agent:
         with torch.inference_mode():
             state = self.policy.reset(batch, seed=self._seed) if self._state is None else self._state
             action, self._state = self.policy.act(batch, state)
-        return np.asarray(action[0].cpu().numpy(), dtype=np.float32)
+        return np.array(action[0].cpu().numpy(), dtype=np.float32)  # no view of what the policy remembers
+
+    def _joined(self, sensors: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """One observation of all sensors that were learned from."""
+        if self.obs_keys is None:
+            raise ValueError(
+                f"obs is a dict of {', '.join(sensors)}; expected {self.spec.observation_size} numbers in a row, as it "
+                "is not known which sensors were learned from; join them in the order of the training data"
+            )
+        if missing := [key for key in self.obs_keys if key not in sensors]:
+            raise ValueError(f"obs lacks {', '.join(missing)}; expected all of {', '.join(self.obs_keys)}")
+        return np.concatenate([_numbers(sensors[key]).ravel() for key in self.obs_keys])
+
+
+def _numbers(values: ArrayLike) -> NDArray[np.float32]:
+    """A float32 copy of values.
+
+    Raises:
+        ValueError: they are no numbers.
+    """
+    try:
+        plain = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+        return np.array(plain, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"obs holds {values!r:.200} ({error}); expected numbers") from error
 
 
 def load_model(run: str | Path, *, device: torch.device | str = "cpu") -> LearnedModel:
     """The newest model of a run folder, or that of a checkpoint: a world model or a policy, ready to use.
 
     Raises:
-        ValueError: there is no checkpoint, or it cannot be read.
+        ValueError: there is no checkpoint, it cannot be read, or there is no such device.
     """
-    checkpoint = load_checkpoint(newest_checkpoint(Path(run)), device=device)
+    return _load(run, build.usable_device(device))[0]
+
+
+def _load(run: str | Path, device: torch.device) -> tuple[LearnedModel, Checkpoint]:
+    checkpoint = load_checkpoint(newest_checkpoint(Path(run).expanduser()), device=device)
     load = load_policy if checkpoint.kind == POLICY else load_world_model
-    return load(checkpoint, device=device)
+    return load(checkpoint, device=device), checkpoint
 
 
 def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cpu") -> Agent:
@@ -87,14 +134,20 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
         device: where to compute.
 
     Raises:
-        ValueError: the run cannot be read, or a setting does not fit.
+        ValueError: the run cannot be read, a setting does not fit, or there is no such device.
     """
-    model = load_model(run, device=device)
+    where = build.usable_device(device)
+    model, checkpoint = _load(run, where)
     actor = "model" if isinstance(model, LearnedWorldModel) else "policy"
-    if other := [setting for setting in settings if setting.partition("=")[0] in ("actor", "checkpoint")]:
-        raise ValueError(f"{other[0]}: expected no such setting, as the run tells what it learned: a {actor}")
-    asked = read_settings("evaluate", [f"checkpoint={quoted(run)}", f"actor={actor}", *settings])
-    return Agent(act_by(model, asked, device=torch.device(device)).policy, model.spec, device=device)
+    known = f"the run tells what it learned: a {actor}"
+    elsewhere = {"actor": known, "checkpoint": known, "device": "where to compute is told by device="}
+    for setting in settings:
+        if reason := elsewhere.get(setting.partition("=")[0]):
+            raise ValueError(f"{setting}: expected no such setting, as {reason}")
+    path = quoted(Path(run).expanduser())
+    asked = read_settings("evaluate", [f"checkpoint={path}", f"actor={actor}", *settings])
+    policy = act_by(model, asked, device=where).policy
+    return Agent(policy, model.spec, device=where, obs_keys=checkpoint.obs_keys)
 
 
 def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = None) -> PlanningPolicy:
@@ -113,6 +166,7 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
             f"model={type(model).__name__}: expected a world model to plan in; load_agent acts by a policy"
         )
     asked = read_settings("evaluate", ["checkpoint=none", *settings])
+    tell_of_doubts(model, asked)
     return build.make_policy(model, asked, device=model.device, planner=planner)
 
 

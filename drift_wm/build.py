@@ -43,15 +43,24 @@ def prepare_machine(settings: MachineSettings) -> torch.device:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    if settings.device == "auto":
+    return usable_device(settings.device)
+
+
+def usable_device(asked: torch.device | str) -> torch.device:
+    """The device of a name; of `auto` the first GPU, or the processor where there is none.
+
+    Raises:
+        ValueError: the device does not exist here.
+    """
+    if asked == "auto":
         local = int(os.environ.get("LOCAL_RANK", 0))  # of torchrun: each of its processes has a GPU of its own
         return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     try:
-        device = torch.device(settings.device)
+        device = torch.device(asked)
     except RuntimeError as error:
-        raise ValueError(f"device={settings.device!r}: expected auto, cpu, cuda or cuda:N") from error
+        raise ValueError(f"device={asked!r}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={settings.device!r}: torch sees no CUDA device here; use device=cpu or device=auto")
+        raise ValueError(f"device={asked!r}: torch sees no CUDA device here; use device=cpu or device=auto")
     return device
 
 

@@ -1,20 +1,25 @@
 """What `import drift_wm` offers: load a run, act by it, plan in it by a planner of one's own."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 import drift_wm
 from drift_wm.acting.foresight import ForesightPolicy
 from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.replay import read_episodes
+from drift_wm.datasets.replay import read_episodes, write_episodes
 from drift_wm.generators import ConditionalGenerator, register_generator
 from drift_wm.generators import config as generator_config
-from drift_wm.interfaces import Plan
+from drift_wm.interfaces import Plan, Spec
 from drift_wm.models.world_model import LearnedWorldModel
 
 TASK = ["task=cartpole-balance", "env.action_repeat=50"]
@@ -65,11 +70,91 @@ def test_names_are_completed_before_they_are_imported():
         (np.zeros(4), r"obs has shape \(4,\); expected \(5,\)"),
         (np.zeros((1, 5)), r"obs has shape \(1, 5\)"),
         ([0, 0, np.nan, 0, 0], "expected finite numbers: look for the NaN in the sensors"),
+        (["one"] * 5, "could not convert string to float.*expected numbers"),
+        ({"state": np.zeros(6)}, r"obs has shape \(6,\)"),
     ],
 )
 def test_an_agent_refuses_what_is_no_observation(runs, obs, message):
     with pytest.raises(ValueError, match=message):
         drift_wm.load_agent(runs / "policy").act(obs)
+
+
+def test_sensors_are_joined_by_name(runs, tmp_path):
+    with h5py.File(runs / "data" / "episodes.hdf5") as recorded, h5py.File(tmp_path / "sensors.hdf5", "w") as file:
+        for name, demo in recorded["data"].items():
+            for group in ("obs", "next_obs"):
+                file[f"data/{name}/{group}/position"] = demo[group]["state"][:, :3]
+                file[f"data/{name}/{group}/velocity"] = demo[group]["state"][:, 3:]
+            file[f"data/{name}/actions"] = demo["actions"][()]
+    learn = ["kind=policy", SMALL[0], *SMALL[2:], f"run_dir={tmp_path}/policy"]
+    assert main(["train", f"data={tmp_path}/sensors.hdf5", *learn]) == 0
+    agent = drift_wm.load_agent(tmp_path / "policy")
+    assert agent.obs_keys == ["position", "velocity"]
+    obs = torch.arange(5.0, requires_grad=True)
+    joined = agent.act(obs)
+    agent.reset()
+    values = np.arange(5.0)
+    values.flags.writeable = False  # as some drivers hand out
+    by_name = agent.act({"velocity": values[3:].tolist(), "camera": np.zeros((8, 8)), "position": values[:3]})
+    np.testing.assert_array_equal(joined, by_name)
+    with pytest.raises(ValueError, match="obs lacks velocity; expected all of position, velocity"):
+        agent.act({"position": np.zeros(3)})
+    with pytest.raises(ValueError, match="obs is a dict of position; expected 5 numbers"):
+        drift_wm.Agent(agent.policy, agent.spec).act({"position": np.zeros(5)})
+
+
+def test_what_an_agent_returns_is_the_callers_own(runs):
+    planner = Still()
+    planner.plan = planner.init(1)
+    planner.init = lambda batch_size: planner.plan
+    agent = drift_wm.Agent(drift_wm.plan_in(drift_wm.load_model(runs / "model"), planner=planner), Spec(5, 1, 0.5))
+    agent.act(np.zeros(5))[:] = 0.5
+    assert agent.act(np.zeros(5)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, -1])
+def test_seeds_are_refused_where_they_are_given(runs, seed):
+    agent = drift_wm.load_agent(runs / "policy")
+    with pytest.raises(ValueError, match=r"seed=.*expected an integer of at least 0"):
+        agent.reset(seed=seed)
+    agent.reset(seed=np.int64(2**62))  # as a clock gives
+    assert np.isfinite(agent.act(np.zeros(5))).all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device")
+def test_devices_that_are_not_there_are_named(runs):
+    with pytest.raises(ValueError, match="device='cuda': torch sees no CUDA device"):
+        drift_wm.load_agent(runs / "model", device="cuda")
+    with pytest.raises(ValueError, match="device='abacus': expected auto, cpu"):
+        drift_wm.load_model(runs / "model", device="abacus")
+    with pytest.raises(ValueError, match="device=cuda: expected no such setting"):
+        drift_wm.load_agent(runs / "model", "device=cuda")
+    assert drift_wm.load_agent(runs / "model", *PLANNED, device="auto").act(np.zeros(5)).shape == (1,)
+
+
+def test_an_agent_is_loaded_in_a_program_that_hydra_started(runs, tmp_path):
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        theirs = GlobalHydra.instance().hydra
+        assert drift_wm.load_agent(runs / "model", *PLANNED).act(np.zeros(5)).shape == (1,)
+        assert GlobalHydra.instance().hydra is theirs
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_doubts_about_what_a_model_learned_are_told(runs, tmp_path, caplog):
+    episodes = read_episodes(runs / "data" / "episodes.hdf5")
+    in_degrees = [replace(each, actions=90 * each.actions, rewards=0 * each.rewards) for each in episodes]
+    write_episodes(tmp_path / "degrees.hdf5", in_degrees, env_args={"env_name": "arm"}, spec=Spec(5, 1, 0.5))
+    data = f"data={tmp_path}/degrees.hdf5"
+    assert main(["train", data, *SMALL, f"run_dir={tmp_path}/model"]) == 0
+    assert main(["train", data, *SMALL[:1], *SMALL[2:], "kind=policy", f"run_dir={tmp_path}/policy"]) == 0
+    for learned, doubts in (("model", ["robot's own units", "rewards .* were 0"]), ("policy", [r"beyond \[-1, 1\]"])):
+        caplog.clear()
+        drift_wm.load_agent(tmp_path / learned, *(PLANNED if learned == "model" else []))
+        for doubt in doubts:
+            assert re.search(doubt, caplog.text)
+        caplog.clear()
+        drift_wm.load_agent(runs / learned, *(PLANNED if learned == "model" else []))
+        assert not caplog.text
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path):

@@ -1,6 +1,8 @@
 """The command line as a person meets it: help, mistakes, exit codes, and where the results are."""
 
+import builtins
 import ctypes.util
+import errno
 import json
 import os
 import re
@@ -10,7 +12,8 @@ import sys
 
 import pytest
 
-from drift_wm import cli, commands
+import drift_wm
+from drift_wm import __main__, cli, commands
 from drift_wm.cli import main
 from drift_wm.configs.schema import COMMANDS
 from drift_wm.pool import run_in_processes
@@ -80,6 +83,32 @@ def test_a_worker_that_was_killed_is_one_clear_line(tmp_path, monkeypatch, capsy
     assert main(["online", f"run_dir={tmp_path}"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "a worker process ended without a word" in line
+
+
+def test_a_disk_that_fills_is_named_and_does_not_stand_in_the_way(tmp_path, monkeypatch, capsys):
+    def full(command, settings, folder):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(commands, "run", full)
+    asked = ["train", "data=x.hdf5", f"run_dir={tmp_path}/run"]
+    assert main(asked) == 1
+    err = capsys.readouterr().err
+    assert "the disk is full" in err
+    assert f"{tmp_path}/run" in err
+    assert not (tmp_path / "run").exists(), "so that other settings are not refused there"
+
+
+def test_ctrl_c_while_the_package_is_imported_is_one_line(monkeypatch, capsys):
+    def interrupted(name, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.delattr(drift_wm, "cli")
+    monkeypatch.delitem(sys.modules, "drift_wm.cli")
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    status = __main__.main()
+    monkeypatch.undo()
+    assert status == 130
+    assert capsys.readouterr().err.strip() == "interrupted; nothing was written"
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):

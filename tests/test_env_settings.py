@@ -8,8 +8,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from drift_wm.acting.actors import task_of
 from drift_wm.acting.collect import FILE, collect
-from drift_wm.acting.evaluate import evaluate, task_of
+from drift_wm.acting.evaluate import evaluate
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.robomimic import read_episodes
@@ -77,6 +78,14 @@ def test_a_checkpoint_brings_its_disturbance():
     _, found = task_of(checkpoint, calm)
     assert (found.action_repeat, found.disturbance.disturbs) == (GUST.action_repeat, False), "as asked"
     assert env_record(EnvSettings()) == env_record(calm.env) == {"action_repeat": 2, "disturbance": {"name": "none"}}
+
+
+@pytest.mark.parametrize("name", ["ball_in_cup-catch", "ball-in-cup-catch", "ball_in_cup_catch"])
+def test_a_task_is_the_checkpoints_in_any_spelling(name):
+    record = {"name": "ball_in_cup-catch", **env_record(GUST)}
+    checkpoint = Checkpoint(id="x", parent=None, kind="world_model", config={"task": record}, state={})
+    task, env = task_of(checkpoint, EvaluateSettings(checkpoint="x", task=name))
+    assert (task, env.disturbance.name) == ("ball_in_cup-catch", "gust")
 
 
 @pytest.mark.parametrize("env", [GUST, SENSOR, PAYLOAD], ids=["gust", "sensor", "payload"])

@@ -14,8 +14,9 @@ import torch
 
 from drift_wm.acting import evaluate as evaluate_module
 from drift_wm.acting import films
+from drift_wm.acting.actors import make_actor, require_spec, task_of
 from drift_wm.acting.collect import collect
-from drift_wm.acting.evaluate import evaluate, make_actor, require_spec, task_of
+from drift_wm.acting.evaluate import evaluate
 from drift_wm.build import make_objective, make_risk, prepare_machine
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes

@@ -78,6 +78,20 @@ def test_what_may_change_is_kept_as_it_was_asked_last(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 2
 
 
+@pytest.mark.parametrize("name", ["results.json", "report.html"])
+def test_files_of_others_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ValueError, match=f"holds {name}, and no config.json"):
+        RunFolder(tmp_path).write_config("train", TrainSettings(data="x.hdf5"))
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_config_of_others_is_no_run(tmp_path):
+    (tmp_path / "config.json").write_text('{"my": "own"}')
+    with pytest.raises(ValueError, match=r"config\.json is not one that drift-wm wrote"):
+        RunFolder(tmp_path).write_config("train", TrainSettings(data="x.hdf5"))
+
+
 def test_results_round_trip(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.read_results() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ import torch
 
 from drift_wm.build import make_foresight, make_policy
 from drift_wm.interfaces import Policy
-from drift_wm.models.behaviour import BehaviourPolicy
+from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy
 from drift_wm.models.learned import LearnedModel, load_world_model
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.settings import EvaluateSettings, PlanningSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
+
+logger = logging.getLogger(__name__)
+
+_CONVERT = "`drift-wm data convert` with action_low= and action_high= puts the data into [-1, 1]: learn from those"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ def act_by(
     Raises:
         ValueError: settings that do not fit the model, or the checkpoint of an advisor that cannot be read.
     """
+    tell_of_doubts(learned, settings)
     if isinstance(learned, LearnedWorldModel):
         return Acting(make_policy(learned, settings, device=device, exploration_std=exploration_std))
     if not isinstance(settings, EvaluateSettings):
@@ -54,3 +60,26 @@ def act_by(
     world_model = load_world_model(advisor, device=device)
     advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
     return Acting(advised, f", best of {settings.proposals}", advisor.id)
+
+
+def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:
+    """Warn where a model was learned from what does not fit how it is about to act."""
+    if isinstance(learned, LearnedPolicy):
+        mean_square = learned.action_mean.square() + learned.action_std.square()  # at most 1 within [-1, 1]
+        if bool((mean_square > 1.01).any()):
+            logger.warning("the policy learned actions beyond [-1, 1], to which what it does is cut here; %s", _CONVERT)
+        return
+    scales = learned.normaliser
+    if bool((scales.action_mean != 0).any() or (scales.action_std != 1).any()):
+        logger.warning(
+            "the model learned actions in a robot's own units, and plans are made within [-1, 1], perhaps far from all "
+            "it has seen; %s",
+            _CONVERT,
+        )
+    mean, std = scales.target_mean[:, -1], scales.target_std[:, -1]
+    none_paid = bool((mean == 0).all() and (std == 1).all())  # a spread of zero is kept as 1, see `Scales`
+    if settings.objective.name == "return" and scales.is_set and none_paid:
+        logger.warning(
+            "all rewards that the model learned from were 0, so that no plan promises more than another; set "
+            "objective.name=goal and objective.goal=[...] to plan for an observation"
+        )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from drift_wm.acting.actors import make_actor
 from drift_wm.acting.episodes import run_episodes
-from drift_wm.acting.evaluate import make_actor, training_seed
+from drift_wm.acting.evaluate import training_seed
 from drift_wm.build import make_env
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import env_args, env_record

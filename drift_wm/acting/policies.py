@@ -166,7 +166,7 @@ class PlanningPolicy:
         plan = self.planner.improve(score, state.plan, rng=rng, proposals=proposals)
         if plan.lost and bool((plan.score == -torch.inf).any()):  # an iteration that found nothing may not be the last
             self._tell_of_lost(plan, state.step)
-        action = self.planner.action(plan)[:, 0]
+        action = self.planner.action(plan)[:, 0].to(obs.device)  # a simulator is planned in on the CPU
         if self.exploration_std > 0:
             noise = torch.randn(action.shape, generator=rng, device=rng.device).to(action)
             action = (action + self.exploration_std * noise).clamp(-1, 1)

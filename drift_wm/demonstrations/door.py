@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from drift_wm.acting.evaluate import Actor, evaluate_policy, make_actor
+from drift_wm.acting.actors import Actor, make_actor
+from drift_wm.acting.evaluate import evaluate_policy
 from drift_wm.build import make_env
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.demonstrations.ceiling import rehearsed_row

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from drift_wm.acting.evaluate import name_of, require_spec
+from drift_wm.acting.actors import name_of, require_spec
 from drift_wm.build import make_env
 from drift_wm.diagnosis.answers import Answers
 from drift_wm.diagnosis.groups import Group, entry_names, groups_of_env, groups_of_file

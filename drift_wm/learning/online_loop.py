@@ -17,17 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from drift_wm.acting.actors import Actor, name_of, tell_of_pace
 from drift_wm.acting.env_workers import open_environments
 from drift_wm.acting.episodes import run_episodes
-from drift_wm.acting.evaluate import (
-    POLICY_SEED,
-    Actor,
-    evaluate_policy,
-    name_of,
-    tell_of_pace,
-    time_decisions,
-    training_seed,
-)
+from drift_wm.acting.evaluate import POLICY_SEED, evaluate_policy, time_decisions, training_seed
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.build import make_env, make_objective, make_planning_simulator, make_policy, require_simulator
 from drift_wm.datasets.episodes import Episode

@@ -68,12 +68,14 @@ class RunFolder:
             may_change: names of settings that may be others from time to time; the newest are kept.
 
         Raises:
-            ValueError: the folder belongs to a run with another command or other settings, or is damaged.
+            ValueError: the folder belongs to a run with another command or other settings, is damaged, or holds
+                results that no run recorded its settings for.
         """
         asked = {"command": command, **_plain(asdict(config)), **planner_record(config)}
         path = self.path / "config.json"
         is_new = not path.exists()
         if is_new:
+            _require_no_results(self.path)
             write_json(path, asked)
         else:
             found = read_json(path, dict)
@@ -125,6 +127,15 @@ class RunFolder:
         """
         path = self.path / "results.json"
         return read_json(path, dict, remedy=DONE_AGAIN) if path.exists() else None
+
+
+def _require_no_results(folder: Path) -> None:
+    """Raise a ValueError if files are in the way that are someone else's, or whose run is no longer known."""
+    if met := [name for name in ("results.json", "report.html") if (folder / name).exists()]:
+        raise ValueError(
+            f"{folder} holds {' and '.join(met)}, and no config.json of a run that made them: expected a new or empty "
+            "folder, or that of a run; choose another run_dir"
+        )
 
 
 def default_path(command: str, settings: Any) -> Path:

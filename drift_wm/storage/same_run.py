@@ -58,9 +58,11 @@ def require_same_run(
     Raises:
         ValueError: another command or other settings were recorded.
     """
-    if found.get("command") != asked["command"]:
+    if "command" not in found:
+        raise ValueError(f"{folder}/config.json is not one that drift-wm wrote; choose another run_dir")
+    if found["command"] != asked["command"]:
         raise ValueError(
-            f"{folder} holds a run of {found.get('command')!r}, not of {asked['command']!r}; choose another run_dir"
+            f"{folder} holds a run of {found['command']!r}, not of {asked['command']!r}; choose another run_dir"
         )
     planners, planner = recorded_planners(found), asked.get(PLANNER_NAME)
     is_other = planner is not None and bool(planners) and planner not in planners
