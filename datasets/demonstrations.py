@@ -33,13 +33,15 @@ class Description:
     masks: Mapping[str, int] = field(default_factory=dict)
     """Names of subsets, and the number of demonstrations in each."""
     has_rewards: bool = True
-    """Whether the first demonstration has rewards."""
+    """Whether the first demonstration that is not empty has rewards."""
     decision_seconds: float = 0.0
     """Seconds between two rows; 0: not recorded."""
     warnings: tuple[str, ...] = ()
     """What a user should know: what is announced and absent, what does not fit together."""
     ignored_ends: tuple[str, ...] = ()
     """Ends of worlds, or of recordings, that are stored and that nothing is learned of."""
+    dropped_rewards: tuple[str, ...] = ()
+    """Rewards that are not 0 in rows that are dropped, as no observation follows their action."""
     unread_keys: tuple[str, ...] = ()
     """Observations that are left out where no keys are named, and those that some demonstrations lack."""
     unread_parts: tuple[str, ...] = ()
@@ -68,7 +70,8 @@ class Demonstrations(ABC):
         """Say what is there.
 
         Args:
-            mask: name of the subset that the observation keys are those of, as they are of what is read. None: of all.
+            mask: name of the subset that observation keys and dropped rewards are those of, as they are of what is
+                read. None: of all.
         """
 
     def episodes(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from functools import lru_cache
 from pathlib import Path
 
 import h5py
@@ -15,13 +13,16 @@ from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
 from drift_wm.datasets.guard import BROKEN, reading
 from drift_wm.datasets.hdf5_storage import require_in_file, require_stored
+from drift_wm.datasets.single_precision import as_matrix
 
-logger = logging.getLogger(__name__)
-
-_COARSE = 0.01
-"""Of a standard deviation: rounding in larger steps loses what a model should see."""
 _DEMO_NAME = re.compile(r"demo_(\d+)")
-_ANY_DEMO = re.compile(r"/data/demo_\d+/|/episode_\d+/")
+_SHOWN = 3
+"""Names that an error lists."""
+_PARTS_OF_DEMOS = frozenset({"actions", "action", "obs", "observations"})
+_LAYOUT = (
+    "expected data/demo_0/actions, data/demo_0/obs/<key>, data/demo_1/... and so on, which a few lines of h5py write: "
+    'README, "Your own logs"'
+)
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -34,7 +35,7 @@ def open_hdf5(path: Path) -> h5py.File:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; check the path, relative to {Path.cwd()}")
     if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: not an HDF5 file, expected the robomimic schema; convert the data first")
+        raise ValueError(f"{path}: not an HDF5 file; {_LAYOUT}")
     try:
         stream = CheckedFile(path)
         file = h5py.File(stream, "r")
@@ -53,7 +54,14 @@ def names_in(group: h5py.Group, path: Path) -> list[str]:
 
 
 def member(group: h5py.Group, name: str, path: Path) -> h5py.HLObject | None:
-    """What has a name in a group; None where nothing has, which is not the same as something that cannot be read."""
+    """What has a name in a group, or in groups within it: `robot/left`.
+
+    None where nothing has, which is not the same as something that cannot be read.
+    """
+    outer, _, last = name.rpartition("/")
+    if outer:  # step by step, as any of them may be a link
+        inner = member(group, outer, path)
+        return member(inner, last, path) if isinstance(inner, h5py.Group) else None
     with reading(path, f"{str(group.name).rstrip('/')}/{name}"):
         link = group.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
@@ -126,11 +134,29 @@ def data_group(file: h5py.File, path: Path) -> h5py.Group:
     """
     data = member(file, "data", path)
     if not isinstance(data, h5py.Group):
-        raise ValueError(
-            f"{path}: no group data, expected data/demo_0 ... of the robomimic schema, found {names_in(file, path)}; "
-            f"convert the file first"
-        )
+        raise ValueError(f"{path}: no group data, found {names_in(file, path)}; {expected_layout(file, path)}")
     return data
+
+
+def expected_layout(group: h5py.Group, path: Path) -> str:
+    """What to tell where a group, or the whole file, holds no demos by their names: how to call and write them."""
+    alike = _like_demos(group, path, depth=2)
+    shown = ", ".join(alike[:_SHOWN]) + (", ..." if len(alike) > _SHOWN else "")
+    return f"{_LAYOUT}; what looks like demos is called {shown} here: rename it" if alike else _LAYOUT
+
+
+def _like_demos(group: h5py.Group, path: Path, *, depth: int) -> list[str]:
+    """The groups that hold actions or observations, whatever they are called, down to a depth."""
+    found = []
+    for name in names_in(group, path):
+        item = member(group, name, path)
+        if not isinstance(item, h5py.Group):
+            continue
+        if _PARTS_OF_DEMOS & {*names_in(item, path)}:
+            found.append(str(item.name).strip("/"))
+        elif depth > 1:
+            found += _like_demos(item, path, depth=depth - 1)
+    return found
 
 
 def demo_names(data: h5py.Group) -> list[str]:
@@ -233,32 +259,3 @@ def read_rewards(group: h5py.Group, path: Path, *, rows: int, allow_missing: boo
             f"{path}: {dataset.name} has shape {dataset.shape}, expected one number for each action; sum them"
         )
     return rewards[:, 0]
-
-
-def as_matrix(values: NDArray[np.generic], name: str) -> Float32Array:
-    """(T, ...) of any number type -> (T, size) float32; `name` is for a note where that loses what varies."""
-    rows = values.reshape(len(values), int(np.prod(values.shape[1:], dtype=int)))
-    # A float64 beyond float32 becomes an infinity, which `Episode` reports with its position.
-    with np.errstate(over="ignore"):
-        single = rows.astype(np.float32, copy=False)
-    if single.dtype != rows.dtype and len(rows) > 1 and _is_coarse(rows, single):
-        _tell_of_coarse(_ANY_DEMO.sub("", name))
-    return single
-
-
-def _is_coarse(values: NDArray[np.generic], single: Float32Array) -> bool:
-    """Whether some column (T, size) varies, and by little more than the distance of neighbouring float32 numbers."""
-    with np.errstate(all="ignore"):  # what is no number is reported elsewhere
-        spread, step = values.astype(np.float64).std(axis=0), np.spacing(np.abs(single).max(axis=0))
-        rounding = 8 * np.finfo(np.float64).eps * np.abs(values).max(axis=0)  # of the mean of equal numbers
-        return bool(np.any((spread > rounding) & (step > _COARSE * spread)))
-
-
-@lru_cache(maxsize=1024)
-def _tell_of_coarse(name: str) -> None:
-    """Once, and not for every demo."""
-    logger.warning(
-        "%s lies so far from zero that float32 leaves it steps of more than a hundredth of its standard deviation; "
-        "subtract an offset in the data",
-        name,
-    )

@@ -26,7 +26,6 @@ import numpy as np
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, require_no_mask
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
-from drift_wm.datasets.hdf5 import as_matrix
 from drift_wm.datasets.keys import choose_keys, side_by_side
 from drift_wm.datasets.lerobot_description import (
     as_ranges,
@@ -37,6 +36,7 @@ from drift_wm.datasets.lerobot_description import (
     whole_number,
 )
 from drift_wm.datasets.parquet_columns import read_columns
+from drift_wm.datasets.single_precision import as_matrix
 
 INFO = Path("meta/info.json")
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")

@@ -26,7 +26,6 @@ from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
-    as_matrix,
     attribute,
     group_in,
     holds_numbers,
@@ -41,6 +40,7 @@ from drift_wm.datasets.hdf5 import (
 from drift_wm.datasets.hdf5_storage import require_written
 from drift_wm.datasets.keys import choose_keys, side_by_side
 from drift_wm.datasets.minari_metadata import action_bounds, environment_of
+from drift_wm.datasets.single_precision import as_matrix
 
 MAIN_FILE = Path("data/main_data.hdf5")
 _READ = {"observations", "actions", "rewards", "terminations"}

@@ -4,7 +4,8 @@ The layout is described in robomimic's documentation (docs/datasets/overview.md)
 tools leave parts of it out. What is done about each part:
 
     data/demo_<i>/actions        required, T rows
-    data/demo_<i>/obs/<key>      required, T rows: the observation before each action
+    data/demo_<i>/obs/<key>      required, T rows: the observation before each action; nested groups give keys
+                                 `outer/inner`
     data/demo_<i>/next_obs/<key> where missing, the observation after the last action is unknown: that
                                  transition is dropped, L = T - 1. Otherwise L = T, and each row must be the
                                  next one of obs: a demo is one stretch of time
@@ -13,7 +14,7 @@ tools leave parts of it out. What is done about each part:
                                  recordings, not of worlds
     data/demo_<i>/states         kept where it is one array that covers all L + 1 observations
                                  (with `final_state`, as `Replay` writes it, where L = T); otherwise None
-    mask/<name>                  names of the demos that belong to a subset
+    mask/<name>                  names of the demos that belong to a subset; refused, if damaged, only when asked for
 
 Demo numbers may have gaps. The attributes `total` and `num_samples` are not trusted. Actions are returned
 as they are stored, also where they leave [-1, 1].
@@ -42,6 +43,7 @@ from drift_wm.datasets.hdf5 import (
     data_group,
     demo_names,
     demo_number,
+    expected_layout,
     group_in,
     holds_numbers,
     member,
@@ -52,24 +54,26 @@ from drift_wm.datasets.hdf5 import (
 )
 from drift_wm.datasets.hdf5_storage import require_stored
 from drift_wm.datasets.keys import choose_keys
-from drift_wm.datasets.robomimic_demo import REPAIR, obs_group, read_demo
+from drift_wm.datasets.robomimic_demo import REPAIR, actions_of, obs_group, read_demo
 from drift_wm.datasets.robomimic_notes import (
     arrays_of,
     ends_not_learned,
     every_demo_is_done,
-    groups_not_read,
+    first_whole,
     keys_not_read,
+    rewards_dropped,
     what_does_not_fit,
 )
 
-_NOT_AN_OBSERVATION = "actions"
-"""Isaac Lab stores the previous action under this observation key."""
+_NOT_OBSERVATIONS = frozenset({"actions", "datagen_info"})
+"""Isaac Lab stores the previous action under the first of these observation keys, and in the second, a group, by what
+its demos are multiplied: the pose that an action aims at, for one."""
 
 
 class RobomimicFile(Demonstrations):
     """A file of demonstrations.
 
-    Without `obs_keys`, a copy of the actions is left out. `terminated` is the attribute of that name, as `Replay`
+    Without `obs_keys`, `_NOT_OBSERVATIONS` are left out. `terminated` is the attribute of that name, as `Replay`
     writes it; in files of others it is the file's own `dones` at the last transition that is kept, unless those of all
     demos are set: robomimic's `done_mode` 1 and 2 mark the end of every demo so, whatever its cause.
     """
@@ -88,23 +92,24 @@ class RobomimicFile(Demonstrations):
             data = data_group(file, path)
             named = {name: demo_group(data, name, path) for name in select_demos(file, path, mask=None)}
             chosen = [named[name] for name in select_demos(file, path, mask=mask)]
-            demos = list(named.values())
-            arrays = arrays_of(chosen[0], path)
+            demos, first = list(named.values()), first_whole(chosen, path)
+            arrays = arrays_of(first, path)
             steps = sum(_rows(demo, path) for demo in demos)
-            masks = {name: mask_members(file, name, path) for name in mask_names(file, path)}
+            masks, damaged = readable_masks(file, path)
             return Description(
                 format="robomimic",
                 episodes=len(demos),
                 steps=steps,
                 obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays.items()},
-                action_size=math.prod(shape_of(array_in(chosen[0], "actions", path), path)[1:]),
+                action_size=math.prod(shape_of(actions_of(first, path), path)[1:]),
                 flat_keys=tuple(_flat(arrays, path)),
                 masks={name: len(members) for name, members in masks.items()},
-                has_rewards="rewards" in demos[0],
+                has_rewards="rewards" in first_whole(demos, path),
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
-                warnings=tuple(what_does_not_fit(data, named, masks, steps, path)),
+                warnings=(*what_does_not_fit(data, named, masks, steps, path), *damaged),
                 ignored_ends=tuple(ends_not_learned(demos, path)),
-                unread_keys=tuple(keys_not_read(chosen, path)),
+                dropped_rewards=tuple(rewards_dropped(chosen, path)),
+                unread_keys=tuple(keys_not_read(first, chosen, path)),
             )
 
     def readings(
@@ -115,7 +120,7 @@ class RobomimicFile(Demonstrations):
         with open_hdf5(path) as file:
             data = data_group(file, path)
             names = select_demos(file, path, mask=mask)
-            keys = chosen_keys(demo_group(data, names[0], path), obs_keys, path)
+            keys = chosen_keys([demo_group(data, name, path) for name in names], obs_keys, path)
             same = SameWidths(path)
             ends = not every_demo_is_done((demo_group(data, name, path) for name in demo_names(data)), path)
 
@@ -150,11 +155,9 @@ def read_episodes(
     return list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
 
 
-def chosen_keys(demo: h5py.Group, asked: Sequence[str] | None, path: Path) -> list[str]:
-    """The observation keys that are read of all demos, by the first of them; see `choose_keys`."""
-    arrays = arrays_of(demo, path)
-    if not arrays and (groups := groups_not_read(demo, path)):
-        raise ValueError(f"{path}: {'; '.join(groups)}")
+def chosen_keys(demos: Sequence[h5py.Group], asked: Sequence[str] | None, path: Path) -> list[str]:
+    """The observation keys that are read of all demos, by the first of them that has any; see `choose_keys`."""
+    arrays = arrays_of(first_whole(demos, path), path)
     return choose_keys(asked, known=list(arrays), flat=_flat(arrays, path), path=path)
 
 
@@ -163,14 +166,14 @@ def _flat(arrays: Mapping[str, h5py.Dataset], path: Path) -> list[str]:
     return [
         key
         for key, array in arrays.items()
-        if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key != _NOT_AN_OBSERVATION
+        if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key.split("/")[0] not in _NOT_OBSERVATIONS
     ]
 
 
 def _rows(demo: h5py.Group, path: Path) -> int:
     """T of its actions; 0 where there are none, which reading the demo tells of."""
     try:
-        return shape_of(array_in(demo, "actions", path), path)[0]
+        return shape_of(actions_of(demo, path), path)[0]
     except ValueError:
         return 0
 
@@ -194,9 +197,7 @@ def select_demos(file: h5py.File, path: Path, *, mask: str | None) -> list[str]:
     with reading(path, "data"):
         names = demo_names(data)
     if not names:
-        raise ValueError(
-            f"{path}: data holds no demo_<i>, found {names_in(data, path)}; collect or convert demos first"
-        )
+        raise ValueError(f"{path}: data holds no demo_<i>, found {names_in(data, path)}; {expected_layout(data, path)}")
     if mask is None:
         return names
     if mask not in (known := mask_names(file, path)):
@@ -217,6 +218,21 @@ def mask_names(file: h5py.File, path: Path) -> list[str]:
     if masks is not None and not isinstance(masks, h5py.Group):
         raise ValueError(f"{path}: mask is no group, expected the subsets of the demos in it; remove it")
     return [] if masks is None else names_in(masks, path)
+
+
+def readable_masks(file: h5py.File, path: Path) -> tuple[dict[str, set[str]], list[str]]:
+    """Subsets and their demos, see `mask_members`, and what is wrong with those that cannot be read."""
+    try:
+        names = mask_names(file, path)
+    except ValueError as error:
+        return {}, [str(error).removeprefix(f"{path}: ")]
+    masks, damaged = {}, []
+    for name in names:
+        try:
+            masks[name] = mask_members(file, name, path)
+        except ValueError as error:
+            damaged.append(f"{str(error).removeprefix(f'{path}: ')}; mask={name} is refused")
+    return masks, damaged
 
 
 def mask_members(file: h5py.File, name: str, path: Path) -> set[str]:

@@ -13,10 +13,12 @@ from drift_wm.datasets.hdf5 import (
     attribute,
     group_in,
     member,
+    names_in,
     number_attribute,
     read_matrix,
     read_numbers,
     read_rewards,
+    shape_of,
 )
 from drift_wm.datasets.hdf5_storage import require_written
 from drift_wm.datasets.keys import side_by_side
@@ -43,10 +45,12 @@ def read_demo(
     Raises:
         ValueError: something is missing, damaged, or does not fit.
     """
-    if array_in(demo, "actions", path, remedy=REPAIR).shape[:1] == (0,):
+    if actions_of(demo, path).shape[:1] == (0,):
         raise ValueError(f"{path}: {demo.name}/actions has no rows, expected one for each step; {REPAIR}")
     actions = _written(demo, "actions", path)
     stored = len(actions)
+    if "next_obs" not in demo:
+        _require_rows_to_follow(obs_group(demo, path), keys, path, stored=stored)
     obs = _concatenated(obs_group(demo, path), keys, path, length=stored)
     length = stored - 1
     if "next_obs" in demo:
@@ -74,6 +78,12 @@ def read_demo(
         raise ValueError(f"{path}: {demo.name} with observation keys {keys}: {error}") from error
 
 
+def actions_of(demo: h5py.Group, path: Path) -> h5py.Dataset:
+    """The array of a demo's actions, which must be there."""
+    remedy = "rename action to actions" if "action" in names_in(demo, path) else REPAIR
+    return array_in(demo, "actions", path, remedy=remedy)
+
+
 def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:
     """The group of a demo's observations, which must be there."""
     if isinstance(found := member(demo, "obs", path), h5py.Dataset):
@@ -96,6 +106,20 @@ def _written(group: h5py.Group, name: str, path: Path, *, rows: int | None = Non
     matrix = read_matrix(array, path, rows=rows)
     require_written(array, path)
     return matrix
+
+
+def _require_rows_to_follow(obs: h5py.Group, keys: list[str], path: Path, *, stored: int) -> None:
+    """Raise a ValueError for observations of a demo without `next_obs` that have one row too many, or just one."""
+    if all(shape_of(array_in(obs, key, path), path)[0] == stored + 1 for key in keys):
+        raise ValueError(
+            f"{path}: {obs.name} has arrays of {stored + 1} rows, expected {stored} like actions; store their rows "
+            "[:-1] as obs and [1:] as next_obs"
+        )
+    if stored == 1:
+        raise ValueError(
+            f"{path}: {obs.parent.name}: its only action has no observation after it; store that in next_obs, or "
+            "remove this demo"
+        )
 
 
 def _require_one_stretch(obs: Float32Array, after: Float32Array, where: str) -> None:

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, member, names_in, open_hdf5, read_numbers
-from drift_wm.datasets.robomimic import chosen_keys, demo_group, mask_members, mask_names, select_demos
-from drift_wm.datasets.robomimic_demo import obs_group
+from drift_wm.datasets.robomimic import chosen_keys, demo_group, readable_masks, select_demos
+from drift_wm.datasets.robomimic_notes import datasets_of
 
 _SCENE = ("model_file", "ep_meta")
 """robosuite's attributes of a demo: the scene that its states are of, and what the scene was made from."""
@@ -19,14 +19,15 @@ _SCENE = ("model_file", "ep_meta")
 def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
     """Every subset of the file, as positions among the demos that are read: all, or those of `mask`.
 
-    Names that the file has no demo of are left out, and so are subsets of which nothing is left.
+    Names that the file has no demo of are left out, and so are subsets that cannot be read, or of which nothing is
+    left.
 
     Raises:
         ValueError: the file cannot be read, or has no such subset.
     """
     with open_hdf5(path) as file:
         places = {name: place for place, name in enumerate(select_demos(file, path, mask=mask))}
-        members = {name: mask_members(file, name, path) & places.keys() for name in mask_names(file, path)}
+        members = {name: demos & places.keys() for name, demos in readable_masks(file, path)[0].items()}
         return {name: sorted(places[demo] for demo in demos) for name, demos in members.items() if demos}
 
 
@@ -66,11 +67,12 @@ def parts_not_copied(source: Path, copy: Path, *, obs_keys: Sequence[str] | None
         found = set(names_in(file, source)) - {"data", "mask"}
         found |= {f"data/{name}" for name in set(names_in(data, source)) - set(demo_names(data))}
         found |= _attributes_left_out(file, copied, "the file") | _attributes_left_out(data, copied["data"], "data")
-        chosen = set(chosen_keys(demo_group(data, names[0], source), obs_keys, source))
-        for number, name in enumerate(names):
-            demo, written = demo_group(data, name, source), copied[f"data/demo_{number}"]
+        demos = [demo_group(data, name, source) for name in names]
+        chosen = set(chosen_keys(demos, obs_keys, source))
+        for number, demo in enumerate(demos):
+            written = copied[f"data/demo_{number}"]
             found |= set(names_in(demo, source)) - set(written)
-            found |= {f"obs/{key}" for key in set(names_in(obs_group(demo, source), source)) - chosen}
+            found |= {f"obs/{key}" for key in set(datasets_of(demo, source)) - chosen}
             found |= _attributes_left_out(demo, written, "demos")
     return sorted(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import h5py
@@ -22,7 +22,7 @@ from drift_wm.datasets.hdf5 import (
     shape_of,
     without_numbers,
 )
-from drift_wm.datasets.robomimic_demo import obs_group
+from drift_wm.datasets.robomimic_demo import actions_of, obs_group
 
 _SHOWN = 5
 """Names of each kind that a note lists."""
@@ -45,6 +45,7 @@ def what_does_not_fit(
         for name, members in masks.items()
         if (absent := sorted(members - demos.keys())[:_SHOWN])
     ]
+    found += [f"mask/{name} is empty: mask={name} is refused" for name, members in masks.items() if not members]
     if gaps := numbers[-1] - numbers[0] + 1 - len(set(numbers)):  # demo_1 and demo_01 are two demos of one number
         found.append(f"{gaps} numbers between demo_{numbers[0]} and demo_{numbers[-1]} are not there")
     for name, loss in (
@@ -71,7 +72,7 @@ def ends_not_learned(demos: Sequence[h5py.Group], path: Path) -> list[str]:
             "every demo ends with done, which robomimic's extraction also writes where a recording stops: none is "
             f"taken for the end of a world; {remedy}"
         ]
-    cut = [(_dones(demo, path), _is_terminated(demo, path)) for demo in demos if "next_obs" not in demo]
+    cut = [(_numbers(demo, "dones", path), _is_terminated(demo, path)) for demo in demos if "next_obs" not in demo]
     found = []
     if dropped := sum(bool(done[-1:].any() or ended) and not done[-2:-1].any() for done, ended in cut):
         found.append(
@@ -89,16 +90,35 @@ def ends_not_learned(demos: Sequence[h5py.Group], path: Path) -> list[str]:
     return found
 
 
-def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
-    """Observations that are left out where no keys are named, and those that some demos lack."""
-    first = obs_group(demos[0], path)
-    known = names_in(first, path)
+def rewards_dropped(demos: Sequence[h5py.Group], path: Path) -> list[str]:
+    """Rewards that are there and not learned, as the observation after their action is not there."""
+    dropped = every = 0
+    for demo in demos:
+        rewards = _numbers(demo, "rewards", path)
+        every += int(np.count_nonzero(rewards))
+        dropped += 0 if "next_obs" in demo else int(np.count_nonzero(rewards[-1:]))
+    if not dropped:
+        return []
+    return [
+        f"{dropped:,} of {every:,} rewards that are not 0 are in the last rows of demos without next_obs, which are "
+        "dropped, and the rewards with them; write next_obs into these demos, the observation after each action"
+    ]
+
+
+def keys_not_read(first: h5py.Group, demos: Sequence[h5py.Group], path: Path) -> list[str]:
+    """Observations that are left out where no keys are named, and those that some demos lack.
+
+    Args:
+        first: the demo of which keys are read, see `first_whole`.
+        demos: all that are read.
+        path: of the file.
+    """
+    known = names_in(obs_group(first, path), path)
     found = [
         without_numbers(f"obs/{name}", item) if item.shape else f"obs/{name} has no rows, one a step, and is not read"
-        for name, item in _datasets_of(demos[0], path).items()
+        for name, item in datasets_of(first, path).items()
         if not (item.shape and holds_numbers(item))
     ]
-    found += groups_not_read(demos[0], path)
     groups = [group for demo in demos if isinstance(group := member(demo, "obs", path), h5py.Group)]
     counts = Counter(name for group in groups for name in names_in(group, path))
     for name, count in sorted(counts.items()):
@@ -112,27 +132,37 @@ def keys_not_read(demos: Sequence[h5py.Group], path: Path) -> list[str]:
     return found
 
 
-def groups_not_read(demo: h5py.Group, path: Path) -> list[str]:
-    """The groups among a demo's observations, which no reader looks into, and what is in each."""
-    obs = obs_group(demo, path)
-    found = {name: member(obs, name, path) for name in names_in(obs, path)}
-    return [
-        f"obs/{name} is a group, and what is in it ({', '.join(names_in(group, path))}) is not read; write it into obs "
-        "itself"
-        for name, group in found.items()
-        if isinstance(group, h5py.Group)
-    ]
-
-
 def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
     """The arrays among a demo's observations; a single number, such as a rate, is none."""
-    return {name: item for name, item in _datasets_of(demo, path).items() if item.shape}
+    return {name: item for name, item in datasets_of(demo, path).items() if item.shape}
 
 
-def _datasets_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
-    obs = obs_group(demo, path)
-    found = {name: member(obs, name, path) for name in names_in(obs, path)}
-    return {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
+def datasets_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
+    """All that is stored among a demo's observations, by its key: `robot/left` where it lies in a group."""
+    return dict(_below(obs_group(demo, path), path, seen=set()))
+
+
+def _below(group: h5py.Group, path: Path, *, seen: set[h5py.Group]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Keys and arrays; of groups that links lead to again, and may lead round in circles, once."""
+    seen.add(group)
+    for name in names_in(group, path):
+        item = member(group, name, path)
+        if isinstance(item, h5py.Dataset):
+            yield name, item
+        elif isinstance(item, h5py.Group) and item not in seen:
+            for key, inner in _below(item, path, seen=seen):
+                yield f"{name}/{key}", inner
+
+
+def first_whole(demos: Sequence[h5py.Group], path: Path) -> h5py.Group:
+    """The first demo with observations and actions, as an empty one is told of when it is read; else the first."""
+    for demo in demos:
+        try:
+            if arrays_of(demo, path) and actions_of(demo, path):
+                return demo
+        except ValueError:
+            continue
+    return demos[0]
 
 
 def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
@@ -146,10 +176,10 @@ def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
     return True
 
 
-def _dones(demo: h5py.Group, path: Path) -> NDArray[np.generic]:
+def _numbers(demo: h5py.Group, name: str, path: Path) -> NDArray[np.generic]:
     """(T, ...) of a demo; none where there are none, or damaged ones, which reading the demo tells of."""
     try:
-        return read_numbers(array_in(demo, "dones", path), path) if "dones" in demo else np.zeros(0)
+        return read_numbers(array_in(demo, name, path), path) if name in demo else np.zeros(0)
     except ValueError:
         return np.zeros(0)
 

@@ -11,21 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift_wm.datasets.guard import reading
-from drift_wm.datasets.hdf5 import data_group, member, names_in, open_hdf5
+from drift_wm.datasets.hdf5 import data_group, member, open_hdf5
 from drift_wm.datasets.hdf5_storage import require_stored
 from drift_wm.datasets.robomimic import demo_group, select_demos
+from drift_wm.datasets.robomimic_notes import arrays_of, first_whole
 
 _COLOURS = 3
 
 
 def cameras(path: Path) -> list[str]:
-    """The observation keys of the first demo that are pictures."""
+    """The observation keys of the first demo that has any that are pictures."""
     with open_hdf5(path) as file:
-        first = demo_group(data_group(file, path), select_demos(file, path, mask=None)[0], path)
-        obs = member(first, "obs", path)
-        if not isinstance(obs, h5py.Group):
-            return []
-        return [key for key in names_in(obs, path) if _is_film(member(obs, key, path))]
+        data = data_group(file, path)
+        demos = [demo_group(data, name, path) for name in select_demos(file, path, mask=None)]
+        return [key for key, array in arrays_of(first_whole(demos, path), path).items() if _is_film(array)]
 
 
 def demos_with(path: Path, camera: str) -> dict[str, int]:

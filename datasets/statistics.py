@@ -23,9 +23,12 @@ class Moments:
     mean: Tensor
     """(...) float32."""
     std: Tensor
-    """(...) float32, positive: 1 where the entry never changes (up to rounding), so that dividing by it is harmless."""
+    """(...) float32, positive: 1 where the entry never changes (up to rounding), so that dividing by it is harmless.
+    Where it does, and rounding is more than 1, as of a counter near 1e9, it is the size of that rounding."""
     largest: Tensor
     """(...) float32, largest magnitude."""
+    constant: Tensor
+    """(...) bool, whether the entry never changes; a deviation of 1 alone is also that of standardised data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,11 @@ def _moments(parts: Iterable[NDArray[np.floating]], *, magnitude: NDArray[np.flo
     float32 = np.finfo(np.float32)
     resolution = float32.eps * (largest if magnitude is None else magnitude)
     constant = std <= np.maximum(resolution, float32.tiny)
+    # Steps of 64 divided by 1 would outweigh all that is learned beside them.
+    harmless = np.where(running.low == running.high, 1.0, np.maximum(resolution, 1.0))
     return Moments(
         mean=torch.as_tensor(running.mean, dtype=torch.float32),
-        std=torch.as_tensor(np.where(constant, 1.0, std), dtype=torch.float32),
+        std=torch.as_tensor(np.where(constant, harmless, std), dtype=torch.float32),
         largest=torch.as_tensor(largest, dtype=torch.float32),
+        constant=torch.as_tensor(constant),
     )

@@ -128,6 +128,8 @@ def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> 
             f"{share:.1%} of the actions' entries lie beyond action_low and action_high, and beyond [-1, 1] in the file"
         )
         say(console, f"{note}: are these the robot's bounds?")
+    for note in results["notes"]:
+        say(console, f"note: {note}")
 
 
 def _diagnose(settings: DiagnoseSettings, folder: RunFolder, console: Console) -> None:

@@ -66,7 +66,9 @@ def learning_curve(
         labels.append(_draw_final(axes, final, last_frame=max(point.frames for point in points), beside_cut=cut))
     _set_range(axes, points, labels)
     _label_right(axes, labels)
-    _decorate(axes, task, legend_columns=1 if cut else 3)
+    style(axes, title=task, legend_columns=1 if cut else 3)
+    axes.set_xlabel("environment frames", color=INK)
+    axes.set_ylabel("episode return", color=INK)
     return figure
 
 
@@ -231,14 +233,6 @@ def _apart(values: Sequence[float], *, gap: float, top: float) -> list[float]:
     return heights
 
 
-def _decorate(axes: Axes, task: str, *, legend_columns: int) -> None:
-    style(axes, legend_columns=legend_columns)
-    rows = -(-len(axes.get_legend_handles_labels()[1]) // legend_columns)
-    axes.set_title(task, loc="left", fontsize=12, fontweight="bold", color=INK, pad=12 + 14 * rows)
-    axes.set_xlabel("environment frames", color=INK)
-    axes.set_ylabel("episode return", color=INK)
-
-
 def plain_log(axes: Axes, which: Literal["x", "y"], *, least: float = 1.0) -> None:
     """A logarithmic axis from tick to tick, with 1, 2, 5, 10, ... as people write them; after everything is drawn.
 
@@ -278,8 +272,11 @@ def _ticks(low: float, high: float) -> list[float]:
     return shown
 
 
-def style(axes: Axes, *, legend: bool = True, legend_columns: int = 3) -> None:
-    """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one."""
+def style(axes: Axes, *, title: str = "", size: int = 12, legend: bool = True, legend_columns: int = 3) -> None:
+    """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one.
+
+    After everything is drawn: a title, of that size, stands above all rows of the legend.
+    """
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
     axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
     axes.set_axisbelow(True)
@@ -288,6 +285,9 @@ def style(axes: Axes, *, legend: bool = True, legend_columns: int = 3) -> None:
     axes.tick_params(colors=INK, labelsize=9)
     if not legend:
         return
+    if title:
+        rows = -(-len(axes.get_legend_handles_labels()[1]) // legend_columns)
+        axes.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=12 + 14 * rows)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),

@@ -27,7 +27,7 @@ _TITLE = 11  # letters of a line of a column's title
 
 _MEASURED = {
     "energy_score": "a proper score of the samples: lower is better, lowest for the true law",
-    "error": "of their mean: 1 is as good as always saying the average",
+    "error": "of their mean, over what changes: 1 is as good as always saying the average",
     "spread": "of the samples",
     "open_loop_error": "over the first 20 steps, rounded up to whole chunks, of its own predictions, in standard "
     "deviations of observations",

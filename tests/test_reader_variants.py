@@ -168,7 +168,10 @@ def test_a_subset_that_announces_more_names_than_are_there_is_not_looked_through
     with h5py.File(tmp_path / "demos.hdf5", "r+") as file:
         file.create_dataset("mask/train", shape=(2**28,), chunks=(2**20,), dtype="S1")
     with pytest.raises(ValueError, match=r"mask/train announces 268435456 bytes .* the file holds 0"):
-        open_demonstrations(tmp_path / "demos.hdf5").describe()
+        open_demonstrations(tmp_path / "demos.hdf5").describe(mask="train")
+    assert any(
+        "announces 268435456 bytes" in told for told in open_demonstrations(tmp_path / "demos.hdf5").describe().warnings
+    )
 
 
 def elsewhere(file, name, how, folder):
@@ -234,7 +237,11 @@ def test_zeros_in_the_heap_of_strings_do_not_hang(tmp_path):
     content[heap + 16 : heap + 64] = bytes(48)
     (tmp_path / "demos.hdf5").write_bytes(content)
     with pytest.raises(ValueError, match=r"demos\.hdf5: .*a heap of strings holds an object of no size"):
-        open_demonstrations(tmp_path / "demos.hdf5").describe()
+        open_demonstrations(tmp_path / "demos.hdf5").describe(mask="train")
+    assert any(
+        "a heap of strings holds an object of no size" in told
+        for told in open_demonstrations(tmp_path / "demos.hdf5").describe().warnings
+    )
 
 
 def test_the_walk_through_a_heap_ends_where_it_should():

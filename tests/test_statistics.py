@@ -107,3 +107,15 @@ def test_bad_input_is_refused():
         compute_statistics(random_episodes([2]), chunk=3)
     with pytest.raises(ValueError, match=r"sizes \[\(2, 2\), \(3, 2\)\], expected one"):
         compute_statistics(random_episodes([2]) + random_episodes([2], obs_size=2), chunk=1)
+
+
+def test_what_changes_by_less_than_large_rounding_has_the_size_of_that():
+    """A counter near 1e9, of which float32 knows every 64th value; one that stands still has no size."""
+    episode = random_episodes([50], obs_size=3)[0]
+    episode.obs[:, 0] = (1e9 + 20 * np.arange(51)).astype(np.float32)
+    episode.obs[:, 1] = 1e9
+    found = compute_statistics([episode], chunk=2)
+    assert np.ptp(np.diff(episode.obs[:, 0])) == 64
+    np.testing.assert_allclose(found.changes.std[:, 0], 1e9 * np.finfo(np.float32).eps, rtol=1e-5)
+    assert found.obs.std[0] == pytest.approx(episode.obs[:, 0].astype(np.float64).std(), rel=1e-6)
+    assert (found.obs.std[1], found.changes.std[0, 1], found.changes.std[1, 1]) == (1, 1, 1)

@@ -230,7 +230,9 @@ def test_futures_that_run_away_are_counted_and_held_at_the_bound(folder):
 
 
 def test_samples_beyond_all_numbers_are_held_at_a_hundred_deviations():
-    obs = Moments(mean=torch.tensor([1.0, 0.0]), std=torch.tensor([0.5, 2.0]), largest=torch.ones(2))
+    obs = Moments(
+        mean=torch.tensor([1.0, 0.0]), std=torch.tensor([0.5, 2.0]), largest=torch.ones(2), constant=torch.zeros(2)
+    )
     statistics = Statistics(obs=obs, actions=obs, rewards=obs, changes=obs)
     samples = torch.tensor([[torch.nan, torch.inf], [-torch.inf, -1e30], [2.0, -3.0], [1e30, torch.nan]])
     bounded = world_cases._bounded(samples, statistics)

@@ -269,11 +269,25 @@ def test_which_cpus_multiply_bfloat16_faster(monkeypatch, amx, capabilities, fou
         ((2, 1, 3), (2, 5, 1, 2), r"horizon 1 is not a multiple.*planner.horizon to 2"),
         ((2, 2, 3), (2, 5, 4, 2), r"history\.obs has shape \(2, 2, 3\).*\(2, 1, 3\)"),
         ((2, 1, 3), (2, 5, 4, 7), r"actions have size 7.*built for 2"),
+        ((2, 1, 3), (5, 4, 2), r"actions have shape \(5, 4, 2\); expected \(B, N, H, A\)"),
+        ((2, 1, 3), (2, 0, 4, 2), r"actions have shape \(2, 0, 4, 2\); expected"),
     ],
 )
 def test_wrong_shapes_are_refused(obs, actions, match):
     with pytest.raises(ValueError, match=match):
         make().rollout(History(torch.zeros(obs), torch.zeros(2, 0, 2)), torch.zeros(actions), particles=1, rng=rng())
+
+
+@pytest.mark.parametrize("model", [make(), PreparedModel(make())], ids=["reference", "prepared"])
+def test_wrong_types_and_numbers_of_futures_are_refused(model):
+    past, actions = History(torch.zeros(2, 1, 3), torch.zeros(2, 0, 2)), torch.zeros(2, 5, 4, 2)
+    for history, asked, particles, match in (
+        (past, actions.double(), 1, r"actions are of torch.float64; expected torch.float32"),
+        (History(past.obs.double(), past.actions), actions, 1, r"history.obs are of torch.float64"),
+        (past, actions, 0, "particles is 0; expected at least 1"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            model.rollout(history, asked, particles=particles, rng=rng())
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 2), (1, 2, 1), (1, 1, 1), (2, 2, 2)])

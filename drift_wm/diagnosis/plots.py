@@ -54,11 +54,10 @@ def open_loop_figure(loop: OpenLoop) -> Figure:
             _draw_line(panels[1], loop.steps, errors, group, colour, "o-")
     for axes, title in zip(panels, titles, strict=True):
         axes.set_xscale("log")
-        style(axes)
+        style(axes, title=title, size=11)
         axes.set_xticks(loop.steps, [str(step) for step in loop.steps])
         axes.minorticks_off()
         axes.set_xlabel("steps predicted open loop", color=INK)
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=26)
         if (legend := axes.get_legend()) is not None:
             for text in legend.get_texts():
                 text.set_parse_math(False)  # a key of a file may have a $ in its name

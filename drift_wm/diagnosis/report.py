@@ -16,7 +16,7 @@ from drift_wm.diagnosis.diagnose import Diagnosis
 from drift_wm.diagnosis.settings import DiagnoseSettings
 from drift_wm.diagnosis.summary import cautions, tables, verdict
 from drift_wm.report import data_uri, write_page
-from drift_wm.terminal import add_columns
+from drift_wm.terminal import add_columns, show_whole
 from drift_wm.wording import counted
 
 
@@ -62,11 +62,18 @@ def _resolved(settings: DiagnoseSettings, diagnosis: Diagnosis) -> DiagnoseSetti
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     """The tables, and what must be known to read them."""
     for table in tables(diagnosis.answers):
-        shown = Table(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        shown = Table(
+            title=table.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=True,  # as errors after many steps are many columns
+        )
         add_columns(shown, table.header, left=table.header[:1])
         for cells in table.rows:
             shown.add_row(*map(escape, cells))
-        console.print(shown)
+        show_whole(console, shown)
     for line in context(diagnosis):
         console.print(line, highlight=False, markup=False)
     console.print(verdict(diagnosis.answers), highlight=False, markup=False, style="bold")

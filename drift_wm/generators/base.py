@@ -181,12 +181,17 @@ def sample_scores(
     Losses cannot be compared between methods, and the drifting loss is flat by design. `energy_score` is proper:
     E|x - y| - E|x - x'|/2, lowest for the true law. `error` is the root mean square distance to the data of the
     mean that the samples estimate. `spread` is the root mean square standard deviation of the samples.
+
+    The last two are over the entries that differ among these data, or over all where none does: what never changes is
+    predicted by saying what it is, and would pass for skill. To the energy score it adds next to nothing.
     """
     members = len(generator.each())
     z = torch.randn(c.shape[0], members * samples, generator.noise_size, generator=rng, device=c.device)
     x = one_member_each(generator.sample(c.unsqueeze(1), z), members, rng=rng)
     to_data = (x - y.unsqueeze(1)).norm(dim=-1).mean()
     between = torch.cdist(x, x).sum(dim=(1, 2)).mean() / (samples * (samples - 1))
+    if (varies := (y != y[0]).any(dim=0)).any():
+        x, y = x[..., varies], y[:, varies]
     variance = x.var(dim=1).mean()
     # The samples' mean misses the law's own by a part of their variance, which is no error of the law.
     squared_error = (x.mean(dim=1) - y).square().mean() - variance / samples

@@ -31,8 +31,9 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
     Returns:
         `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
         actions of a policy), and `open_loop_error`: root mean square error of the predicted observations' mean in units
-        of their standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks.
-        What the episodes are too short for is absent.
+        of their standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks. Errors are
+        over what changes, in training, too: the rest is predicted by saying what it is.
+        What the episodes are too short for is absent, and so is an error over nothing.
     """
     metrics: Metrics = {}
     rng = torch.Generator(model.device).manual_seed(seed)
@@ -44,18 +45,24 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         return metrics
     steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
     if any(len(episode) >= steps for episode in episodes):
-        metrics["open_loop_error"] = _open_loop_error(model, episodes, steps, rng)
+        metrics |= _open_loop_error(model, episodes, steps, rng)
     return metrics
 
 
-def _open_loop_error(model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator) -> float:
+def _open_loop_error(
+    model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator
+) -> Metrics:
     windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
     batch = windows.batch(_choose(len(windows), rng))
     K = model.history
     history = History(batch.obs[:, :K], batch.actions[:, : K - 1])
     predicted = draw_futures(model, history, batch.actions[:, K - 1 :], particles=_PARTICLES, rng=rng)
-    unit = model.normaliser.obs_std
-    return error_of_mean(predicted / unit, batch.obs[:, K:] / unit)
+    future, unit = batch.obs[:, K:], model.normaliser.obs_std
+    varies = (future != future[0, 0]).any(dim=1).any(dim=0) & unit.isfinite()
+    if not varies.any():
+        return {}
+    predicted, future, unit = (each[..., varies] for each in (predicted, future, unit))
+    return {"open_loop_error": error_of_mean(predicted / unit, future / unit)}
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:

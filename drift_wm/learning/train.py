@@ -63,7 +63,8 @@ def train(
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, shape)
     description = open_demonstrations(settings.data).describe(mask=settings.mask)
-    for note in (*description.ignored_ends, *(() if settings.obs_keys else description.unread_keys)):
+    dropped = () if settings.kind == POLICY else description.dropped_rewards
+    for note in (*description.ignored_ends, *dropped, *(() if settings.obs_keys else description.unread_keys)):
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(*episodes[0].sizes, seconds)
@@ -263,7 +264,7 @@ def scales_of(statistics: Statistics) -> Scales:
     reward_mean, reward_std = (x.expand(steps, 1) for x in (statistics.rewards.mean, statistics.rewards.std))
     return Scales(
         obs_mean=statistics.obs.mean,
-        obs_std=statistics.obs.std,
+        obs_std=statistics.obs.std.masked_fill(statistics.obs.constant, torch.inf),
         target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
         target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
         action_mean=statistics.actions.mean,

@@ -174,6 +174,7 @@ class LearnedPolicy(nn.Module):
         if is_set and not self.generator.rebases_output:
             scales = scales.keeping_actions_of((self.action_mean, self.action_std))
         if is_set:
+            scales = scales.keeping_observations_of(self.obs_std)
             seen = change_of_units((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
             acted = change_of_units((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
             for member in self.members:

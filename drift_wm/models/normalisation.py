@@ -18,7 +18,9 @@ _FAR_RATIO, _FAR_SHIFT = 2.0, 1.0  # of deviations and of means, from which what
 class Scales:
     """Means and standard deviations of a data set, as models need them.
 
-    A standard deviation is never zero: dimensions that do not vary carry 1.
+    A standard deviation is never zero: dimensions that do not vary carry 1, and those of observations infinity. What
+    never varied in training cannot inform a prediction: in an infinite unit it is 0 whatever it becomes later, where
+    weights that nothing has trained would make noise of it.
     """
 
     obs_mean: Tensor
@@ -41,6 +43,10 @@ class Scales:
         """Mean and deviation (A,) by which world models read actions: 0 and 1 of those in a planner's [-1, 1]."""
         of_robot = (self.action_largest > 1) | (self.action_largest < SMALL_ACTIONS)
         return torch.where(of_robot, self.action_mean, 0), torch.where(of_robot, self.action_std, 1)
+
+    def keeping_observations_of(self, old_std: Tensor) -> Scales:
+        """The same, but for observations that do not vary here: they keep their old unit (D,), and thus their use."""
+        return replace(self, obs_std=torch.where(self.obs_std.isinf(), old_std, self.obs_std))
 
     def keeping_targets_of(self, old: Normaliser) -> Scales:
         """The same, but for targets that are still near zero and one in the old scales: those stay as they were."""
@@ -72,9 +78,12 @@ def _kept_where_near(old: MeanStd, new: MeanStd) -> MeanStd:
 
 
 def change_of_units(old: MeanStd, new: MeanStd) -> Change:
-    """Of what was standardised by old moments and is from now on by new ones, of any shape."""
+    """Of what was standardised by old moments and is from now on by new ones, of any shape.
+
+    An infinite unit that stays leaves a network as it is; one that ends leaves weights of 0, as nothing was learned.
+    """
     (old_mean, old_std), (mean, std) = old, new
-    return std / old_std, (mean - old_mean) / old_std
+    return torch.where(std == old_std, 1, std / old_std), (mean - old_mean) / old_std
 
 
 def join_changes(parts: Sequence[Change]) -> Change:

@@ -88,7 +88,7 @@ class PreparedModel:
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
-        self._model.check(history, actions)
+        self._model.check(history, actions, particles)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
         else:

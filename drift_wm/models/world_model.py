@@ -21,6 +21,7 @@ from drift_wm.models.actor_critic import ActorCritic, Steps
 from drift_wm.models.ending import Ending
 from drift_wm.models.normalisation import Normaliser, Scales, change_of_units, join_changes
 from drift_wm.models.precision import PRECISIONS, WIDE, takes_bfloat16
+from drift_wm.models.requests import require_fitting
 from drift_wm.requirements import require, require_at_least, require_one_of
 
 
@@ -192,7 +193,7 @@ class LearnedWorldModel(nn.Module):
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`: H / k samples of all B * N * P futures together, each of `nfe` evaluations."""
-        self.check(history, actions)
+        self.check(history, actions, particles)
         noise = self.draw_noise(actions, particles, rng=rng, independent=independent)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
@@ -262,6 +263,7 @@ class LearnedWorldModel(nn.Module):
         if old.is_set:
             if not self.generator.rebases_output:
                 scales = scales.keeping_targets_of(old)
+            scales = scales.keeping_observations_of(old.obs_std)
             seen = change_of_units((old.obs_mean, old.obs_std), (scales.obs_mean, scales.obs_std))
             acted = change_of_units((old.action_mean, old.action_std), scales.action_units)
             target = change_of_units((old.target_mean, old.target_std), (scales.target_mean, scales.target_std))
@@ -280,19 +282,9 @@ class LearnedWorldModel(nn.Module):
         seen, acted = self.normaliser.obs(frames), self.normaliser.actions(actions)
         return torch.cat([seen.flatten(-2), acted.flatten(-2)], dim=-1)
 
-    def check(self, history: History, actions: Tensor) -> None:
+    def check(self, history: History, actions: Tensor, particles: int) -> None:
         """Raise a ValueError if the model cannot predict this; arguments as `rollout`."""
-        (B, _, H, A), K, D = actions.shape, self.history, self.spec.observation_size
-        if H % self.chunk:
-            raise ValueError(
-                f"horizon {H} is not a multiple of the model's chunk of {self.chunk} steps; "
-                f"set planner.horizon to {-(-H // self.chunk) * self.chunk}"
-            )
-        if self.spec.action_size != A:
-            raise ValueError(f"actions have size {A}, this model was built for {self.spec.action_size}")
-        for name, given, expected in (("obs", history.obs, (B, K, D)), ("actions", history.actions, (B, K - 1, A))):
-            if tuple(given.shape) != expected:
-                raise ValueError(f"history.{name} has shape {tuple(given.shape)}, this model expects {expected}")
+        require_fitting(self.spec, self.history, self.chunk, history, actions, particles)
 
     def uses_bfloat16(self, *, compiled: bool = False) -> bool:
         """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""

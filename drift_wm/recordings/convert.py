@@ -31,7 +31,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
 
     Returns:
         What `results.json` holds; `actions_beyond_bounds` is the share of the actions' entries beyond the bounds that
-        were asked for, None where none were.
+        were asked for, None where none were; `notes` say what of the source is missing, dropped or not believed.
 
     Raises:
         ValueError: the data cannot be read, or the new file is there already, or its folder is not, or the bounds of
@@ -77,6 +77,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         "joined": joined,
         "not_written": absent,
         "actions_beyond_bounds": tally.share,
+        "notes": [*description.warnings, *description.ignored_ends, *description.dropped_rewards],
     }
     folder.write_results(results)
     return results

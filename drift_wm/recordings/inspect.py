@@ -65,6 +65,8 @@ class Inspection:
     """Of observations, actions and rewards."""
     terminated: int
     """Demonstrations in which the world ended."""
+    rewarded: int
+    """Demonstrations in which some reward is above 0, as of a success."""
     damaged: tuple[str, ...]
     """What is wrong with each demonstration that cannot be read."""
     warnings: tuple[str, ...]
@@ -92,6 +94,7 @@ class Inspection:
             "mask": self.mask,
             "lengths": list(self.lengths),
             "terminated": self.terminated,
+            "rewarded": self.rewarded,
             "damaged": list(self.damaged),
             "entries": list(self.entries),
             "ranges": [asdict(each) for each in self.ranges],
@@ -113,7 +116,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     lengths: list[int] = []
     plotted: list[Episode] = []
     damaged: list[str] = []
-    terminated = 0
+    terminated = rewarded = 0
     every = max(1, _count(settings, description) // settings.plotted)
     recorded = demonstrations.rewards_recorded(mask=settings.mask)
     readings = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
@@ -126,6 +129,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             plotted.append(episode)
         lengths.append(len(episode))
         terminated += episode.terminated
+        rewarded += bool((episode.rewards > 0).any())
         moments["observations"].add(episode.obs)
         moments["actions"].add(episode.actions)
         if has_rewards:
@@ -146,10 +150,12 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         keys=tuple(description.keys(settings.obs_keys, demonstrations.path)),
         ranges=ranges,
         terminated=terminated,
+        rewarded=rewarded,
         damaged=tuple(damaged),
         warnings=(
             *description.warnings,
             *description.ignored_ends,
+            *description.dropped_rewards,
             *description.unread_keys,
             *absent,
             *_unreadable_task(settings.data),
@@ -165,6 +171,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
 def show(found: Inspection, console: Console) -> None:
     """For a terminal."""
     what, lengths = found.description, np.asarray(found.lengths)
+    has_rewards = any(each.name == "rewards" for each in found.ranges)
     whole = f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
     subset = f"; of these in subset {found.mask}: {len(lengths)} demonstrations, {lengths.sum():,} transitions"
     say(
@@ -173,7 +180,8 @@ def show(found: Inspection, console: Console) -> None:
         + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
         + (subset if found.mask is not None else "")
         + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
-        f"{found.terminated} of {len(lengths)} ended by themselves",
+        f"{found.terminated} of {len(lengths)} ended by themselves"
+        + (f", and {found.rewarded} have a reward above 0" if has_rewards else ""),
     )
     keys = Table(title="Observation keys", title_justify="left")
     for column in ("key", "shape", "read"):

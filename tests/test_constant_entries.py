@@ -1,0 +1,173 @@
+"""Entries of observations that never vary in training: nothing is predicted from them, and nothing learned is lost."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.windows import Windows
+from drift_wm.generators import GeneratorConfig, sample_scores
+from drift_wm.generators.config import GENERATORS
+from drift_wm.interfaces import History, Spec
+from drift_wm.learning.held_out import held_out_metrics
+from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.learning.train import scales_of
+from drift_wm.learning.trainer import Trainer
+from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+
+SPEC = Spec(observation_size=4, action_size=2, decision_seconds=0.1)
+MASS, HEAVIER = 1500.0, 1620.0
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def with_mass(episodes: list[Episode], *masses: float) -> list[Episode]:
+    """With an entry more that is constant in each episode, a payload, say; the k-th has the k-th mass, in turn."""
+    return [
+        replace(each, obs=np.insert(each.obs, 3, np.float32(masses[i % len(masses)]), axis=1))
+        for i, each in enumerate(episodes)
+    ]
+
+
+def scales(episodes: list[Episode]):
+    return scales_of(compute_statistics(episodes, chunk=2))
+
+
+def make(name: str = "drifting", **shape) -> LearnedWorldModel:
+    """Untrained: its weights are those that training leaves to a constant entry."""
+    config = GeneratorConfig(name, width=32, depth=2, noise_size=2, steps=4)
+    shape = WorldModelConfig(history=2, chunk=2, generator=config, precision="float32", **shape)
+    return LearnedWorldModel(SPEC, shape, rng=rng())
+
+
+def futures(model: LearnedWorldModel | PreparedModel, mass: float):
+    """Changes of all entries, rewards and values, predicted of a mass."""
+    obs = torch.randn(2, 2, 4, generator=rng(1))
+    obs[..., 3] = mass
+    past = History(obs, torch.randn(2, 1, 2, generator=rng(2)))
+    actions = torch.randn(2, 5, 4, 2, generator=rng(3))
+    found = model.rollout(past, actions, particles=2, rng=rng(4))
+    return found.obs - obs[:, -1, None, None, None], found.reward, found.later
+
+
+def assert_equal(found, expected, tolerance: float):
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("prepare", [lambda model: model, PreparedModel, lambda m: PreparedModel(m, central=True)])
+@pytest.mark.parametrize("name", ["drifting", "diffusion"])
+def test_what_never_varied_does_not_move_a_prediction(linear_episodes, name, prepare):
+    model = make(name, value_discount=0.9)
+    assert (futures(model, HEAVIER)[0] - futures(model, MASS)[0]).abs().max() > 0.1, "as it would"
+    model.rescale(scales(with_mass(linear_episodes, MASS)))
+    model.ending.seen.fill_(True)
+    model = prepare(model)
+    assert_equal(futures(model, HEAVIER), futures(model, MASS), 1e-3)  # float32 knows a change of 1620 to 1e-4
+
+
+def test_a_policy_does_not_act_on_what_never_varied(linear_episodes):
+    policy = LearnedPolicy(SPEC, PolicyConfig(generator=GeneratorConfig(width=32, depth=2)), rng=rng())
+    policy.rescale(scales(with_mass(linear_episodes, MASS)))
+    light = torch.cat([torch.randn(5, 1, 3, generator=rng(1)), torch.full((5, 1, 1), MASS)], dim=2)
+    heavy = light + torch.tensor([0.0, 0.0, 0.0, HEAVIER - MASS])
+    assert torch.equal(policy.sample(heavy, rng=rng(2)), policy.sample(light, rng=rng(2)))
+    before = policy.sample(light, rng=rng(2))
+    policy.rescale(scales(with_mass(linear_episodes, MASS, HEAVIER)))
+    torch.testing.assert_close(policy.sample(heavy, rng=rng(2)), before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [((MASS,), (MASS, HEAVIER), (MASS, HEAVIER)), ((MASS, HEAVIER), (HEAVIER,), (MASS, HEAVIER))],
+    ids=["it begins to vary", "it stops varying"],
+)
+def test_a_child_begins_where_its_parent_stood(linear_episodes, name, first, second, kept):
+    model = make(name)
+    model.rescale(scales(with_mass(linear_episodes, *first)))
+    before = [futures(model, mass) for mass in kept]
+    model.rescale(scales(with_mass(linear_episodes, *second)))
+    for mass, expected in zip(kept, before, strict=True):
+        assert_equal(futures(model, mass)[:2], expected[:2], 1e-3)
+
+
+def test_a_round_that_is_gone_on_with_keeps_every_bit(linear_episodes):
+    model, given = make(value_discount=0.9), scales(with_mass(linear_episodes, MASS))
+    model.rescale(given)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.rescale(given)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_standardised_data_are_not_taken_for_constant():
+    signs = np.tile(np.array([[1], [-1]], np.float32), (5, 1))
+    episode = Episode(np.hstack([signs, np.ones_like(signs)]), signs[1:], signs[1:, 0], terminated=False)
+    found = compute_statistics([episode], chunk=1).obs
+    assert (found.std.tolist(), found.constant.tolist()) == ([1, 1], [False, True])
+    assert scales([episode]).obs_std.tolist() == [1, torch.inf]
+
+
+def trained(episodes: list[Episode], model_of: Trainer | None = None) -> Trainer:
+    trainer = model_of or Trainer(SPEC, make("regression").config, TrainingConfig(batch_size=64), seed=0)
+    trainer.rescale(scales(episodes))
+    trainer.train_round(Windows(episodes, history=2, chunk=2), 200)
+    return trainer
+
+
+def test_a_child_learns_what_begins_to_vary(linear_episodes):
+    """Rewards of its data are told by the mass alone."""
+    varied = [
+        replace(each, rewards=np.sign(each.obs[1:, 3] - MASS)) for each in with_mass(linear_episodes, 1380.0, HEAVIER)
+    ]
+    child = trained(varied, trained(with_mass(linear_episodes, MASS)))
+    found, scratch = (held_out_metrics(each.averaged, varied, seed=0) for each in (child, trained(varied)))
+    assert found["error"] < 1.1 * scratch["error"] < 0.4
+    assert found["open_loop_error"] < 1.1 * scratch["open_loop_error"]
+
+
+class Average:
+    """Says the average of standardised targets, with the certainty of a regression."""
+
+    noise_size = 1
+
+    def each(self):
+        return [self]
+
+    def sample(self, c, z):
+        return torch.zeros(*z.shape[:-1], 5)
+
+
+@pytest.mark.parametrize("varying", [1, 3, 5])
+def test_saying_the_average_is_an_error_of_one_however_much_never_varies(varying):
+    y = torch.randn(4000, 5, generator=rng(5))
+    y[:, varying:] = 0.0
+    measured = sample_scores(Average(), torch.zeros(4000, 1), y, rng=rng())
+    assert float(measured["error"]) == pytest.approx(1, abs=0.03)
+    assert float(measured["energy_score"]) == pytest.approx(float(y.norm(dim=1).mean()), rel=1e-4)
+
+
+def test_an_error_is_measured_where_nothing_differs():
+    measured = sample_scores(Average(), torch.zeros(1, 1), torch.full((1, 5), 2.0), rng=rng())
+    assert float(measured["error"]) == pytest.approx(2)
+
+
+def test_the_open_loop_error_is_of_what_changes(linear_episodes):
+    """An untrained model says little more than that nothing changes, at which a constant entry would excel."""
+    model = make("regression")
+    episodes = with_mass(linear_episodes, MASS)
+    model.rescale(scales(episodes))
+    future = Windows(episodes, history=2, chunk=20).batch(torch.arange(6 * 21)).obs
+    for other in (MASS, HEAVIER):  # in units of nothing, no entry can be measured that varies only now
+        found = held_out_metrics(model, with_mass(linear_episodes, MASS, other), seed=0)["open_loop_error"]
+        still = (future[:, 2:, :3] - future[:, 1:2, :3]) / model.normaliser.obs_std[:3]
+        assert found == pytest.approx(float(still.square().mean().sqrt()), rel=0.3)
+    standing = [replace(each, obs=np.full_like(each.obs, MASS)) for each in episodes]
+    assert "open_loop_error" not in held_out_metrics(model, standing, seed=0)
