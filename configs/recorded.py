@@ -13,8 +13,8 @@ from drift_wm.configs.quoting import unquoted
 from drift_wm.generators import GeneratorConfig
 from drift_wm.models.behaviour import PolicySettings
 from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.factory import PLANNERS
-from drift_wm.settings import ObjectiveSettings, RiskSettings
 from drift_wm.storage.run_files import run_of, settings_of
 from drift_wm.storage.same_run import recorded_planners
 

@@ -24,13 +24,14 @@ from drift_wm.interfaces import Objective, Planner, Risk, WorldModel
 from drift_wm.models.behaviour import LearnedPolicy
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
+from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.factory import make_planner
 from drift_wm.planners.loop import SamplingPlanner
 from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.requirements import require
 from drift_wm.run_settings import MachineSettings
-from drift_wm.settings import ObjectiveSettings, PlanningSettings, RiskSettings
+from drift_wm.settings import PlanningSettings
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,8 @@ def make_objective(settings: ObjectiveSettings, *, instead: Objective | None = N
     elif settings.name == "return":
         terms.append(PredictedReturn(discount=settings.discount, value=settings.value))
     else:
-        terms.append(GoalDistance(torch.tensor(settings.goal)))
+        weights = torch.tensor(settings.goal_weights) if settings.goal_weights else 1.0
+        terms.append(GoalDistance(torch.tensor(settings.goal), weights))
     if settings.action_penalty:
         terms.append(ActionPenalty(settings.action_penalty))
     if settings.action_rate_penalty:

@@ -13,63 +13,18 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.behaviour import PolicySettings
 from drift_wm.models.learned import WORLD_MODEL, shape_of_kind
 from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import EXECUTE, PlannerConfig
 from drift_wm.requirements import require, require_at_least, require_one_of
 from drift_wm.run_settings import RunSettings, TaskSettings, require_seed
 
-OBJECTIVES = ("return", "goal")
-RISKS = ("mean", "worst", "cvar", "mean_minus_spread")
 EVALUATION_SEED = 4_000_000_000
 """First reset seed of evaluations; those of training, 1,000 times a run's seed and more, lie below it."""
 RESET_SEEDS = 2**32
 """How many reset seeds dm_control knows, from 0 on."""
 SCRIPTED_NOISE = 0.1  # standard deviation on the scripted demonstrator's actions, unless another is asked for
 ACTORS = ("model", "policy", "simulator", "random", "noise", "scripted")
-
-
-@dataclass
-class ObjectiveSettings:
-    """What a planner is after."""
-
-    name: str = "return"
-    """`return`: the predicted return. `goal`: closeness of predicted observations to `goal`."""
-    discount: float = 1.0
-    """Per decision, of predicted rewards."""
-    value: bool = True
-    """Count what critics say comes after a plan, where the model has critics (`model.value_discount`)."""
-    goal: list[float] = field(default_factory=list)
-    """Goal observation, D numbers, for `goal`."""
-    action_penalty: float = 0.0
-    """Weight of the squared actions, subtracted."""
-    action_rate_penalty: float = 0.0
-    """Weight of the squared changes between consecutive actions, subtracted."""
-
-    def __post_init__(self) -> None:
-        require_one_of(OBJECTIVES, "objective.name", self.name)
-        require(self.name != "goal" or bool(self.goal), "objective.goal", self.goal, "the goal observation")
-        require(0 < self.discount <= 1, "objective.discount", self.discount, "a number in (0, 1]")
-        for name in ("action_penalty", "action_rate_penalty"):
-            weight = getattr(self, name)
-            require(0 <= weight < math.inf, f"objective.{name}", weight, "a finite number of at least 0")
-
-
-@dataclass
-class RiskSettings:
-    """What several sampled futures of one candidate are worth together."""
-
-    name: str = "mean"
-    """`mean`, `worst`, `cvar` or `mean_minus_spread`."""
-    level: float = 0.25
-    """`cvar`: the share of worst futures that counts. `mean_minus_spread`: weight of the spread."""
-
-    def __post_init__(self) -> None:
-        require_one_of(RISKS, "risk.name", self.name)
-        if self.name == "cvar":
-            require(0 < self.level <= 1, "risk.level", self.level, "a number in (0, 1] with risk.name=cvar")
-        if self.name == "mean_minus_spread":
-            expected = "a finite number of at least 0 with risk.name=mean_minus_spread"
-            require(0 <= self.level < math.inf, "risk.level", self.level, expected)
 
 
 @dataclass

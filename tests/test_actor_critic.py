@@ -17,8 +17,9 @@ from drift_wm.learning.trainer import Trainer
 from drift_wm.models.actor_critic import ActorCritic, Steps
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.objectives import PredictedReturn
-from drift_wm.settings import ObjectiveSettings, PlanningSettings
+from drift_wm.settings import PlanningSettings
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 

@@ -21,11 +21,12 @@ from drift_wm.learning import online_loop
 from drift_wm.learning.online import online
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.recordings import replay as data_replay
 from drift_wm.recordings.settings import ReplaySettings
 from drift_wm.results import SIMULATOR
-from drift_wm.settings import CollectSettings, EvaluateSettings, ObjectiveSettings, OnlineSettings
+from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.truth import risk_case, world_cases
 from drift_wm.truth.settings import TruthSettings

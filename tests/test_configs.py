@@ -14,6 +14,7 @@ from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.trainer import Trainer
+from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.mppi import MPPIConfig
@@ -22,10 +23,8 @@ from drift_wm.settings import (
     SCRIPTED_NOISE,
     CollectSettings,
     EvaluateSettings,
-    ObjectiveSettings,
     OnlineSettings,
     PlanningSettings,
-    RiskSettings,
     TrainSettings,
 )
 from drift_wm.storage.run_folder import RunFolder
@@ -267,6 +266,11 @@ def test_help_lists_every_setting_with_its_meaning():
         (lambda: TrainingConfig(weight_decay=-1), r"training\.weight_decay=-1: expected"),
         (lambda: TrainingConfig(final_fraction=-3), r"training\.final_fraction=-3: expected"),
         (lambda: TrainingConfig(final_fraction=1.5), r"training\.final_fraction=1\.5: expected"),
+        (
+            lambda: ObjectiveSettings("goal", goal=[1.0], goal_weights=[1.0, 2.0]),
+            r"goal_weights=\[1.0, 2.0\]: expected",
+        ),
+        (lambda: ObjectiveSettings("goal", goal=[1.0], goal_weights=[-1.0]), r"goal_weights=\[-1.0\]: expected"),
         (lambda: ObjectiveSettings(discount=0.0), r"objective\.discount=0\.0: expected"),
         (lambda: ObjectiveSettings(action_penalty=-1), r"objective\.action_penalty=-1: expected"),
         (lambda: ObjectiveSettings(action_rate_penalty=math.nan), r"objective\.action_rate_penalty=nan: expected"),

@@ -9,8 +9,9 @@ from drift_wm.build import make_policy
 from drift_wm.generators import Ensemble, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Spec
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.objective_settings import RiskSettings
 from drift_wm.planners.icem import ICEMConfig
-from drift_wm.settings import PlanningSettings, RiskSettings
+from drift_wm.settings import PlanningSettings
 
 
 def make(name: str = "drifting", members: int = 3, **kwargs) -> Ensemble:

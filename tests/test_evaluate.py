@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from drift_wm.acting import actors
 from drift_wm.acting import evaluate as evaluate_module
 from drift_wm.acting import films
 from drift_wm.acting.actors import make_actor, require_spec, task_of
@@ -29,17 +30,12 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.behaviour import PolicyConfig
 from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.run_settings import MachineSettings
-from drift_wm.settings import (
-    CollectSettings,
-    EvaluateSettings,
-    ObjectiveSettings,
-    OnlineSettings,
-    RiskSettings,
-)
+from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_folder import RunFolder
 
@@ -269,6 +265,8 @@ def test_objectives_and_risks_by_name():
     torch.testing.assert_close(penalised, torch.full((1, 2, 3), 2.0))
     goal = make_objective(ObjectiveSettings(name="goal", goal=[1.0, 0.0]))(prediction, actions)
     torch.testing.assert_close(goal, torch.full((1, 2, 3), -4.0))
+    weighted = ObjectiveSettings(name="goal", goal=[1.0, 2.0], goal_weights=[0.5, 0.0])
+    torch.testing.assert_close(make_objective(weighted)(prediction, actions), torch.full((1, 2, 3), -2.0))
     kinds = {"mean": Mean, "worst": Worst, "cvar": CVaR, "mean_minus_spread": MeanMinusSpread}
     for name, kind in kinds.items():
         assert isinstance(make_risk(RiskSettings(name=name)), kind)
@@ -285,7 +283,8 @@ def test_environments_are_closed(tmp_path, monkeypatch, actor):
         monkeypatch.setattr(env, "close", lambda: (is_open.remove(env), close()))
         return env
 
-    monkeypatch.setattr(evaluate_module, "make_env", counted)
+    for module in (actors, evaluate_module):
+        monkeypatch.setattr(module, "make_env", counted)
     path = checkpoint_of(tmp_path, task={"name": "cartpole-swingup", "action_repeat": 50})
     evaluate(replace(RANDOM, actor=actor, checkpoint=path, episodes=1), RunFolder(tmp_path / "run"), device=CPU)
     assert is_open == []
@@ -293,7 +292,7 @@ def test_environments_are_closed(tmp_path, monkeypatch, actor):
 
 def test_the_scripted_demonstrator_can_act_without_noise():
     lift = CollectSettings(task="robosuite:Lift", actor="scripted")
-    noises = [evaluate_module.make_actor(lift, device=CPU, exploration_std=std).policy.noise for std in (None, 0.3, 0)]
+    noises = [make_actor(lift, device=CPU, exploration_std=std).policy.noise for std in (None, 0.3, 0)]
     assert noises == [0.1, 0.3, 0]
 
 

@@ -28,11 +28,12 @@ from drift_wm.learning.online_loop import OnlineRun
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty
 from drift_wm.planners.objectives import ActionPenalty, GoalDistance, PredictedReturn
 from drift_wm.results import Evaluation
-from drift_wm.settings import ObjectiveSettings, OnlineSettings
+from drift_wm.settings import OnlineSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import checkpoints_of
 from drift_wm.storage.run_folder import RunFolder

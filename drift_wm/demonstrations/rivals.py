@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from drift_wm.generators import GeneratorConfig
 from drift_wm.learning.optimisation import TrainingConfig
-from drift_wm.settings import RiskSettings
+from drift_wm.objective_settings import RiskSettings
 
 POLICY_CHUNK, POLICY_EXECUTED = 8, 4
 """Actions sampled at once, and how many of them are executed before the next are sampled."""
