@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from drift_wm.acting import actors
+from drift_wm.acting import actors, films
 from drift_wm.acting import evaluate as evaluate_module
-from drift_wm.acting import films
 from drift_wm.acting.actors import make_actor, require_spec, task_of
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
