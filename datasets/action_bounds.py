@@ -78,6 +78,11 @@ class ActionBounds:
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
         return ((actions.astype(np.float64) - middle) / half).astype(np.float32)
 
+    def from_unit(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Actions (..., A) in [-1, 1] -> in the robot's units."""
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        return middle + half * actions
+
 
 def count_beyond(actions: NDArray[np.floating]) -> int:
     """How many entries of actions (...) are beyond [-1, 1], by more than rounding."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.guard import NoRewardsError
 from drift_wm.datasets.keys import choose_keys
 
 
@@ -93,7 +95,7 @@ class Demonstrations(ABC):
             ValueError: something is missing, damaged, or does not fit; the message names file and key.
         """
         found = self.readings(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards)
-        return require_one_size(((name, read()) for name, read in found), self.path)
+        return iter(Readable(found, self.path))
 
     @abstractmethod
     def readings(
@@ -108,6 +110,14 @@ class Demonstrations(ABC):
         Those of an episode that was read with `allow_missing_rewards` do not tell: zeros may be rewards.
         """
 
+    def action_bounds(self, *, size: int) -> ActionBounds | None:
+        """What -1 and 1 of the actions that are read stand for, where the data tell; `size` is A.
+
+        Raises:
+            ValueError: what they tell is damaged.
+        """
+        return None
+
 
 def require_no_mask(mask: str | None, format: str) -> None:
     """Raise a ValueError if a subset is asked of a format that has none."""
@@ -115,21 +125,48 @@ def require_no_mask(mask: str | None, format: str) -> None:
         raise ValueError(f"mask={mask!r}: expected none, as {format} datasets have no named subsets; leave out mask=")
 
 
-def require_one_size(found: Iterable[tuple[str, Episode]], path: Path) -> Iterator[Episode]:
-    """The episodes of a reader, as long as all have the sizes of the first.
+class Readable:
+    """The episodes of a reader, one at a time, and what became of the demonstrations.
 
     Args:
-        found: names and episodes.
+        found: names and what reads them.
         path: for messages.
-
-    Raises:
-        ValueError: one has another size of observations or actions.
+        skip_damaged: whether demonstrations are left out that cannot be read, or are not of the sizes of the first that
+            can; otherwise they are an error.
     """
-    first: tuple[str, Episode] | None = None
-    for name, episode in found:
-        first = first or (name, episode)
-        _require_sizes(name, episode, *first, path)
-        yield episode
+
+    def __init__(self, found: Iterable[Reading], path: Path, *, skip_damaged: bool = False) -> None:
+        self._found, self._path, self._skip_damaged = found, path, skip_damaged
+        self.places: list[int] = []
+        """Positions among all demonstrations of those that were read so far."""
+        self.damaged: list[str] = []
+        """What is wrong with each of those that were left out so far."""
+
+    def __iter__(self) -> Iterator[Episode]:
+        """Read them.
+
+        Raises:
+            ValueError: one is damaged and not to be left out, or all are.
+        """
+        for place, found in enumerate(read_or_tell(self._found, self._path)):
+            if isinstance(found, Episode):
+                self.places.append(place)
+                yield found
+            elif self._skip_damaged:
+                self.damaged.append(str(found).removeprefix(f"{self._path}: "))
+            elif isinstance(found, NoRewardsError):
+                raise found
+            else:
+                raise ValueError(f"{found}; {without_damaged(self._path)} writes a file without it") from found
+        if self.damaged and not self.places:
+            raise ValueError(
+                f"{self._path}: none of {len(self.damaged)} demonstrations can be read, the first as {self.damaged[0]}"
+            )
+
+
+def without_damaged(path: Path) -> str:
+    """The command that leaves damaged demonstrations out."""
+    return f"drift-wm data convert {path} out=clean.hdf5 skip_damaged=true"
 
 
 class SameWidths:
@@ -173,7 +210,8 @@ def read_or_tell(found: Iterable[Reading], path: Path) -> Iterator[Episode | Val
             first = first or (name, episode)
             _require_sizes(name, episode, *first, path)
         except ValueError as error:
-            yield error
+            # Where many share a file, an error may name the file alone.
+            yield error if name in str(error) else ValueError(f"{name}: {error}")
         else:
             yield episode
 

@@ -11,6 +11,10 @@ BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticE
 a KeyError, a bad tree a RuntimeError, a type that NumPy has no equivalent of a TypeError, a wild size a MemoryError."""
 
 
+class NoRewardsError(ValueError):
+    """A demonstration without rewards, which were not declared to be missing: it is not damaged."""
+
+
 @contextmanager
 def reading(path: Path, key: str = "", *, remedy: str = "copy the file again") -> Iterator[None]:
     """Around code that reads: its errors become a ValueError that names the file, and the key where there is one.

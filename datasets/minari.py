@@ -21,6 +21,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, SameWidths, require_no_mask
 from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
@@ -68,18 +69,18 @@ class MinariDataset(Demonstrations):
         path = self.path
         with open_hdf5(path) as file, reading(path):
             episodes = [_episode(file, name, path) for name in episode_names(file, path)]
-            actions = [_arrays(episode, "actions", path) for episode in episodes]
-            observations = _arrays(episodes[0], "observations", path)
-            size = _action_size(actions[0], path)
+            first = _first_whole(episodes, path)
+            observations = _arrays(first, "observations", path)
+            size = _action_size(first, path)
             bounds = action_bounds(file, path, size)
             return Description(
                 format="Minari",
                 episodes=len(episodes),
-                steps=sum(shape_of(next(iter(arrays.values())), path)[0] for arrays in actions),
+                steps=sum(_rows(episode, path) for episode in episodes),
                 obs_shapes={key: shape_of(array, path)[1:] for key, array in observations.items()},
                 action_size=size,
                 flat_keys=tuple(_flat(observations, path)),
-                has_rewards="rewards" in episodes[0],
+                has_rewards="rewards" in first,
                 unread_keys=tuple(
                     without_numbers(f"observations/{key}", array)
                     for key, array in observations.items()
@@ -103,10 +104,10 @@ class MinariDataset(Demonstrations):
         path = self.path
         with open_hdf5(path) as file:
             names = episode_names(file, path)
-            known = _arrays(_episode(file, names[0], path), "observations", path)
+            first = _first_whole([_episode(file, name, path) for name in names], path)
+            known = _arrays(first, "observations", path)
             keys = choose_keys(obs_keys, known=list(known), flat=_flat(known, path), path=path)
-            actions = _arrays(_episode(file, names[0], path), "actions", path)
-            bounds = action_bounds(file, path, _action_size(actions, path))
+            bounds = action_bounds(file, path, _action_size(first, path))
             same = SameWidths(path)
 
             def read(name: str) -> Episode:
@@ -117,6 +118,11 @@ class MinariDataset(Demonstrations):
 
             for name in names:
                 yield f"/{name}", partial(read, name)
+
+    def action_bounds(self, *, size: int) -> ActionBounds | None:
+        """See `Demonstrations.action_bounds`."""
+        with open_hdf5(self.path) as file:
+            return action_bounds(file, self.path, size)
 
 
 def episode_names(file: h5py.File, path: Path) -> list[str]:
@@ -141,9 +147,29 @@ def _flat(observations: dict[str, h5py.Dataset], path: Path) -> list[str]:
     return [key for key, array in observations.items() if len(shape_of(array, path)) <= 2 and holds_numbers(array)]
 
 
-def _action_size(arrays: dict[str, h5py.Dataset], path: Path) -> int:
+def _action_size(episode: h5py.Group, path: Path) -> int:
     """A of the joined arrays of actions."""
+    arrays = _arrays(episode, "actions", path)
     return sum(int(np.prod(shape_of(array, path)[1:], dtype=int)) for array in arrays.values())
+
+
+def _rows(episode: h5py.Group, path: Path) -> int:
+    """T of its actions; 0 where there are none, which reading the episode tells of."""
+    try:
+        return shape_of(next(iter(_arrays(episode, "actions", path).values())), path)[0]
+    except ValueError:
+        return 0
+
+
+def _first_whole(episodes: Sequence[h5py.Group], path: Path) -> h5py.Group:
+    """The first episode with observations and actions; else the first."""
+    for episode in episodes:
+        try:
+            if _arrays(episode, "observations", path) and _action_size(episode, path):
+                return episode
+        except ValueError:
+            continue
+    return episodes[0]
 
 
 def _content(

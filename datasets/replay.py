@@ -27,10 +27,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, number_attribute, open_hdf5
 from drift_wm.datasets.rewriting import rewrite
-from drift_wm.datasets.robomimic import read_episodes
+from drift_wm.datasets.robomimic import ACTION_BOUNDS, read_episodes
 from drift_wm.interfaces import Spec
 from drift_wm.storage.writing import appearing, temporary_of
 
@@ -134,7 +135,8 @@ def write_episodes(
     spec: Spec,
     rewards: Iterable[bool] | None = None,
     masks: Mapping[str, Sequence[int]] | None = None,
-    finish: Callable[[h5py.File], None] | None = None,
+    bounds: ActionBounds | None = None,
+    finish: Sequence[Callable[[h5py.File], None]] = (),
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
@@ -146,7 +148,8 @@ def write_episodes(
         rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
             for rewards. None: all were.
         masks: subsets by name, as positions among the episodes; each at least one.
-        finish: adds what episodes do not hold, before the file appears.
+        bounds: what -1 and 1 of the actions stand for in the robot's units; None: it is not known.
+        finish: each adds what episodes do not hold, before the file appears.
 
     Returns:
         How many there were.
@@ -159,15 +162,17 @@ def write_episodes(
     pairs = zip(episodes, repeat(True), strict=False) if rewards is None else zip(episodes, rewards, strict=True)
     with appearing(path) as temporary, h5py.File(temporary, "w") as file:
         _write_header(file, env_args, spec)
+        if bounds is not None:
+            for name, bound in zip(ACTION_BOUNDS, (bounds.low, bounds.high), strict=True):
+                file["data"].attrs[name] = np.broadcast_to(bound, spec.action_size)
         for episode, recorded in pairs:
             if episode.sizes != spec.sizes:
                 raise ValueError(f"episode {count} has sizes {episode.sizes}, expected {spec.sizes} as the first")
             _write_demo(file["data"], episode, number=count, rewards=recorded)
             count += 1
-        for name, demos in (masks or {}).items():
-            _write_mask(file, name, demos)
-        if finish is not None:
-            finish(file)
+        write_masks(file, masks or {})
+        for add in finish:
+            add(file)
     return count
 
 
@@ -267,6 +272,8 @@ def _write_demo(
     data.attrs["total"] = int(data.attrs["total"]) + len(episode)
 
 
-def _write_mask(file: h5py.File, name: str, demos: Sequence[int]) -> None:
+def write_masks(file: h5py.File, masks: Mapping[str, Sequence[int]]) -> None:
+    """Write subsets by name, as positions among the demos of the file; each at least one."""
     names = demo_names(file["data"])
-    file.require_group("mask")[name] = np.array([names[demo] for demo in demos], dtype="S")
+    for name, demos in masks.items():
+        file.require_group("mask")[name] = np.array([names[demo] for demo in demos], dtype="S")

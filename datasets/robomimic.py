@@ -34,12 +34,15 @@ from functools import partial
 from pathlib import Path
 
 import h5py
+import numpy as np
 
+from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, SameWidths
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
+    attribute,
     data_group,
     demo_names,
     demo_number,
@@ -68,6 +71,8 @@ from drift_wm.datasets.robomimic_notes import (
 _NOT_OBSERVATIONS = frozenset({"actions", "datagen_info"})
 """Isaac Lab stores the previous action under the first of these observation keys, and in the second, a group, by what
 its demos are multiplied: the pose that an action aims at, for one."""
+ACTION_BOUNDS = ("action_low", "action_high")
+"""Attributes of `data` in files of `drift-wm data convert`, (A,): what -1 and 1 stand for in the robot's units."""
 
 
 class RobomimicFile(Demonstrations):
@@ -141,6 +146,20 @@ class RobomimicFile(Demonstrations):
             data = data_group(file, self.path)
             names = select_demos(file, self.path, mask=mask)
             return ["rewards" in demo_group(data, name, self.path) for name in names]
+
+    def action_bounds(self, *, size: int) -> ActionBounds | None:
+        """See `Demonstrations.action_bounds`."""
+        with open_hdf5(self.path) as file:
+            data = data_group(file, self.path)
+            low, high = (attribute(data, name, self.path) for name in ACTION_BOUNDS)
+        if low is None or high is None:
+            return None
+        try:
+            return ActionBounds.of(np.asarray(low), np.asarray(high), size=size)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{self.path}: the attributes {' and '.join(ACTION_BOUNDS)} of data: {error}; repair or remove them"
+            ) from error
 
 
 def read_episodes(

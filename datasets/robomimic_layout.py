@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, member, names_in, open_hdf5, read_numbers
+from drift_wm.datasets.replay import write_masks
 from drift_wm.datasets.robomimic import chosen_keys, demo_group, readable_masks, select_demos
 from drift_wm.datasets.robomimic_notes import datasets_of
 
@@ -16,31 +17,34 @@ _SCENE = ("model_file", "ep_meta")
 """robosuite's attributes of a demo: the scene that its states are of, and what the scene was made from."""
 
 
-def subsets(path: Path, *, mask: str | None = None) -> dict[str, list[int]]:
-    """Every subset of the file, as positions among the demos that are read: all, or those of `mask`.
+def keep_subsets(source: Path, target: h5py.File, *, mask: str | None, places: Sequence[int]) -> None:
+    """Give a copy every subset of the file.
 
-    Names that the file has no demo of are left out, and so are subsets that cannot be read, or of which nothing is
-    left.
+    Names that no demo was copied of are left out, and so are subsets that cannot be read, or of which nothing is left.
 
-    Raises:
-        ValueError: the file cannot be read, or has no such subset.
+    Args:
+        source: the file that was copied.
+        target: the copy.
+        mask: the subset that was read; None: all.
+        places: of the demos that were copied, in this order, positions among those that were read.
     """
-    with open_hdf5(path) as file:
-        places = {name: place for place, name in enumerate(select_demos(file, path, mask=mask))}
-        members = {name: demos & places.keys() for name, demos in readable_masks(file, path)[0].items()}
-        return {name: sorted(places[demo] for demo in demos) for name, demos in members.items() if demos}
+    with open_hdf5(source) as file:
+        numbers = {name: number for number, name in enumerate(_copied(file, source, mask, places))}
+        members = {name: demos & numbers.keys() for name, demos in readable_masks(file, source)[0].items()}
+    write_masks(target, {name: sorted(numbers[demo] for demo in demos) for name, demos in members.items() if demos})
 
 
-def keep_simulator(source: Path, target: h5py.File, *, mask: str | None = None) -> None:
+def keep_simulator(source: Path, target: h5py.File, *, mask: str | None, places: Sequence[int]) -> None:
     """Give the demos of a copy what episodes do not hold: states without the last one, and the scene they are of.
 
     Args:
         source: the file that was copied.
-        target: the copy, whose demos are those of the source in order.
-        mask: the subset that was copied; None: all.
+        target: the copy.
+        mask: the subset that was read; None: all.
+        places: of the demos that were copied, in this order, positions among those that were read.
     """
     with open_hdf5(source) as file:
-        for number, name in enumerate(select_demos(file, source, mask=mask)):
+        for number, name in enumerate(_copied(file, source, mask, places)):
             demo, copy = demo_group(data_group(file, source), name, source), target[f"data/demo_{number}"]
             states, rows = member(demo, "states", source), len(copy["actions"])
             if "states" not in copy and isinstance(states, h5py.Dataset) and states.ndim == 2 and len(states) == rows:
@@ -50,14 +54,17 @@ def keep_simulator(source: Path, target: h5py.File, *, mask: str | None = None) 
                     copy.attrs[part] = stored
 
 
-def parts_not_copied(source: Path, copy: Path, *, obs_keys: Sequence[str] | None, mask: str | None) -> list[str]:
+def parts_not_copied(
+    source: Path, copy: Path, *, obs_keys: Sequence[str] | None, mask: str | None, places: Sequence[int]
+) -> list[str]:
     """Parts of the file, and of any demo that was copied, which the copy has not: arrays, groups and attributes.
 
     Args:
         source: the file that was copied.
-        copy: its demos are those of the source in order.
+        copy: what was written.
         obs_keys: as the source was read with, see `choose_keys`.
-        mask: the subset that was copied; None: all.
+        mask: the subset that was read; None: all.
+        places: of the demos that were copied, in this order, positions among those that were read.
 
     Raises:
         ValueError: a file cannot be read.
@@ -69,12 +76,18 @@ def parts_not_copied(source: Path, copy: Path, *, obs_keys: Sequence[str] | None
         found |= _attributes_left_out(file, copied, "the file") | _attributes_left_out(data, copied["data"], "data")
         demos = [demo_group(data, name, source) for name in names]
         chosen = set(chosen_keys(demos, obs_keys, source))
-        for number, demo in enumerate(demos):
-            written = copied[f"data/demo_{number}"]
+        for number, place in enumerate(places):
+            demo, written = demos[place], copied[f"data/demo_{number}"]
             found |= set(names_in(demo, source)) - set(written)
             found |= {f"obs/{key}" for key in set(datasets_of(demo, source)) - chosen}
             found |= _attributes_left_out(demo, written, "demos")
     return sorted(found)
+
+
+def _copied(file: h5py.File, path: Path, mask: str | None, places: Sequence[int]) -> list[str]:
+    """The names of demos by their positions among those that were read."""
+    names = select_demos(file, path, mask=mask)
+    return [names[place] for place in places]
 
 
 def _attributes_left_out(group: h5py.Group, copy: h5py.Group, what: str) -> set[str]:

@@ -170,9 +170,12 @@ def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
     for demo in demos:
         if "terminated" in demo.attrs or "dones" not in demo:
             return False
-        dones = array_in(demo, "dones", path)
-        if not shape_of(dones, path)[0] or not np.any(read_numbers(dones, path, last=True)):
-            return False
+        try:
+            dones = array_in(demo, "dones", path)
+            if not shape_of(dones, path)[0] or not np.any(read_numbers(dones, path, last=True)):
+                return False
+        except ValueError:  # damaged, which reading the demo tells of
+            continue
     return True
 
 

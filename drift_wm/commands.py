@@ -41,6 +41,7 @@ from drift_wm.plots import save
 from drift_wm.recordings.convert import convert
 from drift_wm.recordings.inspect import inspect, show
 from drift_wm.recordings.plots import divergence_figure, strip_figure, trajectories_figure
+from drift_wm.recordings.remarks import first_of
 from drift_wm.recordings.replay import replay
 from drift_wm.recordings.report import show_replay
 from drift_wm.recordings.settings import ConvertSettings, InspectSettings, ReplaySettings
@@ -128,7 +129,8 @@ def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> 
             f"{share:.1%} of the actions' entries lie beyond action_low and action_high, and beyond [-1, 1] in the file"
         )
         say(console, f"{note}: are these the robot's bounds?")
-    for note in results["notes"]:
+    left_out = [f"left out, as it cannot be read: {told}" for told in results["left_out"]]
+    for note in (*results["notes"], *first_of(left_out)):
         say(console, f"note: {note}")
 
 

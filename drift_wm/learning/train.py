@@ -26,8 +26,8 @@ from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConf
 from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.progress import track
-from drift_wm.recordings.inspect import UNIT_ACTIONS
 from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.recordings.remarks import UNIT_ACTIONS
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.metrics import MetricsLog

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds, count_beyond
+from drift_wm.datasets.demonstrations import Demonstrations, Readable
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import keep_simulator, parts_not_copied, subsets
+from drift_wm.datasets.robomimic_layout import keep_simulator, keep_subsets, parts_not_copied
 from drift_wm.interfaces import Spec
 from drift_wm.recordings.inspect import tracked
 from drift_wm.recordings.settings import ConvertSettings
@@ -28,45 +29,47 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
 
     Of a file of robomimic's schema, its subsets, the simulator's states and what it says of its environment are kept.
     No rewards are written where there are none. The observations that were chosen are joined into one key, `state`.
+    What -1 and 1 of the actions stand for in the robot's units is written where it is asked for or the source tells it.
 
     Returns:
         What `results.json` holds; `actions_beyond_bounds` is the share of the actions' entries beyond the bounds that
-        were asked for, None where none were; `notes` say what of the source is missing, dropped or not believed.
+        were asked for, None where none were; `left_out` says what is wrong with each demonstration that was left out;
+        `notes` say what of the source is missing, dropped or not believed.
 
     Raises:
         ValueError: the data cannot be read, or the new file is there already, or its folder is not, or the bounds of
             actions are none.
     """
-    out = Path(settings.out)
-    if out.exists():
-        raise ValueError(f"out={settings.out!r} is there already; expected a new name, or remove the file")
-    if not out.parent.is_dir():
-        raise ValueError(f"out={settings.out!r}: {out.parent} is no folder that is there; create it, or choose another")
+    out = _new_file(settings.out)
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe(mask=settings.mask)
     joined = description.keys(settings.obs_keys, demonstrations.path)
-    found = demonstrations.episodes(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
-    episodes = tracked(found, demonstrations, settings, description)
+    found = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
+    found = tracked(found, demonstrations, settings, description)
+    readable = Readable(found, demonstrations.path, skip_damaged=settings.skip_damaged)
+    episodes = iter(readable)
     first = next(episodes)
     bounds = _bounds(settings, size=first.actions.shape[1])
     known = isinstance(demonstrations, RobomimicFile)
-    env_args = read_env_args(demonstrations.path) if known else {}
-    told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
-    name = settings.task or told or _UNKNOWN
+    mask, places = settings.mask, readable.places  # the places grow while episodes are read
+    recorded = demonstrations.rewards_recorded(mask=mask)
     tally = _Tally()
     every = chain([first], episodes)
-    written = every if bounds is None else (tally.of(_scaled(episode, bounds)) for episode in every)
     count = write_episodes(
         out,
-        written,
-        env_args={**env_args, "env_name": name},
+        every if bounds is None else (tally.of(_scaled(episode, bounds)) for episode in every),
+        env_args=_env_args(demonstrations, settings.task),
         spec=Spec(*first.sizes, description.decision_seconds),
-        rewards=demonstrations.rewards_recorded(mask=settings.mask),
-        masks=subsets(demonstrations.path, mask=settings.mask) if known else {},
-        finish=partial(keep_simulator, demonstrations.path, mask=settings.mask) if known else None,
+        rewards=(recorded[place] for place in places),
+        bounds=_units(demonstrations.action_bounds(size=first.actions.shape[1]), bounds),
+        finish=[
+            partial(keep, demonstrations.path, mask=mask, places=places)
+            for keep in (keep_subsets, keep_simulator)
+            if known
+        ],
     )
     if known:
-        absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=settings.mask)
+        absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=mask, places=places)
     else:
         absent = sorted({*description.obs_shapes, *description.unread_parts} - {*joined})
     results = {
@@ -77,10 +80,28 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         "joined": joined,
         "not_written": absent,
         "actions_beyond_bounds": tally.share,
+        "left_out": readable.damaged,
         "notes": [*description.warnings, *description.ignored_ends, *description.dropped_rewards],
     }
     folder.write_results(results)
     return results
+
+
+def _new_file(name: str) -> Path:
+    """The path of a file that is not there yet, in a folder that is."""
+    out = Path(name)
+    if out.exists():
+        raise ValueError(f"out={name!r} is there already; expected a new name, or remove the file")
+    if not out.parent.is_dir():
+        raise ValueError(f"out={name!r}: {out.parent} is no folder that is there; create it, or choose another")
+    return out
+
+
+def _env_args(demonstrations: Demonstrations, task: str) -> dict[str, Any]:
+    """What the source says of its environment; `task`, where it is not empty, is its name."""
+    env_args = read_env_args(demonstrations.path) if isinstance(demonstrations, RobomimicFile) else {}
+    told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
+    return {**env_args, "env_name": task or told or _UNKNOWN}
 
 
 @dataclass(slots=True)
@@ -114,3 +135,15 @@ def _bounds(settings: ConvertSettings, *, size: int) -> ActionBounds | None:
         return ActionBounds.of(settings.action_low, settings.action_high, size=size)
     except ValueError as error:
         raise ValueError(f"action_low, action_high: {error}") from error
+
+
+def _units(told: ActionBounds | None, asked: ActionBounds | None) -> ActionBounds | None:
+    """What -1 and 1 of the actions that are written stand for in the robot's units, where it is known.
+
+    Args:
+        told: that of the actions that are read.
+        asked: the bounds of these that are written as -1 and 1; None: they are written as they are read.
+    """
+    if told is None or asked is None:
+        return asked if told is None else told
+    return ActionBounds(told.from_unit(asked.low), told.from_unit(asked.high))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,39 +13,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from drift_wm.datasets.action_bounds import count_beyond
-from drift_wm.datasets.demonstrations import Demonstrations, Description, read_or_tell
+from drift_wm.datasets.demonstrations import Demonstrations, Description, Readable, without_damaged
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.progress import track
+from drift_wm.recordings.angles import StepSizes
 from drift_wm.recordings.film_strips import Strip, film_strips
 from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.recordings.remarks import Range, first_of, range_of, remarks, remarks_on_turns
 from drift_wm.recordings.settings import DataSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.terminal import add_columns, say
 
 Read = TypeVar("Read")
-
-UNIT_ACTIONS = (
-    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
-)
-_TOLD = 20
-"""Damaged demonstrations that are named; all are in `results.json`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What the entries of a vector took as values."""
-
-    name: str
-    size: int
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    constant: int
-    """Entries that never change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +42,8 @@ class Inspection:
     """Transitions of each demonstration that can be learned from."""
     keys: tuple[str, ...]
     """Of the observations that were read, in the order in which they are joined."""
+    entries: tuple[str, ...]
+    """What each entry of an observation is called, see `_entries`."""
     ranges: tuple[Range, ...]
     """Of observations, actions and rewards."""
     terminated: int
@@ -73,17 +56,6 @@ class Inspection:
     plotted: tuple[Episode, ...]
     strips: tuple[Strip, ...]
     """Of cameras."""
-
-    @property
-    def entries(self) -> tuple[str, ...]:
-        """What each entry of an observation is called, such as `pose[2]`.
-
-        Only by its place where keys of the first demonstration are not as wide as those that were read.
-        """
-        sizes = {key: math.prod(self.description.obs_shapes[key]) for key in self.keys}
-        if sum(sizes.values()) != self.ranges[0].size:
-            sizes = {"obs": self.ranges[0].size}
-        return tuple(f"{key}[{i}]" for key, size in sizes.items() for i in range(size))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; without the plotted episodes and pictures."""
@@ -113,18 +85,16 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe(mask=settings.mask)
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
+    steps = StepSizes()
     lengths: list[int] = []
     plotted: list[Episode] = []
-    damaged: list[str] = []
     terminated = rewarded = 0
     every = max(1, _count(settings, description) // settings.plotted)
     recorded = demonstrations.rewards_recorded(mask=settings.mask)
     readings = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
-    found = tracked(read_or_tell(readings, demonstrations.path), demonstrations, settings, description)
-    for episode, has_rewards in zip(found, recorded, strict=True):
-        if isinstance(episode, ValueError):
-            damaged.append(str(episode).removeprefix(f"{demonstrations.path}: "))
-            continue
+    readings = tracked(readings, demonstrations, settings, description)
+    readable = Readable(readings, demonstrations.path, skip_damaged=True)
+    for episode in readable:
         if len(lengths) % every == 0 and len(plotted) < settings.plotted:
             plotted.append(episode)
         lengths.append(len(episode))
@@ -132,26 +102,26 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         rewarded += bool((episode.rewards > 0).any())
         moments["observations"].add(episode.obs)
         moments["actions"].add(episode.actions)
-        if has_rewards:
+        if recorded[readable.places[-1]]:
             moments["rewards"].add(episode.rewards[:, None])
-    if not lengths:
-        raise ValueError(
-            f"{demonstrations.path}: none of {len(damaged)} demonstrations can be read, the first as {damaged[0]}"
-        )
-    if not any(recorded):
+        steps.add(episode.obs)
+    if not moments["rewards"].count:  # those that were recorded may all be of damaged demonstrations
         del moments["rewards"]
-    ranges = tuple(_range(name, seen) for name, seen in moments.items())
+    ranges = tuple(range_of(name, seen) for name, seen in moments.items())
+    keys = tuple(description.keys(settings.obs_keys, demonstrations.path))
+    entries = _entries({key: math.prod(description.obs_shapes[key]) for key in keys}, ranges[0].size)
     strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
     inspection = Inspection(
         path=demonstrations.path,
         description=description,
         mask=settings.mask,
         lengths=tuple(lengths),
-        keys=tuple(description.keys(settings.obs_keys, demonstrations.path)),
+        keys=keys,
+        entries=entries,
         ranges=ranges,
         terminated=terminated,
         rewarded=rewarded,
-        damaged=tuple(damaged),
+        damaged=tuple(readable.damaged),
         warnings=(
             *description.warnings,
             *description.ignored_ends,
@@ -159,7 +129,8 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             *description.unread_keys,
             *absent,
             *_unreadable_task(settings.data),
-            *_remarks(ranges),
+            *remarks(ranges, entries),
+            *remarks_on_turns(steps, ranges[0], entries),
         ),
         plotted=tuple(plotted),
         strips=tuple(strips),
@@ -232,8 +203,7 @@ def _damage(found: Inspection) -> list[str]:
     if not count:
         return []
     whole = f"{count} of {count + len(found.lengths)} demonstrations cannot be read; training stops at the first"
-    more = [f"and {count - _TOLD} more, see results.json"] if count > _TOLD else []
-    return [whole, *found.damaged[:_TOLD], *more]
+    return [f"{whole}; {without_damaged(found.path)} writes a file without them", *first_of(found.damaged)]
 
 
 def _count(settings: DataSettings, description: Description) -> int:
@@ -250,26 +220,15 @@ def _unreadable_task(data: str) -> list[str]:
     return []
 
 
-def _remarks(ranges: Sequence[Range]) -> list[str]:
-    """What the values say."""
-    actions = next(each for each in ranges if each.name == "actions")
-    found = []
-    if outside := count_beyond(np.maximum(np.negative(actions.low), actions.high)):
-        found.append(
-            f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
-            f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
-        )
-    found += [f"{each.constant} of {each.size} {each.name} never change" for each in ranges if each.constant]
-    return found
+def _entries(sizes: Mapping[str, int], size: int) -> tuple[str, ...]:
+    """What each entry of an observation is called, such as `pose[2]`.
 
+    Only by its place where keys of the first demonstration are not as wide as those that were read.
 
-def _range(name: str, seen: RunningMoments) -> Range:
-    return Range(
-        name,
-        len(seen.mean),
-        tuple(seen.low.tolist()),
-        tuple(seen.high.tolist()),
-        tuple(seen.mean.tolist()),
-        tuple(seen.std.tolist()),
-        int((seen.low == seen.high).sum()),
-    )
+    Args:
+        sizes: of the keys of the first demonstration.
+        size: of the observations that were read.
+    """
+    if sum(sizes.values()) != size:
+        sizes = {"obs": size}
+    return tuple(f"{key}[{i}]" for key, width in sizes.items() for i in range(width))

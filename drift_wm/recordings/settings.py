@@ -57,6 +57,9 @@ class ConvertSettings(DataSettings):
     Default: actions are written as they are read."""
     action_high: list[float] | None = None
     """The highest, written as 1."""
+    skip_damaged: bool = False
+    """Leave out demonstrations that cannot be read, or are not of the sizes of the first that can, each with a note of
+    what is wrong with it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

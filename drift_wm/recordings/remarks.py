@@ -1,0 +1,92 @@
+"""What the values of demonstrations say that a person should know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from drift_wm.datasets.action_bounds import count_beyond
+from drift_wm.datasets.statistics import RunningMoments
+from drift_wm.recordings.angles import StepSizes
+from drift_wm.wording import counted
+
+UNIT_ACTIONS = (
+    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
+)
+_TOLD = 20
+"""Damaged demonstrations, or entries, that are named; all are in `results.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What the entries of a vector took as values."""
+
+    name: str
+    size: int
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    constant: int
+    """Entries that never change."""
+
+
+def range_of(name: str, seen: RunningMoments) -> Range:
+    """What vectors of a name took as values."""
+    return Range(
+        name,
+        len(seen.mean),
+        tuple(seen.low.tolist()),
+        tuple(seen.high.tolist()),
+        tuple(seen.mean.tolist()),
+        tuple(seen.std.tolist()),
+        int((seen.low == seen.high).sum()),
+    )
+
+
+def remarks(ranges: Sequence[Range], entries: Sequence[str]) -> list[str]:
+    """What to say of actions beyond bounds, and of what never changes.
+
+    Args:
+        ranges: of observations, actions and perhaps rewards.
+        entries: names of the entries of observations.
+    """
+    actions = next(each for each in ranges if each.name == "actions")
+    found = []
+    if outside := count_beyond(np.maximum(np.negative(actions.low), actions.high)):
+        found.append(
+            f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
+            f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
+        )
+    names = {"observations": entries, "actions": [f"action[{i}]" for i in range(actions.size)], "rewards": ["reward"]}
+    for each in ranges:
+        still = [name for name, *ends in zip(names[each.name], each.low, each.high, strict=True) if ends[0] == ends[1]]
+        if still:
+            found.append(f"{each.constant} of {each.size} {each.name} never change: {', '.join(first_of(still))}")
+    return found
+
+
+def remarks_on_turns(steps: StepSizes, observations: Range, entries: Sequence[str]) -> list[str]:
+    """What to say of angles that wrap.
+
+    Args:
+        steps: of observations.
+        observations: their range.
+        entries: names of their entries.
+    """
+    counts = steps.turns(np.subtract(observations.high, observations.low))
+    found = [f"{entries[i]} ({counted(int(counts[i]), 'time')})" for i in np.flatnonzero(counts).tolist()]
+    if not found:
+        return []
+    return [
+        f"jumps by about 2 pi from one row to the next, as of an angle that wraps: {', '.join(first_of(found))}; a "
+        "model takes each for a leap: log sine and cosine of the angle, or unwrap it (numpy.unwrap)"
+    ]
+
+
+def first_of(told: Sequence[str]) -> list[str]:
+    """As many as a person reads, and how many more there are."""
+    more = [f"and {len(told) - _TOLD} more, see results.json"] if len(told) > _TOLD else []
+    return [*told[:_TOLD], *more]
