@@ -155,7 +155,7 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
 
     Args:
         model: to plan in, as it is now.
-        settings: of `drift-wm evaluate`, such as `"planner=mppi"`, `"planner.horizon=20"` or `"particles=16"`.
+        settings: of `drift-wm collect`, such as `"planner=mppi"`, `"planner.horizon=20"` or `"particles=16"`.
         planner: one of your own; the settings of `planner` are then not read.
 
     Raises:
@@ -165,7 +165,7 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
         raise ValueError(
             f"model={type(model).__name__}: expected a world model to plan in; load_agent acts by a policy"
         )
-    asked = read_settings("evaluate", ["checkpoint=none", *settings])
+    asked = read_settings("collect", settings)
     tell_of_doubts(model, asked)
     return build.make_policy(model, asked, device=model.device, planner=planner)
 

@@ -222,7 +222,7 @@ def make_objective(settings: ObjectiveSettings, *, instead: Objective | None = N
         terms.append(PredictedReturn(discount=settings.discount, value=settings.value))
     else:
         weights = torch.tensor(settings.goal_weights) if settings.goal_weights else 1.0
-        terms.append(GoalDistance(torch.tensor(settings.goal), weights))
+        terms.append(GoalDistance(torch.tensor(settings.goal), weights, terminal_only=settings.terminal_only))
     if settings.action_penalty:
         terms.append(ActionPenalty(settings.action_penalty))
     if settings.action_rate_penalty:

@@ -16,11 +16,11 @@ from rich.markdown import Markdown
 
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
+from drift_wm.bench.aggregates import sentences
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.bench.results import as_table, table
 from drift_wm.bench.settings import BenchSettings
-from drift_wm.bench.statistics import sentences
 from drift_wm.bench.suite import bench
 from drift_wm.build import prepare_machine
 from drift_wm.configs.schema import read_settings
@@ -39,7 +39,7 @@ from drift_wm.lineage.settings import LineageSettings
 from drift_wm.models.learned import POLICY
 from drift_wm.plots import save
 from drift_wm.recordings.convert import convert
-from drift_wm.recordings.inspect import inspect, show
+from drift_wm.recordings.inspection import inspect, show
 from drift_wm.recordings.plots import divergence_figure, strip_figure, trajectories_figure
 from drift_wm.recordings.remarks import first_of
 from drift_wm.recordings.replay import replay

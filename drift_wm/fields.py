@@ -138,9 +138,9 @@ def kernel_field(
     return force * scale / math.sqrt(x.shape[-1])
 
 
-def attraction_field(x: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
+def attraction_field(x: Tensor, positives: Tensor) -> Tensor:
     """V_i = mean_m y_m - x_i: plain regression to the mean, the control that repulsion must beat."""
-    _require_same_conditions(x, positives, negatives)
+    _require_same_conditions(x, positives, None)
     return positives.mean(dim=1, keepdim=True) - x
 
 

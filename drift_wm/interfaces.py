@@ -62,11 +62,11 @@ class Prediction:
             most objectives read rewards alone.
         reward: (B, N, P, H) the reward of each step, times the probability that the world goes on to it.
         final: (B, N, P, D) the observation after the last action; default: the last of `obs`.
-        later: (B, N, P) what is still to come after the last step, in rewards discounted to that step; None where
-            nobody knows.
+        terminal_value: (B, N, P) what is still to come after the last step, in rewards discounted to that step; None
+            where nobody knows.
     """
 
-    __slots__ = ("_final", "_obs", "later", "reward")
+    __slots__ = ("_final", "_obs", "reward", "terminal_value")
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class Prediction:
         reward: Tensor,
         *,
         final: Tensor | None = None,
-        later: Tensor | None = None,
+        terminal_value: Tensor | None = None,
     ) -> None:
         self._obs = obs
         self._final = final
         self.reward = reward
-        self.later = later
+        self.terminal_value = terminal_value
 
     @property
     def obs(self) -> Tensor:

@@ -26,6 +26,8 @@ class ObjectiveSettings:
     goal_weights: list[float] = field(default_factory=list)
     """Cost of a squared unit of each entry's distance to the goal, D numbers, 0 for those that do not matter, such as
     velocities. Default: 1 each, which adds up metres and radians as they are."""
+    terminal_only: bool = False
+    """Count the distance to the goal at the end of a plan alone, not at each of its steps."""
     action_penalty: float = 0.0
     """Weight of the squared actions, subtracted."""
     action_rate_penalty: float = 0.0

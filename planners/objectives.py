@@ -32,9 +32,9 @@ class PredictedReturn:
             total = reward.sum(dim=-1)
         else:
             total = reward @ self.discount ** torch.arange(H, device=reward.device, dtype=reward.dtype)
-        if prediction.later is None or not self.value:
+        if prediction.terminal_value is None or not self.value:
             return total
-        return total + self.discount**H * prediction.later
+        return total + self.discount**H * prediction.terminal_value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drift_wm.build import make_policy
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, History, Prediction, Spec
@@ -183,7 +183,9 @@ def test_critics_learn_nothing_from_the_actor():
 
 
 def test_a_return_counts_what_comes_after_the_horizon():
-    prediction = Prediction(torch.zeros(1, 1, 1, 3, 1), torch.ones(1, 1, 1, 3), later=torch.full((1, 1, 1), 8.0))
+    prediction = Prediction(
+        torch.zeros(1, 1, 1, 3, 1), torch.ones(1, 1, 1, 3), terminal_value=torch.full((1, 1, 1), 8.0)
+    )
     assert PredictedReturn(0.5)(prediction, torch.zeros(0)).item() == 1 + 0.5 + 0.25 + 8 / 8
     assert PredictedReturn()(prediction, torch.zeros(0)).item() == 3 + 8
     assert PredictedReturn(value=False)(prediction, torch.zeros(0)).item() == 3
@@ -206,13 +208,13 @@ def test_a_prepared_model_judges_the_end_of_a_plan_as_its_reference(linear_episo
     model = make_model()
     model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
     expected = model.rollout(*asked(), particles=particles, rng=rng())
-    assert expected.later.shape == (2, 5, particles)
+    assert expected.terminal_value.shape == (2, 5, particles)
     final = model.normaliser.obs(expected.obs[..., -1, :])
-    torch.testing.assert_close(expected.later, model.value(final))
+    torch.testing.assert_close(expected.terminal_value, model.value(final))
     for central in (True, False):
         prepared = PreparedModel(model, central=central, observe=observe)
         found = prepared.rollout(*asked(), particles=particles, rng=rng())
-        torch.testing.assert_close(found.later, expected.later, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.terminal_value, expected.terminal_value, rtol=1e-4, atol=1e-4)
 
 
 def test_training_learns_it_and_other_scales_keep_it(linear_episodes):
@@ -222,9 +224,11 @@ def test_training_learns_it_and_other_scales_keep_it(linear_episodes):
     trainer.train_round(Windows(linear_episodes, history=1, chunk=2), 10)
     model = trainer.world_model
     assert not any(torch.equal(old, new) for old, new in zip(before, model.value.parameters(), strict=True))
-    later = model.rollout(*asked(), particles=1, rng=rng()).later
+    later = model.rollout(*asked(), particles=1, rng=rng()).terminal_value
     trainer.rescale(scales_of(compute_statistics(linear_episodes[:1], chunk=2)))
-    torch.testing.assert_close(model.rollout(*asked(), particles=1, rng=rng()).later, later, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        model.rollout(*asked(), particles=1, rng=rng()).terminal_value, later, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("size", [1.0, 1000.0])

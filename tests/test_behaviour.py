@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.config import GENERATORS
@@ -102,7 +102,7 @@ def test_drifting_keeps_both_sides_of_a_choice_where_regression_averages():
     chunks = {}
     for name in ("drifting", "regression"):
         trainer = imitate(episodes, PolicyConfig(chunk=3, generator=generator(name, width=64, depth=3)), 800)
-        chunks[name] = trainer.averaged.sample(obs, rng=rng(3), independent=True)
+        chunks[name] = trainer.averaged.sample(obs, rng=[rng(i) for i in range(200)])
     sides = chunks["drifting"].mean(dim=(1, 2))
     assert ((sides.abs() - 0.7).abs() < 0.2).float().mean() > 0.75
     assert 0.35 < (sides > 0).float().mean() < 0.65
@@ -124,7 +124,9 @@ def test_less_noise_leaves_out_the_jitter_of_the_demonstrators(name):
     obs = torch.from_numpy(np.stack([demonstration(seed).obs[:1] for seed in range(100, 164)]))
     spread = {}
     for noise in (1.0, 0.0):
-        draws = torch.stack([model.sample(obs, rng=rng(i), independent=True, noise=noise) for i in range(16)])
+        draws = torch.stack(
+            [model.sample(obs, rng=[rng(64 * i + j) for j in range(64)], noise=noise) for i in range(16)]
+        )
         spread[noise] = draws.std(dim=0).mean()
         assert (draws.mean() - 0.5).abs() < 0.1
     assert 0.2 < spread[1.0] < 0.4
@@ -222,7 +224,7 @@ def test_generators_of_unit_noise_adopt_the_scale_of_an_action_that_is_far_from_
 def test_all_members_of_an_ensemble_act():
     policy = make(generator=generator("regression", members=3))
     obs = torch.randn(1, 1, 3, generator=rng()).expand(60, 1, 3)
-    chunks = policy.sample(obs, rng=rng(), independent=True)
+    chunks = policy.sample(obs, rng=[rng(i) for i in range(60)])
     assert len(torch.unique(chunks[:, 0, 0])) == 3
     assert len(torch.unique(policy.sample(obs, rng=rng())[:, 0, 0])) == 1
 

@@ -5,8 +5,8 @@ from operator import attrgetter
 
 import pytest
 
-from drift_wm.bench.cells import Cell, Yardstick
-from drift_wm.bench.grid import grid, overrides_of, yardsticks
+from drift_wm.bench.cells import Cell, ReferenceCell
+from drift_wm.bench.grid import grid, overrides_of, reference_cells
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import PUBLISHED, SUITES
 from drift_wm.configs.schema import read_settings
@@ -24,14 +24,14 @@ def test_every_cell_once_seed_by_seed():
     assert {cell.seed for cell in cells[:8]} == {1}
 
 
-def asked_of_yardsticks(settings):
-    return yardsticks(settings, compose)
+def asked_of_references(settings):
+    return reference_cells(settings, compose)
 
 
 def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
-    asked = asked_of_yardsticks(SETTINGS)
+    asked = asked_of_references(SETTINGS)
     assert list(asked) == [
-        Yardstick(task, name, planner)
+        ReferenceCell(task, name, planner)
         for task in ("cartpole-swingup", "reacher-easy")
         for name, planner in (("random", "-"), ("true simulator", "icem"), ("true simulator", "mppi"))
     ]
@@ -41,7 +41,7 @@ def test_every_task_has_one_reference_of_chance_and_one_of_each_planner():
 
 def test_references_meet_the_world_and_the_planner_of_the_runs():
     overrides = ["env.action_repeat=4", "planner.candidates=99", "planner.horizon=15", "evaluation_seed=3456"]
-    *_, simulator = asked_of_yardsticks(BenchSettings(seeds=[3], overrides=overrides)).values()
+    *_, simulator = asked_of_references(BenchSettings(seeds=[3], overrides=overrides)).values()
     assert (simulator.env.action_repeat, simulator.planner.candidates, simulator.planner.horizon) == (4, 99, 15)
     assert simulator.evaluation_seed == 3456
 
@@ -49,26 +49,26 @@ def test_references_meet_the_world_and_the_planner_of_the_runs():
 def test_frames_of_a_suite_are_counted_at_its_action_repeat():
     settings = BenchSettings(suite="dmc", tasks=["cartpole-swingup"], overrides=["env.action_repeat=4"])
     with pytest.raises(ValueError, match=r"overrides=\[env.action_repeat=4\]: .* an action repeat of 2; leave it out"):
-        asked_of_yardsticks(settings)
+        asked_of_references(settings)
 
 
 def test_in_a_suite_the_simulator_looks_as_far_ahead_as_it_must_without_critics():
     settings = BenchSettings(suite="dmc", tasks=["cheetah-run", "cartpole-swingup"], seeds=[1])
-    asked = asked_of_yardsticks(settings)
+    asked = asked_of_references(settings)
     for task, horizon in (("cheetah-run", 20), ("cartpole-swingup", 65)):
-        planner = asked[Yardstick(task, "true simulator", "icem")].planner
+        planner = asked[ReferenceCell(task, "true simulator", "icem")].planner
         assert (planner.horizon, planner.initial_std, planner.candidates) == (horizon, 0.5, 256)
 
 
 def test_references_are_the_same_whatever_models_and_planners_a_grid_grows_by():
     small = BenchSettings(suite="dmc", tasks=["cheetah-run"], models=["drifting"], planners=["mppi"], seeds=[1])
     large = replace(small, models=["gaussian", "drifting", "diffusion"], planners=["cem", "mppi"], seeds=[2, 1])
-    before, after = asked_of_yardsticks(small), asked_of_yardsticks(large)
+    before, after = asked_of_references(small), asked_of_references(large)
     assert {part: after[part] for part in before} == before
 
 
 def test_tasks_without_a_simulator_have_no_ceiling():
-    asked = asked_of_yardsticks(BenchSettings(tasks=["Hopper-v5"], overrides=["env.action_repeat=1"]))
+    asked = asked_of_references(BenchSettings(tasks=["Hopper-v5"], overrides=["env.action_repeat=1"]))
     assert [part.name for part in asked] == ["random"]
 
 

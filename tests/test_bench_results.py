@@ -9,11 +9,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
-from drift_wm.bench.cells import CellResult, GridResults, Reference
-from drift_wm.bench.plots import curves_figure, decision_figure
-from drift_wm.bench.report import bench_tables, curves_caption
-from drift_wm.bench.results import as_table, table
-from drift_wm.bench.statistics import (
+from drift_wm.bench.aggregates import (
     aggregates,
     improvements,
     interquartile_mean,
@@ -21,6 +17,10 @@ from drift_wm.bench.statistics import (
     sentences,
     stratified_interval,
 )
+from drift_wm.bench.cells import CellResult, GridResults, Reference
+from drift_wm.bench.plots import curves_figure, decision_figure
+from drift_wm.bench.report import bench_tables, curves_caption
+from drift_wm.bench.results import as_table, table
 from drift_wm.bench.tasks import ANCHOR, PUBLISHED, SUITES
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig, sample_scores
 from drift_wm.generators.config import GENERATORS
@@ -54,7 +54,7 @@ def futures(model: LearnedWorldModel | PreparedModel, mass: float):
     past = History(obs, torch.randn(2, 1, 2, generator=rng(2)))
     actions = torch.randn(2, 5, 4, 2, generator=rng(3))
     found = model.rollout(past, actions, particles=2, rng=rng(4))
-    return found.obs - obs[:, -1, None, None, None], found.reward, found.later
+    return found.obs - obs[:, -1, None, None, None], found.reward, found.terminal_value
 
 
 def assert_equal(found, expected, tolerance: float):

@@ -17,7 +17,7 @@ from drift_wm.diagnosis.open_loop import ErrorCurve, OpenLoop
 from drift_wm.diagnosis.plots import open_loop_figure
 from drift_wm.plots import save
 from drift_wm.recordings import convert
-from drift_wm.recordings.inspect import inspect, show
+from drift_wm.recordings.inspection import inspect, show
 from drift_wm.recordings.plots import trajectories_figure
 from drift_wm.recordings.settings import ConvertSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder

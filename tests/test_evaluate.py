@@ -266,6 +266,8 @@ def test_objectives_and_risks_by_name():
     torch.testing.assert_close(goal, torch.full((1, 2, 3), -4.0))
     weighted = ObjectiveSettings(name="goal", goal=[1.0, 2.0], goal_weights=[0.5, 0.0])
     torch.testing.assert_close(make_objective(weighted)(prediction, actions), torch.full((1, 2, 3), -2.0))
+    at_the_end = ObjectiveSettings(name="goal", goal=[1.0, 0.0], terminal_only=True)
+    torch.testing.assert_close(make_objective(at_the_end)(prediction, actions), torch.full((1, 2, 3), -1.0))
     kinds = {"mean": Mean, "worst": Worst, "cvar": CVaR, "mean_minus_spread": MeanMinusSpread}
     for name, kind in kinds.items():
         assert isinstance(make_risk(RiskSettings(name=name)), kind)

@@ -194,6 +194,8 @@ def test_energy_field_of_blocks_is_that_of_each_part_added(exponent, smoothing, 
 def test_sets_of_other_shapes_are_not_broadcast(field, shape):
     with pytest.raises(ValueError, match=r"positives has shape .*expected \(3, any, 3\)"):
         field(torch.zeros(3, 4, 3), torch.zeros(shape))
+    if field is attraction_field:
+        return  # it repels nothing
     with pytest.raises(ValueError, match="negatives has shape"):
         field(torch.zeros(3, 4, 3), torch.zeros(3, 2, 3), torch.zeros(shape))
 

@@ -14,7 +14,7 @@ import torch
 
 from drift_wm.cli import main
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import Spec
@@ -152,7 +152,7 @@ import torch
 
 import drift_wm.commands
 from drift_wm.configs.schema import read_settings
-from drift_wm.recordings.inspect import inspect
+from drift_wm.recordings.inspection import inspect
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec

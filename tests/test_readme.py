@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from drift_wm import cli
+from drift_wm.bench.aggregates import sentences
 from drift_wm.bench.cells import read_grid
 from drift_wm.bench.report import bench_tables
 from drift_wm.bench.results import table
-from drift_wm.bench.statistics import sentences
 from drift_wm.build import make_env
 from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.readers import read_demonstrations

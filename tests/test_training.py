@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec

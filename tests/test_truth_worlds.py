@@ -8,8 +8,8 @@ import torch
 
 from drift_wm.acting.episodes import Rollouts, run_episodes
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.moments import Moments, Statistics, compute_statistics
 from drift_wm.datasets.robomimic import read_episodes
-from drift_wm.datasets.statistics import Moments, Statistics, compute_statistics
 from drift_wm.diagnosis.situations import Situations
 from drift_wm.diagnosis.world import World, open_truth
 from drift_wm.env_settings import EnvSettings

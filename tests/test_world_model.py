@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig, sample_scores
 from drift_wm.generators.config import GENERATORS

@@ -24,7 +24,7 @@ _CONVERT = "`drift-wm data convert` with action_low= and action_high= puts the d
 
 
 @dataclass(frozen=True, slots=True)
-class Acting:
+class LearnedActor:
     """A policy, and what it has besides its model."""
 
     policy: Policy[Any]
@@ -36,7 +36,7 @@ class Acting:
 
 def act_by(
     learned: LearnedModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
-) -> Acting:
+) -> LearnedActor:
     """What acts by a world model or a policy, as the settings say.
 
     Args:
@@ -50,16 +50,16 @@ def act_by(
     """
     tell_of_doubts(learned, settings)
     if isinstance(learned, LearnedWorldModel):
-        return Acting(make_policy(learned, settings, device=device, exploration_std=exploration_std))
+        return LearnedActor(make_policy(learned, settings, device=device, exploration_std=exploration_std))
     if not isinstance(settings, EvaluateSettings):
-        return Acting(BehaviourPolicy(learned))
+        return LearnedActor(BehaviourPolicy(learned))
     execute, noise = settings.execute, settings.noise
     if settings.foresight is None:
-        return Acting(BehaviourPolicy(learned, execute=execute, noise=noise))
+        return LearnedActor(BehaviourPolicy(learned, execute=execute, noise=noise))
     advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
     world_model = load_world_model(advisor, device=device)
     advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
-    return Acting(advised, f", best of {settings.proposals}", advisor.id)
+    return LearnedActor(advised, f", best of {settings.proposals}", advisor.id)
 
 
 def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:

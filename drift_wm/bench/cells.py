@@ -134,15 +134,15 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What the runs of a task are compared with: chance, or a planner in the true simulator."""
+class ReferenceCell:
+    """One evaluation that the runs of a task are compared with."""
 
     task: str
     name: str
     planner: str
 
     @classmethod
-    def of(cls, result: Reference) -> Yardstick:
+    def of(cls, result: Reference) -> ReferenceCell:
         """The one that a result is of."""
         return cls(result.task, result.name, result.planner)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from drift_wm.bench.cells import NO_PLANNER, Cell, Yardstick
+from drift_wm.bench.cells import NO_PLANNER, Cell, ReferenceCell
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import suite_model, suite_task
 from drift_wm.build import has_simulator
@@ -51,18 +51,18 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     ]
 
 
-def yardsticks(settings: BenchSettings, compose: Compose) -> dict[Yardstick, EvaluateSettings]:
+def reference_cells(settings: BenchSettings, compose: Compose) -> dict[ReferenceCell, EvaluateSettings]:
     """What to ask of `evaluate`: for every task chance, and each planner in the true simulator where there is one.
 
     It depends on nothing that a grid may grow by: not on its models, and chance not on its planners.
     """
-    asked: dict[Yardstick, EvaluateSettings] = {}
+    asked: dict[ReferenceCell, EvaluateSettings] = {}
     for task in settings.tasks:
         of_task = (f"task={task}", *_of_suite(task, settings), *settings.overrides)
         if count := settings.reference_random_episodes:
             run = compose([f"planner={settings.planners[0]}", *of_task])  # overrides may be of this planner alone
             chance = replace(_evaluation(run, "random", count), planner=ICEMConfig())
-            asked[Yardstick(task, RANDOM, NO_PLANNER)] = chance
+            asked[ReferenceCell(task, RANDOM, NO_PLANNER)] = chance
         if not (count := settings.reference_simulator_episodes) or not has_simulator(task):
             continue
         for planner in settings.planners:
@@ -72,7 +72,7 @@ def yardsticks(settings: BenchSettings, compose: Compose) -> dict[Yardstick, Eva
                 # A narrow search is for those whose critics see on.
                 ahead = replace(ahead, horizon=allowed.simulator_horizon, initial_std=type(ahead)().initial_std)
             # Episodes one after the other, so that a stop loses no more than one.
-            asked[Yardstick(task, SIMULATOR, planner)] = replace(
+            asked[ReferenceCell(task, SIMULATOR, planner)] = replace(
                 _evaluation(run, "simulator", count), planner=ahead, batch=1
             )
     return asked

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from drift_wm.acting.evaluate import ROLLOUTS, evaluate
-from drift_wm.bench.cells import NO_PLANNER, Cell, CellResult, GridResults, Reference, Yardstick, read_grid
-from drift_wm.bench.grid import Compose, grid, overrides_of, yardsticks
+from drift_wm.bench.aggregates import aggregates, improvements
+from drift_wm.bench.cells import NO_PLANNER, Cell, CellResult, GridResults, Reference, ReferenceCell, read_grid
+from drift_wm.bench.grid import Compose, grid, overrides_of, reference_cells
 from drift_wm.bench.results import table
 from drift_wm.bench.settings import BenchSettings
-from drift_wm.bench.statistics import aggregates, improvements
 from drift_wm.bench.tasks import suite_task
 from drift_wm.build import make_env, prepare_machine
 from drift_wm.learning.online import online
@@ -22,7 +22,7 @@ from drift_wm.progress import Task, track
 from drift_wm.settings import EvaluateSettings, OnlineSettings
 from drift_wm.storage.run_folder import RunFolder, describe_environment, read_json
 
-Part = Cell | Yardstick
+Part = Cell | ReferenceCell
 """What a process of its own does."""
 Asked = OnlineSettings | EvaluateSettings
 Result = CellResult | Reference
@@ -47,7 +47,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
             there is no result.
     """
     cells = _composed(settings, compose)
-    parts: dict[Part, Asked] = dict([*cells.items(), *yardsticks(settings, compose).items()])
+    parts: dict[Part, Asked] = dict([*cells.items(), *reference_cells(settings, compose).items()])
     if settings.shards > len(parts):
         raise ValueError(f"shards={settings.shards}: expected at most {len(parts)}, the number of parts of the grid")
     known = _known(settings, cells)
@@ -124,7 +124,7 @@ def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dic
                         f"{result.frames:,} frames, and this grid allows {most:,}; expected the settings of this grid"
                     )
             known[cell] = result
-        known |= {Yardstick.of(result): result for result in found.references}
+        known |= {ReferenceCell.of(result): result for result in found.references}
     return known
 
 

@@ -33,12 +33,10 @@ def latency_rows(settings: DemonstrationsSettings) -> list[Row]:
             config = PolicyConfig(chunk=POLICY_CHUNK, noise=sampling.noise, generator=generator)
             policy = LearnedPolicy(_HAND, config, rng=torch.Generator().manual_seed(0)).eval()
             calls[sampling.label(name), policy.generator.nfe] = _sampler(policy)
-    named = {f"{name} {nfe}": call for (name, nfe), call in calls.items()}
     with one_thread():
-        times = interleave(named, repeats=settings.repeats, device=torch.device("cpu"))
+        times = interleave(calls, repeats=settings.repeats, device=torch.device("cpu"))
     return [
-        Row("latency", name, nfe, 0, {}, {"ms": [value / _CALLS for value in ms]})
-        for (name, nfe), ms in zip(calls, times.values(), strict=True)
+        Row("latency", name, nfe, 0, {}, {"ms": [value / _CALLS for value in ms]}) for (name, nfe), ms in times.items()
     ]
 
 

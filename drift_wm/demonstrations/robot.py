@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings

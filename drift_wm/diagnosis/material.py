@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.split import split
-from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.lineage.ancestry import places_of
 from drift_wm.storage.run_files import settings_of
 from drift_wm.wording import counted

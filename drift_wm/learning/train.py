@@ -13,9 +13,9 @@ import torch
 
 from drift_wm.datasets.action_bounds import count_beyond
 from drift_wm.datasets.episodes import Episode, count_windows, windows_in
+from drift_wm.datasets.moments import Statistics, compute_statistics
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.split import split
-from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import Metrics, Spec

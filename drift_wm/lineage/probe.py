@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
-from drift_wm.datasets.statistics import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import History, Spec
 from drift_wm.models.futures import draw_futures

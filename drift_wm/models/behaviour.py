@@ -125,7 +125,6 @@ class LearnedPolicy(nn.Module):
         obs: Tensor,
         *,
         rng: torch.Generator | Sequence[torch.Generator],
-        independent: bool = False,
         noise: float = 1.0,
     ) -> Tensor:
         """Sample the next actions.
@@ -134,7 +133,6 @@ class LearnedPolicy(nn.Module):
             obs: (B, K, D) newest observations, newest last.
             rng: source of the noise, which is shared by all environments; or B sources, one for each of them. Of an
                 ensemble, one member samples, chosen at random.
-            independent: draw noise and member for every environment by itself, from one source.
             noise: its scale, see `ConditionalGenerator.damped`; 0: the centre, or an estimate of it.
 
         Returns:
@@ -147,8 +145,8 @@ class LearnedPolicy(nn.Module):
         if tuple(obs.shape) != expected:
             raise ValueError(f"obs has shape {tuple(obs.shape)}, this policy expects {expected}: (B, K, D)")
         sources = [rng] if isinstance(rng, torch.Generator) else rng
-        rows, members = B if independent else 1, self.members
-        size = (rows, len(members), self.generator.noise_size)
+        members = self.members
+        size = (1, len(members), self.generator.noise_size)
         z = torch.cat([torch.randn(size, generator=source, device=source.device) for source in sources])
         z, condition = z.to(self.device), self._condition(obs)
         sampled = [
@@ -157,7 +155,7 @@ class LearnedPolicy(nn.Module):
         ]
         actions = sampled[0]
         if len(members) > 1:
-            choices = [torch.randint(len(members), (rows,), generator=each, device=each.device) for each in sources]
+            choices = [torch.randint(len(members), (1,), generator=each, device=each.device) for each in sources]
             chosen = torch.cat(choices).to(self.device).expand(B)
             actions = torch.stack(sampled, dim=1)[torch.arange(B, device=self.device), chosen]
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean

@@ -93,7 +93,7 @@ class PreparedModel:
             prediction = self._centre.rollout(history, actions, particles=particles)
         else:
             prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
-        return self._model.judge(prediction)
+        return self._model.with_ends_and_value(prediction)
 
     @torch.inference_mode()
     def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:

@@ -198,19 +198,19 @@ class LearnedWorldModel(nn.Module):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
         future = torch.cat(futures, dim=2).expand(*actions.shape[:2], particles, -1, -1)
-        return self.judge(Prediction(obs=future[..., :-1], reward=future[..., -1]))
+        return self.with_ends_and_value(Prediction(obs=future[..., :-1], reward=future[..., -1]))
 
-    def judge(self, prediction: Prediction) -> Prediction:
+    def with_ends_and_value(self, prediction: Prediction) -> Prediction:
         """The same, now of a world that may end on the way, and with the value of where it leads."""
         if self.value is not None:
-            prediction.later = self.value(self.normaliser.obs(prediction.final))
+            prediction.terminal_value = self.value(self.normaliser.obs(prediction.final))
         if self.ending.seen:
             survival = self.ending.survival(self.normaliser.obs(prediction.obs))
             # Rewards behind an end are zeros, so the generator has ends within a chunk in its mean already.
             chunk_starts = torch.arange(prediction.reward.shape[-1]) // self.chunk * self.chunk
             prediction.reward = prediction.reward * survival[..., chunk_starts]
-            if prediction.later is not None:
-                prediction.later = prediction.later * survival[..., -1]
+            if prediction.terminal_value is not None:
+                prediction.terminal_value = prediction.terminal_value * survival[..., -1]
         return prediction
 
     def draw_noise(self, actions: Tensor, particles: int, *, rng: torch.Generator, independent: bool) -> Tensor:

@@ -17,7 +17,7 @@ from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import keep_simulator, keep_subsets, parts_not_copied
 from drift_wm.interfaces import Spec
-from drift_wm.recordings.inspect import tracked
+from drift_wm.recordings.inspection import tracked
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
 

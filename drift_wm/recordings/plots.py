@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from drift_wm.plots import BLUE, GREY, INK, VERMILION
 from drift_wm.recordings.divergence import Replayed
 from drift_wm.recordings.film_strips import Strip
-from drift_wm.recordings.inspect import Inspection
+from drift_wm.recordings.inspection import Inspection
 from drift_wm.recordings.report import SINGLE, WHOLE
 
 _MOST = 12  # entries in a column, those that vary most

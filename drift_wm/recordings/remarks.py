@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drift_wm.datasets.action_bounds import count_beyond
-from drift_wm.datasets.statistics import RunningMoments
+from drift_wm.datasets.moments import RunningMoments
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.wording import counted
 

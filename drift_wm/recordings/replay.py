@@ -12,11 +12,11 @@ from gymnasium.error import ResetNeeded
 
 from drift_wm.acting.episodes import Environment
 from drift_wm.build import make_env
+from drift_wm.datasets.moments import RunningMoments
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.simulator_states import Recording, read_recordings
-from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.env_settings import EnvSettings, env_record, package_versions, recorded_env
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.progress import track

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+
+Name = TypeVar("Name")  # whatever tells calls apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class SpeedRow:
 
 
 def interleave(
-    calls: Mapping[str, Callable[[], object]],
+    calls: Mapping[Name, Callable[[], object]],
     *,
     repeats: int,
     device: torch.device,
     settle: bool = False,
     on_done: Callable[[], None] = lambda: None,
-) -> dict[str, tuple[float, ...]]:
+) -> dict[Name, tuple[float, ...]]:
     """Milliseconds of each call, one after the other `repeats` times round, after one round to warm up.
 
     Args:
@@ -60,7 +62,7 @@ def interleave(
             that the next one pays for.
         on_done: called after each round.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[Name, list[float]] = {name: [] for name in calls}
     for number in range(repeats + 1):
         for name, call in calls.items():
             if settle:

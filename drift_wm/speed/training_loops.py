@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import DriftingGenerator, GeneratorConfig
 from drift_wm.interfaces import Batch, Spec

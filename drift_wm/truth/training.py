@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.statistics import compute_statistics
+from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import AnyGenerator
 from drift_wm.interfaces import Spec

@@ -15,9 +15,9 @@ from drift_wm.acting.env_workers import open_environments
 from drift_wm.acting.episodes import run_episodes
 from drift_wm.acting.policies import PinkNoisePolicy
 from drift_wm.build import make_env
+from drift_wm.datasets.moments import Statistics, compute_statistics
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
-from drift_wm.datasets.statistics import Statistics, compute_statistics
 from drift_wm.diagnosis.measures import coverage, energy_distance, spread_skill
 from drift_wm.diagnosis.modes import between_modes, weaker_mass
 from drift_wm.diagnosis.open_loop import error_of_mean

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Readable, without_damaged
 from drift_wm.datasets.episodes import Episode
+from drift_wm.datasets.moments import RunningMoments
 from drift_wm.datasets.readers import open_demonstrations
-from drift_wm.datasets.statistics import RunningMoments
 from drift_wm.progress import track
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.recordings.film_strips import Strip, film_strips
