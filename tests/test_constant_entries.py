@@ -16,6 +16,7 @@ from drift_wm.learning.held_out import held_out_metrics
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
+from drift_wm.lineage.probe import ProbeEpisodes, make_probe, predict, quality_of
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
@@ -171,3 +172,18 @@ def test_the_open_loop_error_is_of_what_changes(linear_episodes):
         assert found == pytest.approx(float(still.square().mean().sqrt()), rel=0.3)
     standing = [replace(each, obs=np.full_like(each.obs, MASS)) for each in episodes]
     assert "open_loop_error" not in held_out_metrics(model, standing, seed=0)
+
+
+def test_a_lineage_is_measured_on_what_varies(linear_episodes, tmp_path):
+    model = make()
+    model.rescale(scales(with_mass(linear_episodes, MASS)))
+
+    def quality(episodes, entries):
+        source = ProbeEpisodes(tmp_path, tuple(episodes), "")
+        probe = make_probe(source, model, horizon=4, windows=8, seed=0, device=torch.device("cpu"))
+        assert probe.entries.tolist() == entries
+        return quality_of(predict(model, probe), probe)
+
+    still = quality(with_mass(linear_episodes, MASS), [0, 1, 2])
+    moving = quality(with_mass(linear_episodes, MASS, HEAVIER), [0, 1, 2, 3])
+    assert still.open_loop_error > 1.1 * moving.open_loop_error, "saying what the mass is would count as skill"

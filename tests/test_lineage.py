@@ -155,7 +155,7 @@ def test_the_drift_of_shifted_predictions_is_known():
 
 
 def probe_of(future: Tensor) -> Probe:
-    return Probe(history=None, actions=None, future=future, obs_std=torch.ones(1), chunk=1, seed=0)
+    return Probe(history=None, actions=None, future=future, entries=torch.arange(1), obs_std=torch.ones(1), chunk=1, seed=0)
 
 
 @given(st.floats(-3, 3), st.floats(0, 2))

@@ -47,13 +47,20 @@ class Probe:
     actions: Tensor
     """(W, H, A): what was done after the history."""
     future: Tensor
-    """(W, 1, H, D): what was observed after it, in standard deviations; P = 1."""
+    """(W, 1, H, E): what was observed after it, as `scaled` gives it; P = 1."""
+    entries: Tensor
+    """(E,): which of the D entries vary in the probe episodes, all where none does. What never changes is predicted by
+    saying what it is, and would pass for skill."""
     obs_std: Tensor
-    """(D,): standard deviation of all observations of the probe episodes; 1 where they do not vary."""
+    """(D,): standard deviation of all observations of the probe episodes."""
     chunk: int
     """k, of the models to be compared."""
     seed: int
     """Of the noise."""
+
+    def scaled(self, obs: Tensor) -> Tensor:
+        """Observations (..., D) -> those of the entries (..., E), in standard deviations."""
+        return (obs / self.obs_std)[..., self.entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,35 +155,38 @@ def make_probe(
     order = torch.randperm(len(available), generator=torch.Generator().manual_seed(seed))
     batch = available.batch(order[:windows])
     obs, actions = batch.obs.to(device), batch.actions.to(device)
-    obs_std = compute_statistics(source.episodes, chunk=1).obs.std.to(device)
-    return Probe(
+    moments = compute_statistics(source.episodes, chunk=1).obs
+    varies = torch.ones_like(moments.constant) if moments.constant.all() else ~moments.constant
+    probe = Probe(
         history=History(obs[:, :K], actions[:, : K - 1]),
         actions=actions[:, K - 1 :],
-        future=(obs[:, K:] / obs_std).unsqueeze(1),
-        obs_std=obs_std,
+        future=obs[:, None, K:],
+        entries=varies.nonzero()[:, 0].to(device),
+        obs_std=moments.std.to(device),
         chunk=k,
         seed=seed,
     )
+    return replace(probe, future=probe.scaled(probe.future))
 
 
 def predict(model: LearnedWorldModel, probe: Probe) -> Tensor:
-    """(W, P, H, D): sampled futures of each window, in standard deviations.
+    """(W, P, H, E): sampled futures of each window, in standard deviations.
 
     The model is set to float32, so that a small drift is not lost in the rounding of bfloat16.
     """
     model.config = replace(model.config, precision="float32")
     rng = torch.Generator(model.device).manual_seed(probe.seed)
-    return draw_futures(model, probe.history, probe.actions, particles=PARTICLES, rng=rng) / probe.obs_std
+    return probe.scaled(draw_futures(model, probe.history, probe.actions, particles=PARTICLES, rng=rng))
 
 
 def drift_between(parent: Tensor, child: Tensor, *, chunk: int) -> Drift:
-    """The distance of two predictions (W, P, H, D) of one probe."""
+    """The distance of two predictions (W, P, H, E) of one probe."""
     difference = child - parent
     return Drift(_rms(difference[:, :, :chunk]), _rms(difference))
 
 
 def quality_of(predicted: Tensor, probe: Probe) -> Quality:
-    """How well futures (W, P, H, D) predict the probe."""
+    """How well futures (W, P, H, E) predict the probe."""
     k = probe.chunk
     x, y = predicted[:, :, :k].flatten(2), probe.future[:, :, :k].flatten(2)
     P, unit = x.shape[1], x.shape[2] ** 0.5
