@@ -82,6 +82,20 @@ def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(t
     assert "were among those that from=" not in caplog.text
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_child_that_is_gone_on_with_holds_out_what_it_did(tmp_path, data, linear_episodes, caplog, seed):
+    """Also where what it learned from and what it held out share a fingerprint: equal actions from several starts."""
+    train(settings(data), RunFolder(tmp_path / "parent"), device=CPU)
+    actions = linear_episodes[0].actions[::-1]
+    excited = [replace(each, actions=actions) for each in linear_episodes]
+    logs = write_logs(tmp_path / "more.hdf5", [*linear_episodes, *excited])
+    child = settings(logs, parent=str(tmp_path / "parent"), seed=seed, held_out_fraction=0.2)
+    first, again = (train(child, RunFolder(tmp_path / "child"), device=CPU) for _ in range(2))
+    assert again == first
+    assert first["held_out_known_to_parent"] == 0
+    assert "were among those that from=" not in caplog.text
+
+
 def test_a_finished_child_does_not_follow_a_parent_that_went_on(tmp_path, data):
     first = RunFolder(tmp_path / "first")
     train(settings(data), first, device=CPU)

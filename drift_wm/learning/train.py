@@ -80,11 +80,11 @@ def train(
         ranks=ranks,
     )
     number = _begin(trainer, settings, folder, device=device)
-    # What a parent learned from is never held out as long as there is anything else.
-    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=trainer.learned_from)
-    # A run that has begun has learned of its own, too, and episodes of equal actions share a name.
-    elders = trainer.learned_from if settings.parent else ()
-    if known := sum(episode.fingerprint in elders for episode in held_out):
+    # What a parent learned from is never held out as long as there is anything else. What this run has learned from, if
+    # it has begun, must not count here: episodes of equal actions share a fingerprint, and would be split otherwise.
+    inherited = trainer.inherited if settings.parent else frozenset()
+    training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=inherited)
+    if known := sum(episode.fingerprint in inherited for episode in held_out):
         logger.warning(
             "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers look too good",
             known,

@@ -87,6 +87,8 @@ class Trainer:
         self.parent: str | None = None
         self.learned_from: set[str] = set()
         """Fingerprints of all episodes that this model and those it continues were trained on."""
+        self.inherited: frozenset[str] = frozenset()
+        """Those of them that the parent brought, from which this run began; they stay when the run is gone on with."""
         self.metrics: Metrics = {}
         """Of the last batch of the last round that was finished."""
 
@@ -179,6 +181,7 @@ class Trainer:
                     "round_step": self.round_step,
                     "steps": self.steps,
                     "learned_from": sorted(self.learned_from),
+                    "inherited": sorted(self.inherited),
                     "metrics": self.metrics,
                 },
             ),
@@ -221,6 +224,8 @@ class Trainer:
             )
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
+        kept = state.get("inherited", state["learned_from"])  # which older checkpoints lack
+        self.inherited = checkpoint.learned_from if as_parent else frozenset(kept)
         self.metrics = state.get("metrics", {})  # which older checkpoints lack
 
     def step(self, data: TrainingData, steps: int, *, save_to: Path | None = None) -> tuple[Batch, dict[str, Tensor]]:

@@ -32,8 +32,8 @@ class Checkpoint:
     """Settings as plain values: what is needed to build the model, and how it was trained."""
     state: dict[str, Any]
     """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values;
-    `learned_from`, the fingerprints of all episodes that the model and those before it were trained on; and `metrics`
-    of the last batch of a round that is finished."""
+    `learned_from`, the fingerprints of all episodes that the model and those before it were trained on; `inherited`,
+    those of them that a run's parent brought; and `metrics` of the last batch of a round that is finished."""
 
     @property
     def learned_from(self) -> frozenset[str]:
