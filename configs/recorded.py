@@ -88,8 +88,8 @@ def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:
         return {}
     found = {"planner": names[0], **dict(_leaves(recorded, {"planner": PLANNERS[names[0]]}))}
     logger.info(
-        "plans as the run of the checkpoint did, where nothing else is asked: planner=%s, %s decisions ahead, %s x %s "
-        "candidates",
+        "using the planner settings of the checkpoint's run unless overridden: planner=%s, horizon %s decisions, "
+        "%s iterations x %s candidates",
         *(found.get(name) for name in ("planner", "planner.horizon", "planner.iterations", "planner.candidates")),
     )
     return found

@@ -86,8 +86,8 @@ class Episode:
         They are of its actions up to the 16th change: a demo with `next_obs` has one transition more than the same
         without it, other keys give other observations and some copies have no rewards or seed, but the beginning of
         what was done is one. Where actions change less often they tell episodes apart badly, and the first 16
-        observations are hashed as well: such an episode has another name under other keys. Episodes that repeat the
-        actions of another have its name: rather is one called known that is not than the other way round.
+        observations are hashed as well: such an episode has another name under other keys. Episodes that repeat
+        another's actions share its name: wrongly calling one known is the safer error.
         """
         if self._fingerprint is None:
             object.__setattr__(self, "_fingerprint", _name_of(self.actions, self.obs))  # the class is frozen

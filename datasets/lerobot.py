@@ -103,7 +103,7 @@ class LeRobotFolder(Demonstrations):
         warnings = [
             f"{len(missing)} of {len(entries)} announced episodes {what}: "
             f"{as_ranges(sorted(entry.index for entry in missing))}"
-            for missing, what in ((absent, "have no file"), (short, "are not there as long as announced"))
+            for missing, what in ((absent, "have no file"), (short, "have fewer or more rows than announced"))
             if missing
         ]
         if _REWARD not in self._shapes:
@@ -119,8 +119,8 @@ class LeRobotFolder(Demonstrations):
             decision_seconds=1 / self.fps if self.fps else 0.0,
             warnings=tuple(warnings),
             ignored_ends=tuple(
-                f"{name} is stored and has no effect: it also marks the last row of a recording that was stopped, so "
-                "no episode is taken for the end of a world"
+                f"{name} is ignored: it is also set where a recording was merely stopped, so no episode is treated as "
+                "terminated"
                 for name in _ENDS
                 if name in self._shapes
             ),

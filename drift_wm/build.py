@@ -155,12 +155,12 @@ def make_policy(
     planner = planner or make_planner(settings.planner, model.spec.action_size, device=device)
     if settings.particles < 2 and settings.risk.name != "mean":
         logger.warning(
-            "risk.name=%s is that of a single future here; set particles=16 to sample some", settings.risk.name
+            "risk.name=%s has no effect with a single future per candidate; set particles=16", settings.risk.name
         )
     if isinstance(model, LearnedWorldModel):
         if settings.particles < (members := len(model.members)) > 1:
             logger.warning(
-                "of %d members the first %d alone plan; set particles=%d for a future of each",
+                "of %d ensemble members only the first %d plan; set particles=%d to use all",
                 members,
                 max(1, settings.particles),
                 members,

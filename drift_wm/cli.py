@@ -31,9 +31,8 @@ logger = logging.getLogger(__name__)
 _WHOLE = ("data-inspect", "data-convert", "data-replay")
 """Commands that write when all is done: an interrupted one has nothing to go on from."""
 _LOST_WORKER = (
-    "a worker process ended without a word: the system kills one when memory runs out (fewer workers= need less), and "
-    'a program that calls main() must do so below `if __name__ == "__main__":`. What was done is saved; the same '
-    "command goes on"
+    "a worker process died without an error message. Usually memory ran out (try fewer workers=), or your script "
+    'calls main() outside `if __name__ == "__main__":`. Finished work is saved; repeat the command to continue'
 )
 _DEMONSTRATIONS = "suite=demonstrations"
 _FLAGS = ("--help", "--show", "--version")

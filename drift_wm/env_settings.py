@@ -25,11 +25,11 @@ class EnvSettings:
     """Control steps for which each action is held; frames in all reports count every one of them."""
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     render_width: int = 320
-    """Pixels of videos."""
+    """Width of videos in pixels."""
     render_height: int = 240
-    """Pixels of videos."""
+    """Height of videos in pixels."""
     render_fast: bool = False
-    """Without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
+    """Render without shadows, reflections and smoothing: about eight times faster, and a plainer picture."""
 
     def __post_init__(self) -> None:
         require_at_least(1, self, "action_repeat", "render_width", "render_height", group="env.")

@@ -1,4 +1,4 @@
-"""The package's nouns and seams: records of tensors, and protocols between the parts.
+"""The package's records of tensors, and the protocols between its parts.
 
 Shape legend, used everywhere in this package:
 

@@ -18,20 +18,20 @@ class ObjectiveSettings:
     name: str = "return"
     """`return`: the predicted return. `goal`: closeness of predicted observations to `goal`."""
     discount: float = 1.0
-    """Per decision, of predicted rewards."""
+    """Discount of predicted rewards per decision."""
     value: bool = True
     """Count what critics say comes after a plan, where the model has critics (`model.value_discount`)."""
     goal: list[float] = field(default_factory=list)
-    """Goal observation, D numbers, for `goal`."""
+    """Goal observation, D numbers, for objective.name=goal."""
     goal_weights: list[float] = field(default_factory=list)
     """Cost of a squared unit of each entry's distance to the goal, D numbers, 0 for those that do not matter, such as
     velocities. Default: 1 each, which adds up metres and radians as they are."""
     terminal_only: bool = False
     """Count the distance to the goal at the end of a plan alone, not at each of its steps."""
     action_penalty: float = 0.0
-    """Weight of the squared actions, subtracted."""
+    """Weight of the penalty on squared actions."""
     action_rate_penalty: float = 0.0
-    """Weight of the squared changes between consecutive actions, subtracted."""
+    """Weight of the penalty on squared changes between consecutive actions."""
 
     def __post_init__(self) -> None:
         require_one_of(OBJECTIVES, "objective.name", self.name)
@@ -52,7 +52,7 @@ class RiskSettings:
     """What several sampled futures of one candidate are worth together."""
 
     name: str = "mean"
-    """`mean`, `worst`, `cvar` or `mean_minus_spread`."""
+    """Worth of a candidate's sampled futures together: `mean`, `worst`, `cvar` or `mean_minus_spread`."""
     level: float = 0.25
     """`cvar`: the share of worst futures that counts. `mean_minus_spread`: weight of the spread."""
 

@@ -18,5 +18,8 @@ def decision_rng(seed: int, step: int) -> torch.Generator:
 
 
 def each_decision_rng(seed: int, step: int, count: int) -> list[torch.Generator]:
-    """The streams of a decision of so many episodes, of seeds in a row: who acts beside an episode changes nothing."""
+    """The streams of a decision of so many episodes, of seeds in a row.
+
+    Each has its own, so that an episode does not depend on which others share its batch.
+    """
     return [decision_rng(seed + i, step) for i in range(count)]

@@ -27,9 +27,9 @@ _TITLE = 11  # letters of a line of a column's title
 
 _MEASURED = {
     "energy_score": "a proper score of the samples: lower is better, lowest for the true law",
-    "error": "of their mean, over what changes: 1 is as good as always saying the average",
+    "error": "RMSE of the sample mean over entries that vary; 1 = always predicting the average",
     "spread": "of the samples",
-    "open_loop_error": "over the first 20 steps, rounded up to whole chunks, of its own predictions, in standard "
+    "open_loop_error": "RMSE over the first 20 steps (whole chunks) when fed its own predictions, in standard "
     "deviations of observations",
 }
 """What of `train`'s metrics a person looks at, and what it means."""

@@ -15,9 +15,9 @@ class MachineSettings:
     """On what to compute."""
 
     device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
+    """Device to compute on: `auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int = 0
-    """Of torch and of the simulator; 0 takes every core."""
+    """Threads of torch and the simulator; 0: all cores."""
 
     def __post_init__(self) -> None:
         require_at_least(0, self, "threads")

@@ -35,14 +35,15 @@ class PlanningSettings(RunSettings, TaskSettings):
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
     particles: int = 0
-    """P, futures sampled for each candidate, divided among the members of an ensemble; 0: a single future, predicted
-    without noise by the (first) model (disturbed in the simulator as by chance), to which `risk` does not apply."""
+    """P, sampled futures per candidate, split among ensemble members. 0: one noise-free future of the first member
+    (disturbed at random in the simulator); `risk` then has no effect."""
     proposals: int = 16
     """M, candidates of each decision that the model's actor suggests, where it has one (`model=drifting_value`); with
     `foresight`, chunks that the policy suggests."""
     compile: bool = False
-    """Predict by compiled code where the processor multiplies bfloat16 (`drift-wm doctor` says so): 0.5 (AMX) to 0.8
-    times a prediction, for a few seconds once and a C++ compiler. `online` and `demo` compile the last model alone."""
+    """Predict by compiled code where the processor multiplies bfloat16 (`drift-wm doctor` says so), in 0.5
+    (AMX) to 0.8 times the time. Compiling takes a few seconds once, and a C++ compiler. `online` and `demo` compile the
+    last model alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,11 +61,12 @@ class CollectSettings(PlanningSettings):
     """`noise` (pink, explores), `random` (uniform), `simulator` or `model` (plan in the simulator or `checkpoint`),
     `policy` (acts by `checkpoint`), or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
-    """For `model` and `policy`: a checkpoint, or the run folder that holds it. It tells the others the task alone."""
+    """For actors `model` and `policy`: a checkpoint, or the run folder that holds it. Other actors take only the task
+    and its world from it."""
     episodes: int = 10
-    """How many to record, those already in the file included."""
+    """Episodes to record, those already in the file included."""
     seed: int = 1
-    """Of resets and of everything that is drawn while acting."""
+    """Seed of resets and of all randomness while acting."""
     exploration_std: float | None = None
     """Standard deviation of Gaussian noise on the actions, for `simulator`, `model` and `scripted`; default: 0.1 for
     `scripted`, else 0."""
@@ -106,7 +108,7 @@ class TrainSettings(RunSettings):
     steps: int = 5000
     """Training steps of this run, on top of those of `from`."""
     seed: int = 1
-    """Of the first weights, of batches and noise, and of which episodes are held out."""
+    """Seed of the first weights, of batches and noise, and of which episodes are held out."""
     held_out_fraction: float = 0.1
     """Share of the episodes kept for measuring."""
     kind: str = WORLD_MODEL
@@ -130,11 +132,11 @@ class OnlineSettings(PlanningSettings):
     """`drift-wm online` and `demo`: collect, train on, plan, repeat; then evaluate."""
 
     seed: int = 1
-    """Of everything random in the run."""
+    """Seed of everything random in the run."""
     episodes: int = 20
     """Episodes collected in all."""
     random_episodes: int = 6
-    """How many of them act by pink noise, before there is a model."""
+    """Collected episodes that act by pink noise, before there is a model."""
     episode_decisions: int = 250
     """Decisions after which a collected episode is cut off; 0 leaves it to the task. Short ones close the loop
     between acting and learning more often. Evaluation episodes are never cut."""
@@ -155,11 +157,11 @@ class OnlineSettings(PlanningSettings):
     progress_every: int = 0
     """Training rounds between two evaluations on the way, for learning curves; 0: none."""
     progress_episodes: int = 3
-    """Of each, on the first of the evaluation seeds."""
+    """Episodes of each evaluation between training rounds, on the first evaluation seeds."""
     evaluation_episodes: int = 5
-    """Of the final model, on reset seeds apart from training."""
+    """Evaluation episodes of the final model, by default on reset seeds that training never uses."""
     evaluation_seed: int = EVALUATION_SEED
-    """First of those reset seeds."""
+    """Reset seed of the first evaluation episode."""
     reference_random_episodes: int = 0
     """Evaluation episodes of the random policy, as a reference row."""
     reference_simulator_episodes: int = 0
@@ -194,28 +196,29 @@ class EvaluateSettings(PlanningSettings):
     """`model` (plans in `checkpoint`), `policy` (acts by it), `simulator` (plans in the true simulator), `random`
     (uniform), `noise` (pink) or `scripted` (a controller by hand, for robosuite:Lift)."""
     checkpoint: str | None = None
-    """For `model` and `policy`: a checkpoint, or the run folder that holds it. It tells the others the task alone."""
+    """For actors `model` and `policy`: a checkpoint, or the run folder that holds it. Other actors take only the task
+    and its world from it."""
     episodes: int = 5
-    """How many."""
+    """Episodes to evaluate."""
     evaluation_seed: int = EVALUATION_SEED
     """Reset seed of the first episode; each further episode has the next."""
     batch: int = 8
     """Environments acted in at once."""
     workers: int = 1
-    """Processes that these environments step in: 1 is this process, 0 one for each core. More pay where a step takes a
+    """Processes that the environments step in: 1 is this process, 0 one for each core. More pay where a step takes a
     millisecond or longer, and change no result."""
     execute: int | None = None
     """For `policy`: actions of each chunk that are executed before the next is sampled; default: as trained."""
     noise: float | None = None
-    """For `policy`: scale of the noise that chunks are sampled from, 0 to 1; default: as trained, and 1 with
-    `foresight`, which needs a choice. 0 executes the centre of what the demonstrators did."""
+    """`policy` only: sampling noise, 0 (the centre of what the demonstrators did) to 1 (their full variation). Default:
+    as trained; 1 with `foresight`, whose proposals must differ."""
     foresight: str | None = None
     """For `policy`: checkpoint of a world model that chooses among `proposals` chunks of the policy, by `objective`,
     `particles` and `risk`; none: the first chunk that is sampled is executed."""
     video: bool = True
     """Film the best episode, and the first few side by side."""
     video_grid: int = 4
-    """How many of them; 0: no such film."""
+    """Episodes in the side-by-side film; 0: no such film."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -225,7 +228,7 @@ class EvaluateSettings(PlanningSettings):
         for_policy = self.noise is None or self.actor == "policy"
         require(for_policy, "noise", self.noise, "none, as only actor=policy samples chunks")
         apart = self.foresight is None or self.noise is None or self.noise > 0
-        require(apart, "noise", self.noise, "above 0 with foresight, as there is a single centre and nothing to choose")
+        require(apart, "noise", self.noise, "above 0 with foresight: at 0 the proposed chunks hardly differ")
         for_policy = self.foresight is None or self.actor == "policy"
         require(for_policy, "foresight", self.foresight, "none, as only actor=policy is advised by a world model")
         several = self.foresight is None or self.proposals >= 2

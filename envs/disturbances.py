@@ -34,15 +34,15 @@ class DisturbanceConfig:
     """
 
     name: str = ""
-    """Empty: as the data or the model were recorded, `none` where nothing was. `none`; `gust`: an unseen force pushes
-    left or right in every decision; `slip`: actions get lost; `payload`: an unseen change of mass in every episode;
-    `sensor`: noisy, incomplete, late observations."""
+    """What disturbs the world: `none`; `gust`: an unseen force pushes left or right in every decision; `slip`: actions
+    get lost; `payload`: an unseen change of mass in every episode; `sensor`: noisy, incomplete, late observations.
+    Empty: as recorded with the data or the model, else `none`."""
     strength: float | None = None
     """`gust`: the force, as a multiple of the mechanism's whole weight (default 0.5). `payload`: the largest share by
     which the mass grows or shrinks (default 0.5). `sensor`: standard deviation of the noise (default 0.05)."""
     probability: float | None = None
-    """`slip`: that the action of a decision is replaced by zero (default 0.2). `sensor`: that an entry of an
-    observation reads zero (default 0)."""
+    """`slip`: probability that the action of a decision is replaced by zero (default 0.2). `sensor`: probability that
+    an entry of an observation reads zero (default 0)."""
     delay: int | None = None
     """`sensor`: decisions by which observations are late (default 2)."""
     body: str = ""

@@ -29,8 +29,9 @@ class ICEMConfig(CEMConfig):
     """gamma >= 1: iteration i scores max(candidates / gamma ** i, 2 x elites) sequences."""
 
     execute: str = "mean"
-    """The paper executes the `best` sequence seen. In a learned model that is often a lucky guess: on cartpole-swingup
-    the mean of the elites loses fewer episodes (worst of 8: 834 instead of 771, same model)."""
+    """What to execute: the `mean` of the elites, or the `best` sequence seen, as in the paper. In a learned model the
+    best is often a lucky guess: on cartpole-swingup the mean loses fewer episodes (worst of 8: 834 instead of 771,
+    same model)."""
 
     def __post_init__(self) -> None:
         """Reject settings the rule cannot work with."""

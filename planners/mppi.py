@@ -20,7 +20,7 @@ class MPPIConfig(PlannerConfig):
     """Softness of the average: a candidate of median score weighs exp(-1 / temperature) of the best one;
     towards 0 the average is the best candidate, towards infinity the mean of all."""
     execute: str = "mean"
-    """The weighted average, as published; `best` executes the best sequence seen."""
+    """What to execute: `mean`, the weighted average, as published, or `best`, the best sequence seen."""
     adapt_std: bool = True
     """Whether the standard deviation is refitted with the same weights (TD-MPC2) or stays (Williams et al.)."""
 

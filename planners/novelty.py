@@ -34,7 +34,7 @@ class Novelty:
             raise ValueError(f"seen has shape {tuple(seen.shape)}; expected (S, D) with at least one observation.")
         every = -(-len(seen) // MOST_SEEN)
         std, rounding = seen.std(dim=0, correction=0), torch.finfo(seen.dtype).eps * seen.abs().amax(dim=0)
-        # An entry that never moved has no unit of its own: by a tiny one, a model's errors would be news.
+        # A constant entry has no unit: dividing by a tiny one would make model error look like novelty.
         self._scale = torch.where(std <= rounding, 1.0, std)
         # Distances of many points come from products of them, which round away what lies far from zero.
         self._mean = seen.mean(dim=0)

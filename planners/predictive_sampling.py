@@ -17,9 +17,9 @@ class PredictiveSamplingConfig(PlannerConfig):
     initial_std: float = 0.3
     """Standard deviation of the noise, the same in every iteration and decision."""
     min_std: float = 0.0
-    """Of no effect."""
+    """Has no effect with this planner."""
     noise_exponent: float = 2.0
-    """beta of the noise; smooth, in place of the splines of the paper."""
+    """beta of the proposals' power-law noise along the horizon; smooth, in place of the paper's splines."""
 
 
 class PredictiveSampling(SamplingPlanner[PredictiveSamplingConfig]):

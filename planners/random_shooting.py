@@ -21,7 +21,7 @@ class RandomShootingConfig(PlannerConfig):
     iterations: int = 1
     """Rounds per decision; more rounds are only more candidates, in smaller batches."""
     min_std: float = 0.0
-    """Of no effect."""
+    """Has no effect with this planner."""
 
 
 class RandomShooting(SamplingPlanner[RandomShootingConfig]):

@@ -287,7 +287,7 @@ def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch, capsys):
+def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch):
     def refuse(settings, folder, *, device):
         raise ValueError("the horizon does not fit")
 

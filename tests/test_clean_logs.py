@@ -143,7 +143,7 @@ def minari(tmp_path):
     return tmp_path / "minari"
 
 
-def test_minari_episodes_are_left_out_too(minari, tmp_path, capsys):
+def test_minari_episodes_are_left_out_too(minari, tmp_path):
     with pytest.raises(ValueError, match=r"episode_0 has no actions.*skip_damaged=true writes a file without it$"):
         read_demonstrations(minari, allow_missing_rewards=True)
     found = converted(minari, tmp_path, "skip_damaged=true")

@@ -82,7 +82,7 @@ def test_a_worker_that_was_killed_is_one_clear_line(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(commands, "run", work)
     assert main(["online", f"run_dir={tmp_path}"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "a worker process ended without a word" in line
+    assert "a worker process died without an error message" in line
 
 
 def test_a_disk_that_fills_is_named_and_does_not_stand_in_the_way(tmp_path, monkeypatch, capsys):
@@ -242,7 +242,7 @@ def test_every_command_has_its_work():
     assert commands._COMMANDS.keys() == COMMANDS.keys() - {"lineage"}
 
 
-def test_examples_compose(monkeypatch):
+def test_examples_compose():
     from drift_wm.configs.schema import read_settings
 
     for command, examples in cli.EXAMPLES.items():
@@ -296,7 +296,7 @@ def test_module_and_command_are_one():
     assert answer.stdout.startswith("drift-wm ")
 
 
-def test_a_refused_request_does_not_block_the_corrected_one(tmp_path, capsys):
+def test_a_refused_request_does_not_block_the_corrected_one(tmp_path):
     assert main(["collect", "task=carpole-swingup", f"run_dir={tmp_path}/run"]) == 2
     assert main(["collect", *TINY, "episodes=1", f"run_dir={tmp_path}/run"]) == 0
 

@@ -230,7 +230,7 @@ def test_what_stands_for_no_echo_does_not_overflow_the_plot(demos, tmp_path):
         trajectories_figure(found)
 
 
-def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos, tmp_path):
+def test_a_single_number_beside_the_sensors_is_left_out_and_told_of(demos):
     """Such as a rate: a file is not refused for it, whichever keys are asked for."""
     with h5py.File(demos, "r+") as file:
         for demo in file["data"].values():

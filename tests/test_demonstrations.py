@@ -283,7 +283,7 @@ def test_every_world_model_is_measured(log, name):
 def test_a_world_model_that_runs_away_fails_alone(log, monkeypatch):
     """A FloatingPointError does not end the others, see `run_in_processes`."""
     monkeypatch.setattr(robot, "sample_model", lambda *asked, **how: torch.tensor(torch.inf))
-    with pytest.raises(FloatingPointError, match="drifting, seed 1: futures of"):
+    with pytest.raises(FloatingPointError, match="drifting, seed 1: predicted futures of"):
         robot_rows("drifting", 1, settings(log, robot_steps=2))
 
 

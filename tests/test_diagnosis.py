@@ -597,7 +597,7 @@ def test_tables_show_each_number_in_its_place(toy_material):
         "recorded actions: realised return": ["0.75", "", ""],
         "disagreement warns of large errors, AUROC": ["0.31", "1", "0.41"],
         "disagreement and error, rank correlation": ["0.32", "1", "0.42"],
-        "disagreement tells strange from known, AUROC": ["0.33", "1", "0.43"],
+        "AUROC: disagreement detects out-of-range states": ["0.33", "1", "0.43"],
     }
 
 

@@ -80,8 +80,10 @@ def test_phases_and_steps_are_those_of_the_members():
 
 
 def test_scores_take_an_ensemble():
-    measured = sample_scores(make("regression"), torch.randn(8, 3), torch.randn(8, 2), rng=torch.Generator(), samples=6)
+    c, y, (alone, *_) = torch.randn(8, 3), torch.randn(8, 2), make("regression").each()
+    measured = sample_scores(make("regression"), c, y, rng=torch.Generator(), samples=6)
     assert float(measured["spread"]) > 0
+    assert float(sample_scores(alone, c, y, rng=torch.Generator(), samples=6)["spread"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
@@ -91,15 +93,15 @@ def test_who_asks_one_future_of_several_members_or_for_its_risk_is_told(caplog):
     make_policy(model, replace(asked, particles=3), device="cpu")
     assert not caplog.messages
     make_policy(model, asked, device="cpu")
-    assert "risk.name=worst" in caplog.messages[0]
-    assert "of 3 members the first 1 alone plan; set particles=3" in caplog.messages[1]
+    assert "risk.name=worst has no effect with a single future" in caplog.messages[0]
+    assert "of 3 ensemble members only the first 1 plan; set particles=3" in caplog.messages[1]
     single = LearnedWorldModel(
         Spec(3, 2, 0.1), replace(config, generator=replace(config.generator, members=1)), rng=torch.Generator()
     )
     make_policy(single, replace(asked, risk=RiskSettings()), device="cpu")
     assert len(caplog.messages) == 2, "a single model is planned in at its centre"
     make_policy(model, replace(asked, particles=2), device="cpu")
-    assert "of 3 members the first 2 alone plan; set particles=3" in caplog.messages[2]
+    assert "of 3 ensemble members only the first 2 plan; set particles=3" in caplog.messages[2]
 
 
 def test_scores_of_an_ensemble_are_those_of_its_mixture():

@@ -102,7 +102,7 @@ def test_an_episode_ends_before_what_is_no_number(what, caplog):
     assert first.obs.tolist() == [[7, 0], [7, 1], [7, 2]]
     assert (first.rewards.tolist(), first.terminated, len(first.states)) == ([1, 2], False, 3)
     assert len(second) == 4
-    assert re.search(f"seed 7, ran away in step 3: .*{what} .*; the episode is cut off before this step", caplog.text)
+    assert re.search(f"reset seed 7 diverged in step 3: .*{what} .*; it ends before this step", caplog.text)
 
 
 def test_a_world_of_no_numbers_at_all_is_refused():

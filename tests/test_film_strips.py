@@ -157,7 +157,7 @@ def test_inspect_draws_them_and_says_where(robomimic, lerobot2, tmp_path, capsys
     assert not list((tmp_path / "none").glob("camera_*"))
 
 
-def test_the_name_of_a_camera_stays_a_name_of_a_file(tmp_path, capsys):
+def test_the_name_of_a_camera_stays_a_name_of_a_file(tmp_path):
     path = tmp_path / "odd.hdf5"
     with h5py.File(path, "w") as file:
         demo = file.create_group("data/demo_0")

@@ -123,6 +123,7 @@ def test_a_model_that_reads_more_frames_is_given_them():
     world = Sums(history=3)
     policy = advised(world)
     actions = act(policy, steps=3)
+    assert len(world.asked) == 6
     for i, (history, _) in enumerate(world.asked[3:]):  # three episodes, each by itself; the second chunk
         assert history.obs.shape == (1, 3, 3)
         torch.testing.assert_close(history.actions, actions[i : i + 1, :2])

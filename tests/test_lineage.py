@@ -155,7 +155,9 @@ def test_the_drift_of_shifted_predictions_is_known():
 
 
 def probe_of(future: Tensor) -> Probe:
-    return Probe(history=None, actions=None, future=future, entries=torch.arange(1), obs_std=torch.ones(1), chunk=1, seed=0)
+    return Probe(
+        history=None, actions=None, future=future, entries=torch.arange(1), obs_std=torch.ones(1), chunk=1, seed=0
+    )
 
 
 @given(st.floats(-3, 3), st.floats(0, 2))
@@ -404,7 +406,7 @@ def test_a_folder_with_an_apostrophe_is_a_folder(copied, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "it's"
 
 
-def test_from_is_another_name_of_parent(copied, capsys):
+def test_from_is_another_name_of_parent(copied):
     small = ["model.chunk=2", "model.generator.width=16", "model.generator.depth=2", "model.generator.noise_size=2"]
     words = ["data=logs.hdf5", *small, "steps=2", "threads=1"]
     assert main(["train", *words, "from=third", "run_dir=fourth"]) == 0
@@ -422,7 +424,7 @@ def test_the_table_fits_a_terminal_and_names_runs_only_where_there_are_several(c
         assert ("run 1: first" in text) == several
 
 
-def test_the_figure_shows_every_number(copied, tmp_path):
+def test_the_figure_shows_every_number(copied):
     lineage = measure("third")
     above, below = lineage_figure(lineage).axes
     chunk, open_loop, *breaks = above.lines

@@ -60,10 +60,10 @@ def test_the_spread_has_a_floor():
     assert torch.equal(plan.std, torch.full((1, 3, 1), 0.2))
 
 
-def test_icem_defaults_are_the_published_ones():
+def test_icem_defaults_are_the_published_ones_but_for_what_is_executed():
     config = ICEMConfig()
     assert (config.elites, config.keep_fraction, config.population_decay) == (10, 0.3, 1.25)
-    assert (config.initial_std, config.min_std, config.momentum, config.execute) == (0.5, 0.0, 0.1, "best")
+    assert (config.initial_std, config.min_std, config.momentum, config.execute) == (0.5, 0.0, 0.1, "mean")
     assert ICEM(config, 1).carried_elites == 3
 
 

@@ -91,7 +91,7 @@ def test_where_a_model_diverges_the_plan_before_goes_on_and_that_is_said_once(ca
         chosen.act(far, state)
     torch.testing.assert_close(action, torch.tensor([[0.5]]), atol=0.1, rtol=0)
     (message,) = caplog.messages
-    assert message.startswith("in decision 2 of an episode the model predicted finite rewards for no action sequence")
+    assert message.startswith("decision 2: every candidate's score is NaN or infinite; continuing the previous plan")
 
 
 def test_a_model_that_diverges_from_the_start_is_an_error():

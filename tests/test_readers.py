@@ -284,7 +284,7 @@ def test_lerobot_episodes_that_were_cut_short_are_missing_as_well(lerobot2, lero
     for root, index in ((lerobot2, 2), (lerobot3, 1)):
         described = open_demonstrations(root).describe()
         assert (described.episodes, described.steps) == (1, 4)
-        assert any(f"are not there as long as announced: {index}" in warning for warning in described.warnings)
+        assert any(f"have fewer or more rows than announced: {index}" in warning for warning in described.warnings)
         (only,) = read_demonstrations(root, allow_missing_rewards=True, skip_missing=True)
         assert len(only) == 3
     with pytest.raises(ValueError, match=r"episode 1 is announced, but data/.*file-000\.parquet holds 1 of its 3 rows"):
@@ -334,7 +334,7 @@ def test_lerobot_tells_of_ends_that_have_no_effect(lerobot3):
     info["features"]["next.done"] = {"dtype": "bool", "shape": [1]}
     (lerobot3 / "meta/info.json").write_text(json.dumps(info))
     (told,) = open_demonstrations(lerobot3).describe().ignored_ends
-    assert told.startswith("next.done is stored and has no effect")
+    assert told.startswith("next.done is ignored")
 
 
 def test_rewards_of_lerobot_in_several_columns_are_refused(lerobot3):

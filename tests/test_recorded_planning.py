@@ -52,7 +52,7 @@ def test_it_is_repeated_from_wherever_the_checkpoint_is_named(tmp_path, caplog, 
     assert found.planner == learned.planner == MPPIConfig(horizon=10, candidates=32, execute="mean")
     for name in ("risk", "objective", "particles", "proposals"):
         assert getattr(found, name) == getattr(learned, name), name
-    assert "planner=mppi, 10 decisions ahead" in caplog.text
+    assert "planner=mppi, horizon 10 decisions, " in caplog.text
 
 
 def test_what_is_asked_comes_first(tmp_path):

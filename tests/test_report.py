@@ -126,4 +126,4 @@ def test_an_open_loop_error_is_not_said_to_be_of_twenty_steps_sharp():
     """With chunks of 8 it is of 24: see `held_out_metrics`."""
     console = Console(file=io.StringIO(), width=200)
     console.print(training_table({"held_out_open_loop_error": 0.5}, units="x", training=4, held_out=1))
-    assert "over the first 20 steps, rounded up to whole chunks" in console.file.getvalue()
+    assert "RMSE over the first 20 steps (whole chunks)" in console.file.getvalue()

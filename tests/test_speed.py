@@ -1,5 +1,6 @@
 """`drift-wm speed`: what is timed, how it is counted, and what the tables say."""
 
+import copy
 import json
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from drift_wm.cli import main
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.planners.factory import make_planner
-from drift_wm.speed import outside, readers, suite, timing
+from drift_wm.speed import outside, readers, suite, timing, training_loops
 from drift_wm.speed.breakdown import SHARES, breakdown
 from drift_wm.speed.contenders import (
     COMPILED,
@@ -200,10 +201,23 @@ def test_without_robomimic_its_part_is_left_out_and_said_so(monkeypatch, caplog)
     assert "robomimic is not installed" in caplog.text
 
 
+def test_our_reader_draws_every_batch_from_the_file(tmp_path, monkeypatch):
+    drawn, sample = [], readers.Windows.sample
+    monkeypatch.setattr(readers.Windows, "sample", lambda *given: drawn.append(sample(*given)) or drawn[-1])
+    monkeypatch.setattr(readers, "_robomimic_loader", lambda file: None)
+    readers.reader_calls(tmp_path / "demos.hdf5")[readers.OUR_READER]()
+    length = readers.HISTORY + readers.CHUNK
+    assert [batch.obs.shape for batch in drawn] == [(readers.BATCH, length, 39)] * readers.BATCHES
+    assert [batch.actions.shape for batch in drawn] == [(readers.BATCH, length - 1, 28)] * readers.BATCHES
+
+
 @pytest.mark.skipif(not readers.robomimic_is_there(), reason="robomimic is not installed: drift-wm[robomimic]")
-def test_both_readers_draw_from_the_file(tmp_path):
-    for call in readers.reader_calls(tmp_path / "demos.hdf5").values():
-        call()
+def test_robomimics_reader_draws_as_many_windows(tmp_path, monkeypatch):
+    drawn, repeated = [], readers._repeated
+    monkeypatch.setattr(readers, "_repeated", lambda loader: (drawn.append(each) or each for each in repeated(loader)))
+    readers.reader_calls(tmp_path / "demos.hdf5")[readers.ROBOMIMIC]()
+    assert [len(batch["actions"]) for batch in drawn] == [readers.BATCH] * readers.BATCHES
+    assert {tuple(batch["obs"][readers.OBS_KEY].shape[2:]) for batch in drawn} == {(39,)}
 
 
 def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
@@ -293,10 +307,17 @@ def test_the_plain_loop_has_the_loss_and_gradient_of_our_training(siblings):
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
-def test_every_training_loop_trains():
+def test_every_training_loop_trains(monkeypatch):
+    trainers, trainer = [], training_loops.Trainer
+    monkeypatch.setattr(
+        training_loops, "Trainer", lambda *given, **named: trainers.append(trainer(*given, **named)) or trainers[-1]
+    )
     calls = training_calls(SPEC, width=8, device=CPU)
-    for name in (PLAIN, PLAIN_GATHERED):
+    models = {name: calls[name]._model for name in (PLAIN, PLAIN_GATHERED)}
+    for name, model in (models | {OUR_TRAINING: trainers[0].model}).items():
+        before = copy.deepcopy(model.generator.state_dict())
         calls[name]()
-        assert len(calls[name].losses) == STEPS
-        assert all(loss > 0 for loss in calls[name].losses)
-    calls[OUR_TRAINING]()
+        after = model.generator.state_dict()
+        assert all(not torch.equal(after[key], before[key]) for key, _ in model.generator.named_parameters()), name
+    assert all(len(calls[name].losses) == STEPS for name in models)
+    assert trainers[0].steps == STEPS

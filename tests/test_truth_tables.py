@@ -222,8 +222,8 @@ def test_predictions_that_were_held_are_told_below_the_table():
         row("stochastic", "walker", "consistency", seed=seed, energy_distance=44.0, diverged=0.0, diverged_10=share)
         for seed, share in ((1, 0.25), (2, 0.0))
     ]
-    assert "held at 100 deviations: 25 % of consistency on walker at most." in markdown(rows)
+    assert "clipped at 100 standard deviations: 25 % of consistency on walker at most." in markdown(rows)
     few = [row("stochastic", "walker", "consistency", energy_distance=4.0, diverged=0.0000244)]
-    assert "held at 100 deviations: 0.0024 % of consistency on walker at most." in markdown(few)
+    assert "clipped at 100 standard deviations: 0.0024 % of consistency on walker at most." in markdown(few)
     kept = [row("stochastic", "walker", "consistency", energy_distance=4.0, diverged=0.0, diverged_10=0.0)]
     assert "deviations" not in markdown(kept)

@@ -98,7 +98,7 @@ def measure(case, folder, change=lambda obs: obs, *, stochastic=True, **changed)
     return metrics
 
 
-def test_data_are_recorded_once_and_cases_of_one_world_share_them(folder, tmp_path, monkeypatch):
+def test_data_are_recorded_once_and_cases_of_one_world_share_them(folder, monkeypatch):
     monkeypatch.setattr(world_cases, "run_episodes", None)
     before = training_file(CALM, folder).stat().st_mtime_ns
     other_chunk = Case("another question", CALM.world, chunk=10)

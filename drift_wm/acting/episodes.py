@@ -182,7 +182,7 @@ class _Recorder:
     def _end_before(self, reason: str) -> None:
         """A world whose numbers ran away: what came before is sound, and the same seed would lead there again."""
         logger.warning(
-            "the environment, reset with seed %d, ran away in step %d: %s; the episode is cut off before this step",
+            "the episode with reset seed %d diverged in step %d: %s; it ends before this step",
             self.seed,
             len(self.actions) + 1,
             reason,

@@ -135,7 +135,7 @@ def evaluate_policy(
 def _held_back(episodes: Sequence[Episode]) -> str:
     """What to know of actions that stand at the bounds, where a policy may have asked for more."""
     share = float(np.mean(np.abs(np.concatenate([episode.actions for episode in episodes])) >= 1))
-    return f"{share:.1%} of the actions' entries at or beyond the bounds, and held to them" if share else ""
+    return f"{share:.1%} of action entries at or beyond the bounds, where they are clipped" if share else ""
 
 
 def time_decisions(

@@ -183,8 +183,7 @@ class PlanningPolicy:
             )
         if not self._has_told:
             logger.warning(
-                "in decision %d of an episode the model predicted finite rewards for no action sequence, so the plan "
-                "of the decision before is continued; this is reported once",
+                "decision %d: every candidate's score is NaN or infinite; continuing the previous plan (reported once)",
                 step + 1,
             )
             self._has_told = True

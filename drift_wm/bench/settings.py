@@ -27,11 +27,11 @@ class BenchSettings:
     `tasks`, as `overrides` say. `demonstrations` is a comparison with settings of its own: `drift-wm bench
     suite=demonstrations --help`."""
     tasks: list[str] = field(default_factory=list)
-    """`domain-task` names; empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
+    """Tasks (`domain-task` names); empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
     models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
-    """Names of the `model` group."""
+    """World models to compare: names of the `model` group."""
     planners: list[str] = field(default_factory=lambda: ["icem"])
-    """Names of the `planner` group."""
+    """Planners to compare: names of the `planner` group."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds."""
     overrides: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class BenchSettings:
     shards: int = 1
     """Shares into which the grid is dealt, one for each machine of a cluster; all write to the same `run_dir`."""
     shard: int = 0
-    """Which share to run here, from 0 on. The table holds all cells that are finished, whoever ran them."""
+    """Share of the grid to run here, from 0 on. The table holds all cells that are finished, whoever ran them."""
 
     def __post_init__(self) -> None:
         suites = ", ".join(SUITES)

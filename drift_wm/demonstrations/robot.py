@@ -93,8 +93,8 @@ def train_robot(
 def _errors(samples: Tensor, situations: Situations, unit: Tensor) -> dict[str, float]:
     """Of samples (W, P, H, D), in standard deviations of the observations: over all steps, and after the last.
 
-    Errors are those of the samples' mean, over what varies in training, which has a finite unit (D,): what never does is
-    predicted by saying what it is.
+    Errors are those of the samples' mean, over what varies in training, which has a finite unit (D,): what never does
+    is predicted by saying what it is.
     """
     varies = unit.isfinite()
     predicted, seen = ((each / unit)[..., varies] for each in (samples, situations.future))

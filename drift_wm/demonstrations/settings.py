@@ -23,9 +23,9 @@ class DemonstrationsSettings:
     run_dir: str | None = None
     """Folder of the whole comparison; the same folder continues it."""
     parts: list[str] = field(default_factory=list)
-    """`policies` (in closed loop), `ranking` (of their chunks by a world model), `robot` (open-loop errors of world
-    models), `latency` (of a chunk of actions), `readers` (beside robomimic's). Empty: all whose data are given and
-    whose packages are installed; the others are named."""
+    """What to compare: `policies` (in closed loop), `ranking` (of their chunks by a world model), `robot` (open-loop
+    errors of world models), `latency` (of a chunk of actions), `readers` (beside robomimic's). Empty: all whose data
+    are given and whose packages are installed; the others are named."""
     door: str = ""
     """HDF5 file of demonstrations in `task`, for `policies` and `ranking`."""
     robot: str = ""
@@ -33,17 +33,17 @@ class DemonstrationsSettings:
     task: str = "gymnasium_robotics:AdroitHandDoor-v1"
     """World of `door`, with action repeat 1: a name of gymnasium, or a `domain-task` of the dm_control suite."""
     policies: list[str] = field(default_factory=lambda: list(POLICIES))
-    """Which generators act."""
+    """Generators that act as policies."""
     world_models: list[str] = field(default_factory=lambda: list(WORLD_MODELS))
-    """Which generators predict the robot."""
+    """Generators that predict the robot."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches, noise and, of `door`, the demonstrations that are held out."""
     policy_steps: int = 5000
     """Training steps of every policy, and of the world model that ranks."""
     policy_width: int = 256
-    """Units of each hidden layer of both."""
+    """Units of each hidden layer of every policy, and of the world model that ranks."""
     episodes: int = 50
-    """Of every policy and seed, on reset seeds apart from all training."""
+    """Episodes of every policy and seed, on reset seeds apart from all training."""
     proposals: int = 16
     """Chunks that the world model ranks."""
     robot_training: int = 26

@@ -39,13 +39,13 @@ class DiagnoseSettings(RunSettings, TaskSettings):
     states: int = 16
     """Situations in which candidates are ranked and plans are made; they need the simulator."""
     candidates: int = 64
-    """N, action sequences that are ranked in each of them."""
+    """N, action sequences that are ranked in each of the `states`."""
     value_horizon: int = 20
-    """Decisions of these sequences and plans, rounded down to whole chunks."""
+    """Decisions of ranked sequences and of plans, rounded down to whole chunks."""
     sampling_steps: int = 0
     """Steps of each sample of a diffusion or flow model; 0: as it was trained."""
     seed: int = 1
-    """Of the situations, the candidates and all noise."""
+    """Seed of the situations, the candidates and all noise."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

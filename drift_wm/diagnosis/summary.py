@@ -149,12 +149,12 @@ def _use_table(answers: Answers) -> Table:
             for question, name in (
                 ("disagreement warns of large errors, AUROC", "auroc_of_errors"),
                 ("disagreement and error, rank correlation", "rank_correlation"),
-                ("disagreement tells strange from known, AUROC", "auroc_of_strange"),
+                ("AUROC: disagreement detects out-of-range states", "auroc_of_strange"),
             )
         ]
     return Table(
-        title="Actions, value and doubt",
-        header=("", "value", "right", "ignorant"),
+        title="Action use, ranking and uncertainty",
+        header=("", "value", "ideal", "chance"),
         rows=tuple(rows),
         note=_use_note(answers),
     )
@@ -162,7 +162,7 @@ def _use_table(answers: Answers) -> Table:
 
 def _use_note(answers: Answers) -> str:
     text = [
-        "Ignorant: what a model scores that ignores actions, or guesses. Exchanged actions are those of another "
+        "Chance: what a model scores that ignores actions, or guesses. Exchanged actions are those of another "
         f"situation; the error is that after {counted(answers.actions.steps, 'step')}."
     ]
     if answers.value is not None:
@@ -171,7 +171,7 @@ def _use_note(answers: Answers) -> str:
         text.append(
             f"Ranked are {value.candidates} sequences of {counted(value.horizon, 'step')} in each of "
             f"{counted(value.states, 'state')}{left_out}; regret is the loss by the predicted best, in units of the "
-            "loss by random choice. Right is what the simulator's own samples score."
+            "loss by random choice. Ideal is what the simulator's own samples score."
         )
     if answers.exploitation is not None:
         found = answers.exploitation
@@ -183,8 +183,8 @@ def _use_note(answers: Answers) -> str:
     if answers.uncertainty is not None:
         text.append(
             "Disagreement is that of the members' means, less what chance in a mean of few samples adds. Errors hold "
-            "the world's chance, of which no member can warn. Strange: one entry of the observation moved by the whole "
-            "range of the data."
+            "the world's chance, of which no member can warn. Out of range: one entry of the observation moved by the "
+            "whole range of the data."
         )
     return " ".join(text)
 

@@ -46,8 +46,8 @@ class GeneratorConfig:
     field: str = "energy"
     """Drifting only: `energy`, `kernel` (published), `kernel_per_condition` or `attraction`."""
     siblings: int = 2
-    """G, rows of the network per condition and step of training: samples generated, at least 2, or noise levels of
-    diffusion, flow, consistency and distilled."""
+    """G, network rows per training condition, at least 2: generated samples (drifting) or noise levels (diffusion,
+    flow, consistency, distilled)."""
     exponent: float = 0.7
     """Energy field only: b of the kernel -|x - y|^b, in (0, 2). 1 is the energy score; less learns small spreads
     faster."""

@@ -21,7 +21,7 @@ _PARTICLES = 8
 
 @torch.inference_mode()
 def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: int) -> Metrics:
-    """Energy score and error of one chunk, and of a world model the open-loop error after about 20 steps.
+    """Energy score, error and spread of one chunk, and of a world model the open-loop error after about 20 steps.
 
     Args:
         model: to be measured.
@@ -29,10 +29,11 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         seed: of the model's noise and of the choice of windows, where there are more than enough.
 
     Returns:
-        `energy_score` and `error` in the units of training (standardised targets of a world model, standardised
-        actions of a policy), and `open_loop_error`: root mean square error of the predicted observations' mean in units
-        of their standard deviation, over the first steps up to OPEN_LOOP_STEPS, rounded up to whole chunks. Errors are
-        over what changes, in training, too: the rest is predicted by saying what it is.
+        `energy_score`, `error` and `spread`, the samples' standard deviation, in the units of training (standardised
+        targets of a world model, standardised actions of a policy), and `open_loop_error`: root mean square error of
+        the predicted observations' mean in units of their standard deviation, over the first steps up to
+        OPEN_LOOP_STEPS, rounded up to whole chunks. Errors and spread are over what changes, in training, too: the rest
+        is predicted by saying what it is.
         What the episodes are too short for is absent, and so is an error over nothing.
     """
     metrics: Metrics = {}

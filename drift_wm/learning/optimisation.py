@@ -19,14 +19,15 @@ class TrainingConfig:
     """How a model is trained."""
 
     batch_size: int = 256
-    """Windows per step."""
+    """Windows per training step."""
     learning_rate: float = 3e-3
-    """Peak of each round: AdamW rises over `warmup` steps, then falls by a cosine to `final_fraction` of it."""
+    """Peak learning rate of each round: that of AdamW rises over `warmup` steps, then falls by a cosine to
+    `final_fraction` of the peak."""
     final_fraction: float = 0.01
-    """Share of the peak that is left at the end of a round. At a constant rate a model would never settle, because the
-    energy field has nearly constant length."""
+    """Share of the peak learning rate that is left at the end of a round. At a constant rate a model would never
+    settle, because the energy field has nearly constant length."""
     warmup: int = 50
-    """Steps of linear rise at the start of a round."""
+    """Steps over which the learning rate rises linearly at the start of a round."""
     value_rate: float = 0.3
     """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It does not fall within a
     round: the targets of critics keep moving, and critics whose rate falls in every round fall behind."""
@@ -37,8 +38,9 @@ class TrainingConfig:
     averaging: float = 0.05
     """Share of a round over which the weights that plan and predict are averaged (exponentially)."""
     value_averaging: float = 0.5
-    """The same of actor and critics, where there are any: as their rate does not fall, those of one step act much
-    better or worse than those of another (docs/bench/attempts.md)."""
+    """Share of a round over which the weights of actor and critics, where there are any, are averaged: as their
+    learning rate does not fall, those of one step act much better or worse than those of another
+    (docs/bench/attempts.md)."""
     log_every: int = 50
     """Steps between two records of the metrics."""
     checkpoint_every: int = 2000

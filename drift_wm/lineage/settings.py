@@ -18,15 +18,15 @@ class LineageSettings(MachineSettings):
     """File or folder of episodes on which all models are compared. Default: those that the run held out of its data, or
     its replay."""
     obs_keys: list[str] | None = None
-    """Observation keys of these episodes, concatenated; default: those that the newest model was trained on."""
+    """Observation keys of the probe's episodes, concatenated; default: those that the newest model was trained on."""
     skip_missing: bool = False
     """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole; as the run did."""
     windows: int = 512
-    """Windows of these episodes."""
+    """Windows of the probe's episodes that the models are compared on."""
     horizon: int = 20
     """Steps of open-loop prediction, rounded up to whole chunks."""
     seed: int = 1
-    """Of the choice of windows and of the noise that all models share."""
+    """Seed of the choice of windows and of the noise that all models share."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,7 +29,7 @@ class PolicySettings:
     chunk: int = 8
     """Policies: k, actions that are sampled at once."""
     execute: int | None = None
-    """Policies: how many of them are executed before the next are sampled; default: half, rounded up."""
+    """Policies: actions of each chunk that are executed before the next is sampled; default: half, rounded up."""
     noise: float = 1.0
     """Policies: scale of the noise that a chunk is sampled from. 1 varies as the demonstrators did; 0 executes the
     centre of what they did, without their jitter (with drifting, the mean of 16 samples). An evaluation may choose
@@ -209,7 +209,7 @@ class BehaviourState:
 class BehaviourPolicy:
     """Acts as a learned policy samples: part of a chunk, then part of the next.
 
-    Actions that were recorded beyond [-1, 1] are held to it here, at the door to the world, which takes no others.
+    Actions are clipped to [-1, 1], as environments accept no others.
 
     Args:
         model: what samples the chunks.

@@ -43,8 +43,8 @@ class WorldModelConfig:
     """Weight of what critics learn from actions that nobody recorded: the actor tries its own in recorded observations,
     and the model says what a step of them leads to. 1 counts them like recorded ones."""
     precision: str = "auto"
-    """Of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and for networks
-    of at least 256 units on a CPU that has it."""
+    """Precision of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and
+    for networks of at least 256 units on a CPU that has it."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:

@@ -49,14 +49,14 @@ class ConvertSettings(DataSettings):
     """`drift-wm data convert FILE out=NEW.hdf5`: any readable dataset as a robomimic HDF5 file."""
 
     out: str = ""
-    """The new file; one that is there is not overwritten."""
+    """File to write; an existing one is not overwritten."""
     task: str = ""
-    """What the file says of its environment (`env_name`); default: what the source says, else `unknown`."""
+    """Name of the environment (`env_name`) in the new file; default: the source's, else `unknown`."""
     action_low: list[float] | None = None
     """The robot's lowest action, a number for each entry or one for all: written as -1, as planners search in [-1, 1].
     Default: actions are written as they are read."""
     action_high: list[float] | None = None
-    """The highest, written as 1."""
+    """The robot's highest action, a number for each entry or one for all: written as 1."""
     skip_damaged: bool = False
     """Leave out demonstrations that cannot be read, or are not of the sizes of the first that can, each with a note of
     what is wrong with it."""
@@ -78,7 +78,7 @@ class ReplaySettings:
     mask: str | None = None
     """Name of a subset of the file."""
     demos: int = 0
-    """How many to replay, from the first; 0: all."""
+    """Demonstrations to replay, from the first on; 0: all."""
     tolerance: float = 1e-5
     """Deviations up to this count as rounding, in standard deviations of each entry; observations are stored in single
     precision."""

@@ -19,18 +19,18 @@ class SpeedSettings(MachineSettings):
     run_dir: str | None = None
     """Folder of the measurement."""
     parts: list[str] = field(default_factory=lambda: list(PARTS))
-    """`decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the model), `mppi`
-    (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together), `training`
-    (steps, beside a plain loop of the same loss), `readers` (windows of a file, beside the package robomimic, where it
-    is installed), `scaling` (against candidates and horizon), `suite` (every benchmark task)."""
+    """What to measure: `decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the
+    model), `mppi` (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together),
+    `training` (steps, beside a plain loop of the same loss), `readers` (windows of a file, beside the package
+    robomimic, where it is installed), `scaling` (against candidates and horizon), `suite` (every benchmark task)."""
     budgets: list[str] = field(default_factory=lambda: ["cartpole-swingup:256x50x4", "walker-walk:512x20x6"])
-    """task:candidates x horizon x iterations, horizons in multiples of 10 decisions."""
+    """Budgets of a decision, each task:CANDIDATESxHORIZONxITERATIONS, with horizons in multiples of 10 decisions."""
     simulator_tasks: list[str] = field(
         default_factory=lambda: ["walker-walk", "humanoid-stand", "quadruped-walk", "cheetah-run", "cartpole-swingup"]
     )
     """Tasks of part `simulator`, at 512 candidates of 20 decisions."""
     environments: int = 16
-    """Planned together in part `batch`."""
+    """Environments planned together in part `batch`."""
     width: int = 0
     """Units of each hidden layer; 0: the default of the models."""
     against: str | None = None

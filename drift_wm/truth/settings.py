@@ -17,26 +17,27 @@ class TruthSettings:
     run_dir: str | None = None
     """Folder of the whole comparison; the same folder continues it."""
     parts: list[str] = field(default_factory=lambda: list(PARTS))
-    """`laws` (known distributions), `stochastic` (gust, slip), `deterministic`, `chunks` (steps per evaluation), `risk`
-    (planning), `cost` (of training)."""
+    """What to compare: `laws` (known distributions), `stochastic` (worlds with gust or slip), `deterministic` (worlds
+    without), `chunks` (steps per network evaluation), `risk` (planning), `cost` (of training)."""
     rivals: list[str] = field(default_factory=lambda: list(RIVALS))
-    """Which generators. Those that no claim is about are trained with the first seed alone."""
+    """Generators to compare. Those that no claim is about are trained with the first seed alone."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches and noise; the data are the same."""
     more_seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    """Training seeds of `laws`, `deterministic` and `risk` instead: cheap models that differ less than seeds."""
+    """Training seeds of parts `laws`, `deterministic` and `risk`, in place of `seeds`: these train cheap models, which
+    differ less than seeds do."""
     steps: int = 5000
     """Training steps of every model; twice as many for the known laws."""
     width: int = 128
     """Units of each hidden layer of every network."""
     transitions: int = 50_000
-    """Training data of each task, collected by pink noise."""
+    """Training transitions of each task, collected by pink noise."""
     states: int = 128
     """Held-out states in which predictions are compared with the simulator."""
     samples: int = 64
-    """Predicted and true samples of each."""
+    """Predicted and true samples in each of the held-out states."""
     episodes: int = 60
-    """Of the planning task, for each model and seed. With only 20, a single bad episode would decide the result."""
+    """Episodes of the planning task, for each model and seed. With only 20, one bad episode would decide the result."""
     workers: int = 0
     """Processes, each with one thread; 0: one for each core."""
 

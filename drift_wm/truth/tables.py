@@ -114,7 +114,8 @@ def _part(table: Table, part: str) -> str:
             cells = [_cell(table.values(part, case, label, metric)) for _, metric in columns]
             lines.append(table_line([case, label, *cells, str(len(table.rows[part, case, label]))]))
     if held := _held(table, part):
-        lines += ["", f"Predicted observations that ran away and were held at 100 deviations: {'; '.join(held)}."]
+        told = "Predictions that diverged and were clipped at 100 standard deviations"
+        lines += ["", f"{told}: {'; '.join(held)}."]
     return "\n".join(lines)
 
 

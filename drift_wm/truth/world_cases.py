@@ -1,4 +1,7 @@
-"""Parts `stochastic` and `deterministic`: generators against the simulator's own Monte-Carlo on recorded actions."""
+"""Parts `stochastic`, `deterministic` and `chunks`: world models on recorded actions that they were not trained on.
+
+All are compared with what was recorded; those of `stochastic` with the simulator's own Monte-Carlo, too.
+"""
 
 from __future__ import annotations
 
