@@ -89,7 +89,8 @@ def test_who_goes_on_does_so_at_the_rates_and_the_decay_asked_for_now():
     assert (group["lr"], group["weight_decay"]) == (5e-4, 0.0)
 
 
-def test_the_average_follows_parameters_that_have_become_views():
+@pytest.mark.parametrize(("last", "of_critics"), [(True, 0.125), (False, 0.25)])
+def test_the_average_follows_parameters_that_have_become_views(last, of_critics):
     module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     averaged = copy.deepcopy(module).requires_grad_(False)
     config = replace(CONFIG, averaging=0.4, value_averaging=0.8)
@@ -97,8 +98,9 @@ def test_the_average_follows_parameters_that_have_become_views():
     descent = Descent([module], config)
     start = copy.deepcopy(averaged)
     descent.step(loss_of(module, 0), rate=1e-2)
-    average.update(100, 10)
-    for part, share in enumerate([0.25, 0.125]):  # 1 / (0.4 * 10), and of what learns at a steady rate 1 / (0.8 * 10)
+    average.update(100, 10, last=last)
+    # 1 / (0.4 * 10), and of what learns at a steady rate, in a last round, 1 / (0.8 * 10)
+    for part, share in enumerate([0.25, of_critics]):
         torch.testing.assert_close(averaged[part].weight, start[part].weight.lerp(module[part].weight, share))
         assert not torch.equal(start[part].weight, module[part].weight)
 

@@ -94,7 +94,7 @@ class OnlineRun:
                     known, last = self.replay.episodes[:seen], seen == settings.episodes
                     steps = settings.final_round_steps if last else settings.round_steps
                     with self._spent_on("training"):
-                        fit_round(self.trainer, known, steps, folder=self.folder, log=log)
+                        fit_round(self.trainer, known, steps, folder=self.folder, log=log, last=last)
                     self._evaluate_progress()
                 if number < settings.episodes:
                     with self._spent_on("collecting"):

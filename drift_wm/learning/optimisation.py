@@ -38,8 +38,9 @@ class TrainingConfig:
     averaging: float = 0.05
     """Share of a round over which the weights that plan and predict are averaged (exponentially)."""
     value_averaging: float = 0.5
-    """Share of a round over which the weights of actor and critics, where there are any, are averaged: as their
-    learning rate does not fall, those of one step act much better or worse than those of another
+    """Share of a run's last round over which the weights of actor and critics, where there are any, are averaged: as
+    their learning rate does not fall, those of one step act much better or worse than those of another. In rounds
+    before, `averaging` holds for them, too: episodes collected with long averages teach less
     (docs/bench/attempts.md)."""
     log_every: int = 50
     """Steps between two records of the metrics."""
@@ -71,7 +72,7 @@ class TrainingConfig:
         Args:
             done: steps before this one.
             steps: of the round.
-            steady: whether it is the average of actor and critics.
+            steady: whether it is the average of actor and critics in a last round.
         """
         return 1 / max(1.0, min((self.value_averaging if steady else self.averaging) * steps, done + 1))
 
@@ -172,9 +173,16 @@ class Average:
         self._kept, self._buffers = list(averaged.buffers()), list(module.buffers())
 
     @torch.no_grad()
-    def update(self, done: int, steps: int) -> None:
-        """Move the parameters their share of the way, after `done` steps in all, in a round of `steps`."""
+    def update(self, done: int, steps: int, *, last: bool = True) -> None:
+        """Move the parameters their share of the way, after `done` steps in all, in a round of `steps`.
+
+        Args:
+            done: steps before this one.
+            steps: of the round.
+            last: whether no other round follows.
+        """
         for steady, (averages, parameters) in self._parts.items():
-            torch._foreach_lerp_(averages, parameters, self._config.averaging_share(done, steps, steady=steady))
+            share = self._config.averaging_share(done, steps, steady=steady and last)
+            torch._foreach_lerp_(averages, parameters, share)
         if self._buffers:
             torch._foreach_copy_(self._kept, self._buffers)

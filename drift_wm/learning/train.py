@@ -232,9 +232,12 @@ def read(settings: TrainSettings, folder: RunFolder, shape: ModelConfig) -> list
 
 
 def fit_round(
-    trainer: Trainer, episodes: Sequence[Episode], steps: int, *, folder: RunFolder, log: MetricsLog
+    trainer: Trainer, episodes: Sequence[Episode], steps: int, *, folder: RunFolder, log: MetricsLog, last: bool = True
 ) -> Metrics:
-    """Train through one round, or to the end of one that was interrupted, with progress and checkpoints."""
+    """Train through one round, or to the end of one that was interrupted, with progress and checkpoints.
+
+    `last` tells whether no other round follows, see `TrainingConfig.value_averaging`.
+    """
     model = trainer.model
     trainer.learned_from.update(episode.fingerprint for episode in episodes)
     past_end = isinstance(model, LearnedWorldModel)  # what comes of acting there is nothing to imitate
@@ -249,7 +252,7 @@ def fit_round(
             task.update(done, f"energy score {metrics['energy_score']:.3f}  error {metrics['error']:.3f}")
 
         file = checkpoint_of_round(folder.path, trainer.rounds) if trainer.ranks.first else None
-        return trainer.train_round(windows, steps, on_step=on_step, save_to=file)
+        return trainer.train_round(windows, steps, on_step=on_step, save_to=file, last=last)
 
 
 def resume(trainer: Trainer, folder: RunFolder, *, device: torch.device) -> None:

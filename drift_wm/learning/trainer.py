@@ -110,6 +110,7 @@ class Trainer:
         *,
         on_step: OnStep = lambda done, total, metrics: None,
         save_to: Path | None = None,
+        last: bool = True,
     ) -> Metrics:
         """Train to the end of the round in progress, or through a new one.
 
@@ -119,6 +120,7 @@ class Trainer:
             on_step: called every `log_every` steps and at the end, with metrics of the latest batch.
             save_to: where to write checkpoints, on the way, at the end, and when interrupted from the keyboard. A
                 second Ctrl-C does not wait for the step in progress, and leaves the last checkpoint as it is.
+            last: whether no other round follows, see `TrainingConfig.value_averaging`.
 
         Returns:
             The metrics of the last batch.
@@ -136,7 +138,7 @@ class Trainer:
                     if save_to is not None:
                         self.save(save_to)
                     raise
-                batch, measured = self.step(data, steps, save_to=save_to)
+                batch, measured = self.step(data, steps, save_to=save_to, last=last)
                 at_end = self.round_step == steps
                 if at_end or self.round_step % self.config.log_every == 0:
                     measured |= self._scores(batch)
@@ -228,7 +230,9 @@ class Trainer:
         self.inherited = checkpoint.learned_from if as_parent else frozenset(kept)
         self.metrics = state.get("metrics", {})  # which older checkpoints lack
 
-    def step(self, data: TrainingData, steps: int, *, save_to: Path | None = None) -> tuple[Batch, dict[str, Tensor]]:
+    def step(
+        self, data: TrainingData, steps: int, *, save_to: Path | None = None, last: bool = True
+    ) -> tuple[Batch, dict[str, Tensor]]:
         """One step of a round of `steps`, see `train_round`: the batch it saw, and scalars to watch."""
         rate = self.config.rate(self.round_step, self.model.generator.begin_step(self.round_step, steps))
         rng_before = self.rng.get_state()
@@ -237,7 +241,7 @@ class Trainer:
         if not torch.isfinite(loss):
             self._raise_non_finite(batch, rng_before, loss.item(), save_to)
         norm = self.descent.step(loss, rate=rate)
-        self._average.update(self.steps, steps)
+        self._average.update(self.steps, steps, last=last)
         self.steps += 1
         self.round_step += 1
         return batch, {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": torch.tensor(rate)}
