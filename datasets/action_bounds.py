@@ -73,14 +73,18 @@ class ActionBounds:
         """Whether actions are in [-1, 1] as they stand."""
         return bool((self.low == -1).all() and (self.high == 1).all())
 
+    @property
+    def _middle_and_half(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return (self.low + self.high) / 2, (self.high - self.low) / 2
+
     def to_unit(self, actions: Float32Array) -> Float32Array:
         """Actions (T, A) in the robot's units -> in [-1, 1], and beyond it where they are beyond the bounds."""
-        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        middle, half = self._middle_and_half
         return ((actions.astype(np.float64) - middle) / half).astype(np.float32)
 
     def from_unit(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Actions (..., A) in [-1, 1] -> in the robot's units."""
-        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        middle, half = self._middle_and_half
         return middle + half * actions
 
 

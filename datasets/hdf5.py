@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -157,6 +158,17 @@ def _like_demos(group: h5py.Group, path: Path, *, depth: int) -> list[str]:
         elif depth > 1:
             found += _like_demos(item, path, depth=depth - 1)
     return found
+
+
+def first_sound(groups: Sequence[h5py.Group], is_sound: Callable[[h5py.Group], object]) -> h5py.Group:
+    """The first group that has what is asked for, as reading tells of those that have not; else the first of all."""
+    for group in groups:
+        try:
+            if is_sound(group):
+                return group
+        except ValueError:
+            continue
+    return groups[0]
 
 
 def demo_names(data: h5py.Group) -> list[str]:

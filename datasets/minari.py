@@ -28,6 +28,7 @@ from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
     attribute,
+    first_sound,
     group_in,
     holds_numbers,
     member,
@@ -163,13 +164,7 @@ def _rows(episode: h5py.Group, path: Path) -> int:
 
 def _first_whole(episodes: Sequence[h5py.Group], path: Path) -> h5py.Group:
     """The first episode with observations and actions; else the first."""
-    for episode in episodes:
-        try:
-            if _arrays(episode, "observations", path) and _action_size(episode, path):
-                return episode
-        except ValueError:
-            continue
-    return episodes[0]
+    return first_sound(episodes, lambda episode: _arrays(episode, "observations", path) and _action_size(episode, path))
 
 
 def _content(

@@ -30,6 +30,11 @@ class Moments:
     constant: Tensor
     """(...) bool, whether the entry never changes; a deviation of 1 alone is also that of standardised data."""
 
+    @property
+    def unit(self) -> Tensor:
+        """(...) `std`, but infinite where the entry never changes: divided by it, such an entry is 0."""
+        return self.std.masked_fill(self.constant, torch.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:

@@ -134,9 +134,8 @@ def write_episodes(
     env_args: Mapping[str, object],
     spec: Spec,
     rewards: Iterable[bool] | None = None,
-    masks: Mapping[str, Sequence[int]] | None = None,
     bounds: ActionBounds | None = None,
-    finish: Sequence[Callable[[h5py.File], None]] = (),
+    finish: Callable[[h5py.File], None] | None = None,
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
 
@@ -147,9 +146,8 @@ def write_episodes(
         spec: stored with them.
         rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
             for rewards. None: all were.
-        masks: subsets by name, as positions among the episodes; each at least one.
         bounds: what -1 and 1 of the actions stand for in the robot's units; None: it is not known.
-        finish: each adds what episodes do not hold, before the file appears.
+        finish: adds what episodes do not hold, such as `write_masks`, before the file appears.
 
     Returns:
         How many there were.
@@ -170,9 +168,8 @@ def write_episodes(
                 raise ValueError(f"episode {count} has sizes {episode.sizes}, expected {spec.sizes} as the first")
             _write_demo(file["data"], episode, number=count, rewards=recorded)
             count += 1
-        write_masks(file, masks or {})
-        for add in finish:
-            add(file)
+        if finish is not None:
+            finish(file)
     return count
 
 

@@ -17,8 +17,8 @@ _SCENE = ("model_file", "ep_meta")
 """robosuite's attributes of a demo: the scene that its states are of, and what the scene was made from."""
 
 
-def keep_subsets(source: Path, target: h5py.File, *, mask: str | None, places: Sequence[int]) -> None:
-    """Give a copy every subset of the file.
+def keep_beside(source: Path, target: h5py.File, *, mask: str | None, places: Sequence[int]) -> None:
+    """Give a copy what a file holds beside its episodes: subsets, states without the last one, and the scene of these.
 
     Names that no demo was copied of are left out, and so are subsets that cannot be read, or of which nothing is left.
 
@@ -29,29 +29,21 @@ def keep_subsets(source: Path, target: h5py.File, *, mask: str | None, places: S
         places: of the demos that were copied, in this order, positions among those that were read.
     """
     with open_hdf5(source) as file:
-        numbers = {name: number for number, name in enumerate(_copied(file, source, mask, places))}
+        names = select_demos(file, source, mask=mask)
+        numbers = {names[place]: number for number, place in enumerate(places)}
         members = {name: demos & numbers.keys() for name, demos in readable_masks(file, source)[0].items()}
-    write_masks(target, {name: sorted(numbers[demo] for demo in demos) for name, demos in members.items() if demos})
+        write_masks(target, {name: sorted(numbers[demo] for demo in demos) for name, demos in members.items() if demos})
+        for name, number in numbers.items():
+            _keep_simulator(demo_group(data_group(file, source), name, source), target[f"data/demo_{number}"], source)
 
 
-def keep_simulator(source: Path, target: h5py.File, *, mask: str | None, places: Sequence[int]) -> None:
-    """Give the demos of a copy what episodes do not hold: states without the last one, and the scene they are of.
-
-    Args:
-        source: the file that was copied.
-        target: the copy.
-        mask: the subset that was read; None: all.
-        places: of the demos that were copied, in this order, positions among those that were read.
-    """
-    with open_hdf5(source) as file:
-        for number, name in enumerate(_copied(file, source, mask, places)):
-            demo, copy = demo_group(data_group(file, source), name, source), target[f"data/demo_{number}"]
-            states, rows = member(demo, "states", source), len(copy["actions"])
-            if "states" not in copy and isinstance(states, h5py.Dataset) and states.ndim == 2 and len(states) == rows:
-                copy["states"] = read_numbers(states, source).astype(np.float64)
-            for part in _SCENE:
-                if (stored := attribute(demo, part, source)) is not None:
-                    copy.attrs[part] = stored
+def _keep_simulator(demo: h5py.Group, copy: h5py.Group, source: Path) -> None:
+    states, rows = member(demo, "states", source), len(copy["actions"])
+    if "states" not in copy and isinstance(states, h5py.Dataset) and states.ndim == 2 and len(states) == rows:
+        copy["states"] = read_numbers(states, source).astype(np.float64)
+    for part in _SCENE:
+        if (stored := attribute(demo, part, source)) is not None:
+            copy.attrs[part] = stored
 
 
 def parts_not_copied(
@@ -82,12 +74,6 @@ def parts_not_copied(
             found |= {f"obs/{key}" for key in set(datasets_of(demo, source)) - chosen}
             found |= _attributes_left_out(demo, written, "demos")
     return sorted(found)
-
-
-def _copied(file: h5py.File, path: Path, mask: str | None, places: Sequence[int]) -> list[str]:
-    """The names of demos by their positions among those that were read."""
-    names = select_demos(file, path, mask=mask)
-    return [names[place] for place in places]
 
 
 def _attributes_left_out(group: h5py.Group, copy: h5py.Group, what: str) -> set[str]:

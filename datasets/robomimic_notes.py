@@ -14,6 +14,7 @@ from drift_wm.datasets.hdf5 import (
     array_in,
     attribute,
     demo_number,
+    first_sound,
     holds_numbers,
     member,
     names_in,
@@ -155,14 +156,8 @@ def _below(group: h5py.Group, path: Path, *, seen: set[h5py.Group]) -> Iterator[
 
 
 def first_whole(demos: Sequence[h5py.Group], path: Path) -> h5py.Group:
-    """The first demo with observations and actions, as an empty one is told of when it is read; else the first."""
-    for demo in demos:
-        try:
-            if arrays_of(demo, path) and actions_of(demo, path):
-                return demo
-        except ValueError:
-            continue
-    return demos[0]
+    """The first demo with observations and actions; else the first."""
+    return first_sound(demos, lambda demo: arrays_of(demo, path) and actions_of(demo, path))
 
 
 def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:

@@ -417,7 +417,7 @@ def test_a_conversion_that_fails_leaves_no_file(demos, tmp_path, capsys):
 def test_two_conversions_to_one_name_do_not_spoil_each_other(demos, tmp_path, capsys, monkeypatch):
     """The second runs in the midst of the first, as another process."""
     out, arguments = tmp_path / "new.hdf5", ["data", "convert", str(demos), f"out={tmp_path}/new.hdf5"]
-    original, seen = convert.keep_simulator, []
+    original, seen = convert.keep_beside, []
 
     def in_the_midst(*args, **kwargs):
         if not seen:
@@ -428,7 +428,7 @@ def test_two_conversions_to_one_name_do_not_spoil_each_other(demos, tmp_path, ca
             seen.append(out.read_bytes())
         original(*args, **kwargs)
 
-    monkeypatch.setattr(convert, "keep_simulator", in_the_midst)
+    monkeypatch.setattr(convert, "keep_beside", in_the_midst)
     assert main([*arguments, f"run_dir={tmp_path}/run"]) == 2
     assert "new.hdf5: expected a new file, but another process has written it" in capsys.readouterr().err
     assert out.read_bytes() == seen[1]

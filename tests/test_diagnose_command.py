@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ import torch
 
 from drift_wm.cli import main
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.datasets.replay import Replay, write_episodes
+from drift_wm.datasets.replay import Replay, write_episodes, write_masks
 from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
 from drift_wm.diagnosis.settings import DiagnoseSettings
@@ -146,7 +147,8 @@ def test_mistakes_exit_with_2_and_leave_nothing(files, tmp_path, capsys, changes
 
 
 def write_logs(path, episodes, **masks):
-    write_episodes(path, episodes, env_args={"env_name": "linear"}, spec=Spec(3, 2, 0.0), masks=masks)
+    spec = Spec(3, 2, 0.0)
+    write_episodes(path, episodes, env_args={"env_name": "linear"}, spec=spec, finish=partial(write_masks, masks=masks))
 
 
 def choose(files, run, file="logs.hdf5", *, learned_from=(), **changes):

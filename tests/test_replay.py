@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.replay import Replay, write_episodes
+from drift_wm.datasets.replay import Replay, write_episodes, write_masks
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from drift_wm.interfaces import Spec
 
@@ -102,7 +103,8 @@ def test_the_file_is_of_the_robomimic_schema(path):
 
 def test_a_file_written_in_one_go_has_subsets_by_position(path):
     episodes = [constant_episode(value) for value in range(3)]
-    write_episodes(path, episodes, env_args=ENV_ARGS, spec=SPEC, masks={"train": [1, 2], "valid": [0]})
+    subsets = partial(write_masks, masks={"train": [1, 2], "valid": [0]})
+    write_episodes(path, episodes, env_args=ENV_ARGS, spec=SPEC, finish=subsets)
     assert RobomimicFile(path).describe().masks == {"train": 2, "valid": 1}
     assert [episode.rewards[0] for episode in read_episodes(path, mask="train")] == [1, 2]
     with h5py.File(path) as file:

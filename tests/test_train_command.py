@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 
 import h5py
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from drift_wm.cli import main
 from drift_wm.datasets.action_bounds import ActionBounds
-from drift_wm.datasets.replay import Replay, read_env_args, write_episodes
+from drift_wm.datasets.replay import Replay, read_env_args, write_episodes, write_masks
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
@@ -34,7 +35,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def data(tmp_path, linear_episodes):
     path, masks = tmp_path / "logs.hdf5", {"some": [0, 1, 2]}
-    write_episodes(path, linear_episodes, env_args={"env_name": "linear"}, spec=Spec(3, 2, 0.0), masks=masks)
+    spec, finish = Spec(3, 2, 0.0), partial(write_masks, masks=masks)
+    write_episodes(path, linear_episodes, env_args={"env_name": "linear"}, spec=spec, finish=finish)
     return path
 
 

@@ -57,8 +57,7 @@ def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[R
         device=torch.device("cpu"),
         rng=torch.Generator().manual_seed(_SITUATIONS_SEED),
     )
-    moments = compute_statistics(training, chunk=1).obs
-    unit = moments.std.masked_fill(moments.constant, torch.inf)
+    unit = compute_statistics(training, chunk=1).obs.unit
     if name == PERSISTENCE:
         stays = situations.history.obs[:, -1:].expand_as(situations.future)
         return [Row("robot", name, 0, seed, _errors(stays.unsqueeze(1), situations, unit))]

@@ -267,7 +267,7 @@ def scales_of(statistics: Statistics) -> Scales:
     reward_mean, reward_std = (x.expand(steps, 1) for x in (statistics.rewards.mean, statistics.rewards.std))
     return Scales(
         obs_mean=statistics.obs.mean,
-        obs_std=statistics.obs.std.masked_fill(statistics.obs.constant, torch.inf),
+        obs_std=statistics.obs.unit,
         target_mean=torch.cat([statistics.changes.mean, reward_mean], dim=1),
         target_std=torch.cat([statistics.changes.std, reward_std], dim=1),
         action_mean=statistics.actions.mean,

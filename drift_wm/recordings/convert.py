@@ -15,7 +15,7 @@ from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
-from drift_wm.datasets.robomimic_layout import keep_simulator, keep_subsets, parts_not_copied
+from drift_wm.datasets.robomimic_layout import keep_beside, parts_not_copied
 from drift_wm.interfaces import Spec
 from drift_wm.recordings.inspection import tracked
 from drift_wm.recordings.settings import ConvertSettings
@@ -62,11 +62,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         spec=Spec(*first.sizes, description.decision_seconds),
         rewards=(recorded[place] for place in places),
         bounds=_units(demonstrations.action_bounds(size=first.actions.shape[1]), bounds),
-        finish=[
-            partial(keep, demonstrations.path, mask=mask, places=places)
-            for keep in (keep_subsets, keep_simulator)
-            if known
-        ],
+        finish=partial(keep_beside, demonstrations.path, mask=mask, places=places) if known else None,
     )
     if known:
         absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=mask, places=places)
