@@ -15,6 +15,11 @@ from drift_wm.datasets.episodes import Float32Array
 
 _ROUNDING = 1e-6  # of a bound that was stored in single precision, as a share of half the range
 
+UNIT_ACTIONS = (
+    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
+)
+"""What to do about actions beyond."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActionBounds:

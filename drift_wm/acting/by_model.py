@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from drift_wm.build import make_foresight, make_policy
+from drift_wm.datasets.action_bounds import UNIT_ACTIONS
 from drift_wm.interfaces import Policy
 from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy
 from drift_wm.models.learned import LearnedModel, load_world_model
@@ -19,8 +20,6 @@ from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
 
 logger = logging.getLogger(__name__)
-
-_CONVERT = "`drift-wm data convert` with action_low= and action_high= puts the data into [-1, 1]: learn from those"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,16 @@ def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:
     if isinstance(learned, LearnedPolicy):
         mean_square = learned.action_mean.square() + learned.action_std.square()  # at most 1 within [-1, 1]
         if bool((mean_square > 1.01).any()):
-            logger.warning("the policy learned actions beyond [-1, 1], to which what it does is cut here; %s", _CONVERT)
+            logger.warning(
+                "the policy learned actions beyond [-1, 1], to which what it does is cut here; %s", UNIT_ACTIONS
+            )
         return
     scales = learned.normaliser
     if bool((scales.action_mean != 0).any() or (scales.action_std != 1).any()):
         logger.warning(
             "the model learned actions in a robot's own units, and plans are made within [-1, 1], perhaps far from all "
             "it has seen; %s",
-            _CONVERT,
+            UNIT_ACTIONS,
         )
     mean, std = scales.target_mean[:, -1], scales.target_std[:, -1]
     none_paid = bool((mean == 0).all() and (std == 1).all())  # a spread of zero is kept as 1, see `Scales`

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from drift_wm.datasets.action_bounds import count_beyond
+from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
 from drift_wm.datasets.episodes import Episode, count_windows, windows_in
 from drift_wm.datasets.moments import Statistics, compute_statistics
 from drift_wm.datasets.readers import open_demonstrations
@@ -27,7 +27,6 @@ from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.progress import track
 from drift_wm.recordings.recorded_task import recorded_task
-from drift_wm.recordings.remarks import UNIT_ACTIONS
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.metrics import MetricsLog

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drift_wm.datasets.action_bounds import count_beyond
+from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
 from drift_wm.datasets.moments import RunningMoments
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.wording import counted
 
-UNIT_ACTIONS = (
-    "drift-wm data convert FILE out=NEW.hdf5 action_low=[...] action_high=[...] maps a robot's own bounds onto [-1, 1]"
-)
 _TOLD = 20
 """Damaged demonstrations, or entries, that are named; all are in `results.json`."""
 
