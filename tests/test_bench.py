@@ -253,19 +253,40 @@ def test_known_cells_that_cannot_be_read_are_refused_by_name(tmp_path, runs, con
 def test_known_cells_that_learned_from_more_are_refused(tmp_path, runs):
     small = BenchSettings(models=["drifting"], seeds=[1])
     bench(small, RunFolder(tmp_path / "first"), compose=compose)
-    known = [str(tmp_path / "first" / "results.json")]
-    fewer = replace(small, known=known, overrides=["episodes=4", "random_episodes=1", "episode_decisions=100"])
-    message = "cartpole-swingup, drifting, seed 1 learned from 1,000 frames, and this grid allows 800"
+    file = tmp_path / "first" / "results.json"
+    file.write_text(file.read_text().replace('"frames": 1000,', '"frames": 40000,'))
+    message = "cartpole-swingup, drifting, seed 1 learned from 40,000 frames, and this grid allows 10,000"
     with pytest.raises(ValueError, match=message):
-        bench(fewer, RunFolder(tmp_path / "second"), compose=compose)
+        bench(replace(small, known=[str(file)]), RunFolder(tmp_path / "second"), compose=compose)
 
 
 def test_in_a_suite_known_cells_that_learned_from_fewer_are_refused_too(tmp_path, runs):
-    bench(BenchSettings(models=["drifting"], seeds=[1]), RunFolder(tmp_path / "first"), compose=compose)
+    asked = BenchSettings(suite="dmc", tasks=["cartpole-swingup"], models=["drifting"], seeds=[1])
+    bench(asked, RunFolder(tmp_path / "first"), compose=compose)
     known = [str(tmp_path / "first" / "results.json")]
-    asked = BenchSettings(suite="dmc", tasks=["cartpole-swingup"], models=["drifting"], seeds=[1], known=known)
     with pytest.raises(ValueError, match="learned from 1,000 frames, and this grid allows 10,000"):
-        bench(asked, RunFolder(tmp_path / "second"), compose=compose)
+        bench(replace(asked, known=known), RunFolder(tmp_path / "second"), compose=compose)
+
+
+def test_known_results_of_unlike_settings_are_refused(tmp_path, runs):
+    """Neither their cells nor what these are compared with would be of this grid."""
+    small = BenchSettings(models=["drifting"], seeds=[1])
+    bench(replace(small, overrides=["planner.horizon=5"]), RunFolder(tmp_path / "first"), compose=compose)
+    known = [str(tmp_path / "first" / "results.json")]
+    for other in ({}, {"suite": "dmc", "tasks": ["cartpole-swingup"]}):
+        with pytest.raises(ValueError, match=r"had \(suite, overrides\) = \('', \('planner\.horizon=5',\)\); expected"):
+            bench(replace(small, known=known, **other), RunFolder(tmp_path / "second"), compose=compose)
+    assert len(runs.done) == 1
+
+
+def test_what_was_run_here_counts_before_what_is_known(tmp_path, runs):
+    small = BenchSettings(models=["drifting"], seeds=[1])
+    bench(small, RunFolder(tmp_path / "mine"), compose=compose)
+    theirs = tmp_path / "theirs.json"
+    theirs.write_text((tmp_path / "mine" / "results.json").read_text().replace("150.0", "777.0"))
+    asked = replace(small, seeds=[1, 2], known=[str(theirs)], run=False)
+    assert [cell.mean for cell in bench(asked, RunFolder(tmp_path / "mine"), compose=compose).cells] == [150]
+    assert [cell.mean for cell in bench(asked, RunFolder(tmp_path / "other"), compose=compose).cells] == [777]
 
 
 def test_a_grid_of_nothing_says_so(tmp_path, runs):

@@ -618,6 +618,38 @@ def test_plans_that_diverge_in_the_simulator_are_left_out():
     assert {missing.question for missing in answers.unmeasured} == {"uncertainty", "value", "exploitation"}
 
 
+def answers_where_the_simulator_diverges(situations):
+    """One true sample of each of these situations is not finite from the first step on, as the simulator writes it."""
+
+    def broken(prediction):
+        obs = prediction.obs.clone()
+        obs[situations, :, -1] = torch.nan
+        return Prediction(obs, prediction.reward)
+
+    material, groups = record(world())
+    with open_truth(world(), threads=1) as truth:
+        observer = Dressed(truth.observer, predicting=broken)
+        observer.chunk = 1  # as a simulator's
+        evil, settings = Truth(observer, truth.judge, gust=0.0), DiagnoseSettings(**SETTINGS)
+        return ask(Dressed(truth.observer), material, groups, evil, settings, members=1, device=CPU)
+
+
+def test_situations_that_diverge_in_the_simulator_are_left_out_of_the_distributions():
+    answers = answers_where_the_simulator_diverges(slice(0, 2))
+    assert answers.truth_diverged == 2
+    assert answers.replay_error == pytest.approx(0, abs=1e-6)
+    assert all(each.measures.energy_distance == pytest.approx(0, abs=1e-6) for each in answers.distributions)
+    (caution,) = [words for words in cautions(answers) if "simulator diverged" in words]
+    assert caution.startswith(f"Of the distributions, 2 of {answers.situations} situations are left out")
+
+
+def test_where_the_simulator_diverges_everywhere_its_samples_are_not_asked():
+    answers = answers_where_the_simulator_diverges(slice(None))
+    assert answers.replay_error is None
+    assert all(each.measures.energy_distance is None for each in answers.distributions)
+    assert "distance to the true distribution" in {missing.question for missing in answers.unmeasured}
+
+
 def test_states_in_which_the_simulation_diverges_are_counted():
     true = torch.tensor([[1.0, 2.0, 3.0], [1.0, torch.nan, 3.0]])
     measured = measure_value(Returns(true.nan_to_num(), true, true), horizon=5)

@@ -159,6 +159,8 @@ class GridResults:
 
     cells: tuple[CellResult, ...]
     references: tuple[Reference, ...] = ()
+    asked: tuple[str, tuple[str, ...]] | None = None
+    """Suite and overrides that all of them ran with, where a file tells."""
 
 
 def read_grid(path: Path) -> GridResults:
@@ -172,9 +174,11 @@ def read_grid(path: Path) -> GridResults:
         raise ValueError(f"known={path}: no such file; {remedy}")
     try:
         found = json.loads(path.read_text())
+        settings = found.get("settings")
         return GridResults(
             tuple(CellResult.from_dict(cell) for cell in found["cells"]),
             tuple(Reference.from_dict(reference) for reference in found.get("references", [])),
+            asked=settings and (str(settings["suite"]), tuple(map(str, settings["overrides"]))),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"known={path}: {type(error).__name__}: {error}; {remedy}") from error

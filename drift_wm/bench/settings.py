@@ -38,7 +38,8 @@ class BenchSettings:
     """Further overrides of every online run, such as `episodes=20`."""
     known: list[str] = field(default_factory=list)
     """Paths of `results.json` of other grids: cells and references that this grid asks for, too, are taken from them
-    instead of being run. If several hold a cell, the last one counts."""
+    instead of being run, if it has the same suite and overrides. If several hold a cell, the last one counts, and one
+    that was finished in this grid's own folder before all of them."""
     run: bool = True
     """`false` runs nothing, and makes table, plots and page of the cells that are finished or known."""
     reference_random_episodes: int = 5

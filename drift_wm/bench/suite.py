@@ -43,21 +43,22 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
 
     Raises:
         ValueError: there is no such task, there are more shards than parts, a part's folder belongs to a run with other
-            settings, a file of known results cannot be read or has a cell of other frames, or nothing is to be run and
-            there is no result.
+            settings, a file of known results cannot be read, is of another suite or overrides or has a cell of other
+            frames, or nothing is to be run and there is no result.
     """
     cells = _composed(settings, compose)
     parts: dict[Part, Asked] = dict([*cells.items(), *reference_cells(settings, compose).items()])
     if settings.shards > len(parts):
         raise ValueError(f"shards={settings.shards}: expected at most {len(parts)}, the number of parts of the grid")
-    known = _known(settings, cells)
+    begun = {part: RunFolder(path) for part in parts if (path := folder.path / part.folder).is_dir()}
+    own = _finished(parts, begun)
+    known = {part: result for part, result in _known(settings, cells).items() if part not in own}
     if settings.run:
         _require_tasks(parts.values())
     folders = {
         part: RunFolder(folder.path / part.folder)
         for part, asked in parts.items()
-        if not (part in known and _is_enough(known[part], asked))
-        and (settings.run or (folder.path / part.folder).is_dir())
+        if not (part in known and _is_enough(known[part], asked)) and (settings.run or part in begun)
     }
 
     def keep() -> GridResults:
@@ -69,15 +70,15 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
 
     if settings.run:
         mine = {part: parts[part] for part in list(parts)[settings.shard :: settings.shards] if part in folders}
-        begun: list[Part] = []
+        new: list[Part] = []
         try:
             for part, place in folders.items():
                 may_change = () if isinstance(part, Cell) else ("episodes",)
                 if place.write_config(_command_of(part), parts[part], may_change=may_change):
-                    begun.append(part)
+                    new.append(part)
             _run(mine, folders, workers=settings.workers, on_done=keep)
         except ValueError:
-            for part in mine.keys() & begun:
+            for part in mine.keys() & new:
                 folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
             raise
     return keep()
@@ -113,7 +114,11 @@ def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dic
     """What other grids found; of several the last."""
     known: dict[Part, Result] = {}
     for file in settings.known:
-        found = read_grid(Path(file))
+        found, here = read_grid(Path(file)), (settings.suite, tuple(settings.overrides))
+        if found.asked not in (None, here):
+            raise ValueError(
+                f"known={file}: its runs had (suite, overrides) = {found.asked}; expected {here}, those of this grid"
+            )
         for result in found.cells:
             cell = Cell.of(result)
             if cell in cells and (most := _frames(cells[cell])):

@@ -58,6 +58,8 @@ class Answers:
     uncertainty: UncertaintyMeasures | None = None
     replay_error: float | None = None
     """Of the simulator against the recording, in standard deviations; should be near 0."""
+    truth_diverged: int = 0
+    """Situations left out of the distributions because the simulator diverged there."""
     returns: Returns | None = None
     value: ValueMeasures | None = None
     exploitation: Exploitation | None = None

@@ -75,6 +75,7 @@ class Diagnosis:
             "particles": self.particles,
             "situations": answers.situations,
             "diverged": answers.diverged,
+            "truth_diverged": answers.truth_diverged,
             "entries": self.names,
             "constant_entries": self.constant,
             "replay_error": answers.replay_error,

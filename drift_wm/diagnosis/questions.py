@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from drift_wm.diagnosis.answers import Answers, DistributionAt, Example, Unmeasured
 from drift_wm.diagnosis.distribution import distribution_of
+from drift_wm.diagnosis.evidence import Evidence, gather, stream
 from drift_wm.diagnosis.groups import Group
 from drift_wm.diagnosis.material import Material
 from drift_wm.diagnosis.open_loop import LinearModel, measure_action_sensitivity, measure_open_loop
 from drift_wm.diagnosis.settings import DiagnoseSettings
-from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
+from drift_wm.diagnosis.situations import true_samples
 from drift_wm.diagnosis.uncertainty import measure_uncertainty
 from drift_wm.diagnosis.value import (
     candidates_around,
@@ -29,29 +29,6 @@ from drift_wm.progress import track
 
 QUESTIONS = 5
 """Steps of the progress bar."""
-_ENOUGH = 16
-"""Situations for which a horizon is shortened; a measure over fewer tells of single moments."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What several questions are answered from."""
-
-    model: WorldModel
-    situations: Situations
-    """W, all of them predicted finitely."""
-    diverged: int
-    samples: Tensor
-    """(W, P, H, D) of the model under the recorded actions."""
-    scale: Tensor
-    """(D,) standard deviations over the data."""
-    entries: tuple[int, ...]
-    """E, those that change. In units of the others, one that is constant would count as predicted without error, or a
-    miss by less than rounding as an outcome outside of the samples."""
-
-    def measured(self, values: Tensor) -> Tensor:
-        """(..., D) -> (..., E)."""
-        return values[..., list(self.entries)]
 
 
 def ask(
@@ -79,7 +56,7 @@ def ask(
         ValueError: the episodes are too short for the model, nothing changes in them, or no prediction is finite.
     """
     with track("diagnose", QUESTIONS) as task:
-        evidence = _gather(model, material, settings, device)
+        evidence = gather(model, material, settings, device)
         absent = _why_no_truth(truth, evidence)
         known = None if absent else truth
         task.update(1, f"{len(evidence.situations)} situations")
@@ -97,64 +74,6 @@ def ask(
     return answers
 
 
-def stream(seed: int, question: int) -> torch.Generator:
-    """The random numbers of one question, so that leaving one out does not change another."""
-    return torch.Generator().manual_seed(seed * 1_009 + question)
-
-
-def _gather(model: WorldModel, material: Material, settings: DiagnoseSettings, device: torch.device) -> Evidence:
-    """Draw situations and predict them."""
-    horizon = _horizon(model, material, settings)
-    drawn = draw_situations(
-        material.measured,
-        history=model.history,
-        horizon=horizon,
-        count=settings.windows,
-        device=device,
-        rng=stream(settings.seed, 0),
-    )
-    if len(drawn) < 2:
-        raise ValueError(
-            f"{material.file}: the {len(material.measured)} episodes to measure on hold {len(drawn)} situation with "
-            f"{horizon} steps after it, expected at least 2; choose more or longer episodes by data="
-        )
-    if not (entries := material.varying):
-        raise ValueError(
-            f"{material.file}: no entry of the observations ever changes, expected one to predict; choose others by "
-            "obs_keys="
-        )
-    samples = sample_model(model, drawn, horizon, particles=settings.particles, rng=stream(settings.seed, 1))
-    finite = samples.isfinite().all(dim=3).all(dim=2).all(dim=1)
-    if int(finite.sum()) < 2:
-        raise ValueError(
-            f"{int((~finite).sum())} of {len(finite)} predictions are not finite; expected at least 2 finite ones: "
-            "choose a smaller horizon=, or an earlier checkpoint"
-        )
-    scale = material.scale.to(device)
-    return Evidence(model, drawn.select(finite), int((~finite).sum()), samples[finite], scale, entries)
-
-
-def _horizon(model: WorldModel, material: Material, settings: DiagnoseSettings) -> int:
-    """Whole chunks, short enough for half of the episodes and for enough situations, as far as one chunk allows."""
-    lengths = sorted(len(episode) for episode in material.measured)
-    first, k = material.measured[0], model.chunk
-    if first.sizes != model.spec.sizes:
-        raise ValueError(
-            f"{material.file}: episodes have (observation, action) sizes {first.sizes}, the model expects "
-            f"{model.spec.sizes}; choose a file of its task, or its observation keys by obs_keys="
-        )
-    if lengths[-1] < k:
-        raise ValueError(
-            f"{material.file}: the longest of {len(lengths)} episodes has {lengths[-1]} steps, expected at least the "
-            f"model's chunk of {k}; choose longer episodes"
-        )
-    wanted = min(settings.windows, _ENOUGH)
-    horizon = max(min(settings.horizon, lengths[len(lengths) // 2]), k) // k * k
-    while horizon > k and sum(max(0, length - horizon + 1) for length in lengths) < wanted:
-        horizon -= k
-    return horizon
-
-
 def _why_no_truth(truth: Truth | None, evidence: Evidence) -> str | None:
     if truth is None:
         return "no task is known that can be asked: file, checkpoint and task= name none of the dm_control suite"
@@ -169,8 +88,8 @@ def _from_data(
     """What the recorded situations tell, with the truth behind them where it is known."""
     situations, samples, scale = evidence.situations, evidence.samples, evidence.scale
     steps = min(settings.distribution_steps, situations.horizon)
-    distributions, error = _distributions(evidence, sorted({1, steps}), truth, settings)
-    return Answers(
+    distributions, error, lost = _distributions(evidence, sorted({1, steps}), truth, settings)
+    answers = Answers(
         situations=len(situations),
         diverged=evidence.diverged,
         entries=evidence.entries,
@@ -183,28 +102,41 @@ def _from_data(
         distributions=distributions,
         example=_example(evidence, truth, settings),
         replay_error=error,
+        truth_diverged=lost,
     )
+    if lost == len(situations):
+        return _without(answers, "the simulation of every situation diverged", "distance to the true distribution")
+    return answers
 
 
 def _distributions(
     evidence: Evidence, at: Sequence[int], truth: Truth | None, settings: DiagnoseSettings
-) -> tuple[tuple[DistributionAt, ...], float | None]:
-    """The measures after each number of steps, and the error of the simulator against the recording after the first."""
-    situations, measured, scale = evidence.situations, evidence.measured, evidence.measured(evidence.scale)
-    future = measured(situations.future)
-    rng = stream(settings.seed, 3)
-    possible, ways, error = None, None, None
+) -> tuple[tuple[DistributionAt, ...], float | None, int]:
+    """The measures after each number of steps, the simulator's error against the recording, and situations left out.
+
+    Left out is where a simulation diverged; if it did everywhere, nothing is, and the truth is not asked.
+    """
+    situations, samples, measured = evidence.situations, evidence.samples, evidence.measured
+    scale, rng = measured(evidence.scale), stream(settings.seed, 3)
+    possible, ways, error, lost = None, None, None, 0
     if truth is not None:
         actions, states = situations.actions[:, : max(at)].clamp(-1, 1), physics_of(situations.history)
         possible = measured(true_samples(truth.observer, states, actions, samples=settings.true_samples, rng=rng))
-        error = replay_error(possible[:, :, 0], future[:, 0], scale)
         both = truth.ways(states, actions[:, :1])
         ways = None if both is None else measured(both)
+        sound = possible.isfinite().flatten(1).all(dim=1)
+        lost = int((~sound).sum())
+        if lost == len(situations):
+            possible, ways = None, None
+        else:
+            situations, samples, possible = situations.select(sound), samples[sound], possible[sound]
+            ways = None if ways is None else ways[sound]
+            error = replay_error(possible[:, :, 0], measured(situations.future[:, 0]), scale)
     found = []
     for steps in at:
         measures = distribution_of(
-            measured(evidence.samples[:, :, steps - 1]),
-            future[:, steps - 1],
+            measured(samples[:, :, steps - 1]),
+            measured(situations.future[:, steps - 1]),
             scale=scale,
             rng=rng,
             true_samples=None if possible is None else possible[:, :, steps - 1],
@@ -212,7 +144,7 @@ def _distributions(
             anchors=ways if steps == 1 else None,
         )
         found.append(DistributionAt(steps, measures))
-    return tuple(found), error
+    return tuple(found), error, lost
 
 
 def _example(evidence: Evidence, truth: Truth | None, settings: DiagnoseSettings) -> Example:

@@ -69,6 +69,11 @@ def cautions(answers: Answers) -> list[str]:
     if answers.diverged:
         of = answers.situations + answers.diverged
         found.append(f"{answers.diverged} of {of} situations are left out: their predictions are not finite.")
+    if 0 < answers.truth_diverged < answers.situations:
+        found.append(
+            f"Of the distributions, {answers.truth_diverged} of {answers.situations} situations are left out: the "
+            "simulator diverged there."
+        )
     error = answers.replay_error
     if error is not None and error > TOLERATED_REPLAY_ERROR:
         found.append(
