@@ -5,6 +5,7 @@ import json
 import logging
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import imageio
@@ -16,7 +17,7 @@ from drift_wm.acting import actors, films
 from drift_wm.acting import evaluate as evaluate_module
 from drift_wm.acting.actors import make_actor, require_spec, task_of
 from drift_wm.acting.collect import collect
-from drift_wm.acting.evaluate import evaluate
+from drift_wm.acting.evaluate import evaluate, evaluate_policy
 from drift_wm.build import make_objective, make_risk, prepare_machine
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
@@ -94,7 +95,19 @@ def test_random_evaluation_is_recorded_and_summed(tmp_path):
 def test_times_are_those_of_decisions_for_as_many_environments_as_is_said(tmp_path):
     results = evaluate(replace(RANDOM, video=False), RunFolder(tmp_path), device=CPU)
     assert results["evaluations"][0]["environments_per_decision"] == 2
-    assert len(json.loads((tmp_path / "rollouts.decision_ms.json").read_text())) == 20, "of two episodes, not the third"
+    kept = json.loads((tmp_path / "rollouts.decision_ms.json").read_text())
+    assert kept["environments"] == 2
+    assert len(kept["ms"]) == 20, "of two episodes, not the third"
+
+
+def test_times_stay_those_of_the_first_batches_where_more_episodes_are_asked_for(tmp_path):
+    """As a reference in a grid may grow; its first episodes decided for fewer environments at once."""
+    ask = partial(evaluate_policy, make_actor(RANDOM, device=CPU), file=tmp_path / "rollouts.hdf5", device=CPU)
+    first, _ = ask([1, 2], batch=8)
+    grown, _ = ask([1, 2, 3, 4, 5], batch=8)
+    assert len(grown.returns) == 5
+    assert first.environments_per_decision == grown.environments_per_decision == 2
+    assert first.decision_ms == grown.decision_ms
 
 
 @pytest.mark.parametrize("actor", ["random", "noise"])

@@ -97,7 +97,8 @@ def evaluate_policy(
     with closing(make_env(actor.task, actor.env)) as described:
         kept = Replay.open(file, env_args=env_args(described.task_name, actor.env), spec=described.task_spec)
     times_file = file.with_suffix(".decision_ms.json")
-    times: list[float] = read_json(times_file, list) if times_file.exists() else []
+    kept_times = read_json(times_file, dict) if times_file.exists() else {}
+    timed, times = kept_times.get("environments", at_once), kept_times.get("ms", [])
     missing = min(at_once, len(seeds) - len(kept))
     with open_worlds(actor.task, actor.env, count=max(missing, 0), workers=workers) as worlds:
         while (start := len(kept)) < len(seeds):
@@ -111,9 +112,9 @@ def evaluate_policy(
                 device=device,
                 title=f"evaluate {name}, episodes {start + 1} to {start + len(chosen)} of {len(seeds)}",
             )
-            if len(chosen) == at_once:  # what is left at the end, or by a stop, is decided for fewer at a time
+            if len(chosen) == timed:  # not the rest at the end or after a stop, nor more at once than at first
                 times += rollouts.decision_ms.tolist()
-                write_json(times_file, times)
+                write_json(times_file, {"environments": timed, "ms": times})
             for episode in rollouts.episodes:
                 kept.append(episode)
     episodes = list(kept.episodes[: len(seeds)])
@@ -125,7 +126,7 @@ def evaluate_policy(
         returns,
         seeds,
         times,
-        environments=at_once,
+        environments=timed,
         note="; ".join(filter(None, (note, held_back))),
         successes=successes if len(successes) == len(episodes) else None,
     )
