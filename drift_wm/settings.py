@@ -42,8 +42,8 @@ class PlanningSettings(RunSettings, TaskSettings):
     `foresight`, chunks that the policy suggests."""
     compile: bool = False
     """Predict by compiled code where the processor multiplies bfloat16 (`drift-wm doctor` says so), in 0.5
-    (AMX) to 0.8 times the time. Compiling takes a few seconds once, and a C++ compiler. `online` and `demo` compile the
-    last model alone."""
+    (AMX) to 0.8 times the time. Compiling needs a C++ compiler and takes a few seconds once. `online` and `demo`
+    compile the last model alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -107,7 +107,7 @@ def test_times_stay_those_of_the_first_batches_where_more_episodes_are_asked_for
     grown, _ = ask([1, 2, 3, 4, 5], batch=8)
     assert len(grown.returns) == 5
     assert first.environments_per_decision == grown.environments_per_decision == 2
-    assert first.decision_ms == grown.decision_ms
+    assert first.decision_ms_p50 == grown.decision_ms_p50
 
 
 @pytest.mark.parametrize("actor", ["random", "noise"])

@@ -25,7 +25,7 @@ class DiagnoseSettings(RunSettings, TaskSettings):
     mask: str | None = None
     """Name of a subset in the file's `mask/` group."""
     skip_missing: bool = False
-    """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole; as the model's run did."""
+    """Leave out episodes that a LeRobot dataset lists but does not contain, or only in part; as the model's run did."""
     windows: int = 256
     """W, situations that are drawn from the episodes."""
     particles: int = 64

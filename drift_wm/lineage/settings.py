@@ -20,7 +20,7 @@ class LineageSettings(MachineSettings):
     obs_keys: list[str] | None = None
     """Observation keys of the probe's episodes, concatenated; default: those that the newest model was trained on."""
     skip_missing: bool = False
-    """Leave out episodes that a LeRobot dataset announces and does not hold, or not whole; as the run did."""
+    """Leave out episodes that a LeRobot dataset lists but does not contain, or only in part; as the run did."""
     windows: int = 512
     """Windows of the probe's episodes that the models are compared on."""
     horizon: int = 20

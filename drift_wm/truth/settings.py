@@ -24,8 +24,8 @@ class TruthSettings:
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches and noise; the data are the same."""
     more_seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
-    """Training seeds of parts `laws`, `deterministic` and `risk`, in place of `seeds`: these train cheap models, which
-    differ less than seeds do."""
+    """Training seeds of parts `laws`, `deterministic` and `risk`, in place of `seeds`: models there are cheap to
+    train, and differ by less than seeds do."""
     steps: int = 5000
     """Training steps of every model; twice as many for the known laws."""
     width: int = 128
