@@ -1,4 +1,4 @@
-"""A file for h5py to read through, which looks at the one structure over which libhdf5 can hang.
+"""A file for h5py to read through, which reads whole and looks at the one structure over which libhdf5 can hang.
 
 Strings of variable length lie in global heap collections (HDF5 file format specification, III.E): "GCOL", a version,
 the size of the collection, then objects. libhdf5 (2.0.0 for one) goes from object to object by their sizes, and never
@@ -25,9 +25,16 @@ class CheckedFile(io.FileIO):
     """Whether lengths take 8 bytes, as nearly always; collections with others are not looked at."""
 
     def readinto(self, buffer: Any, /) -> int:
-        """See `io.FileIO.readinto`."""
-        count = super().readinto(buffer)
-        content = memoryview(buffer)[:count]
+        """Fill the whole buffer: h5py does not ask how much came, and a system may bring less, as Linux does from 2 GiB on.
+
+        Raises:
+            OSError: the file ends before that, or a collection is damaged.
+        """
+        content, count = memoryview(buffer).cast("B"), 0
+        while count < len(content):
+            if not (more := super().readinto(content[count:])):
+                raise OSError(f"the file ends {len(content) - count} bytes before what it announces")
+            count += more
         if self.long_lengths and content[:4] == _MAGIC and not ends(content):
             raise OSError("a heap of strings holds an object of no size")
         return count

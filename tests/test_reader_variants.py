@@ -1,5 +1,6 @@
 """Observation keys by name or pattern, and the variants of files that other tools write."""
 
+import io
 import json
 import struct
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from drift_wm.configs.schema import read_settings
-from drift_wm.datasets.checked_file import ends
+from drift_wm.datasets import hdf5
+from drift_wm.datasets.checked_file import CheckedFile, ends
 from drift_wm.datasets.keys import choose_keys
 from drift_wm.datasets.readers import open_demonstrations, read_demonstrations
 
@@ -242,6 +244,34 @@ def test_zeros_in_the_heap_of_strings_do_not_hang(tmp_path):
         "a heap of strings holds an object of no size" in told
         for told in open_demonstrations(tmp_path / "demos.hdf5").describe().warnings
     )
+
+
+class Drip(io.FileIO):
+    """A system that brings at most 1,000 bytes at a time, as Linux at most 2 GiB."""
+
+    def readinto(self, buffer, /):
+        return super().readinto(memoryview(buffer).cast("B")[:1000])
+
+
+class CheckedDrip(CheckedFile, Drip):
+    pass
+
+
+def test_what_a_system_brings_in_pieces_is_read_whole(tmp_path, monkeypatch):
+    """h5py does not ask how much came: the rest would be what was in its memory before."""
+    path, stored = tmp_path / "large.hdf5", np.arange(5000)
+    with h5py.File(path, "w") as file:
+        file["x"] = stored
+    monkeypatch.setattr(hdf5, "CheckedFile", CheckedDrip)
+    with hdf5.open_hdf5(path) as file:
+        np.testing.assert_array_equal(file["x"][()], stored)
+
+
+def test_a_file_that_ends_early_is_no_array_of_something_else(tmp_path):
+    path = tmp_path / "short"
+    path.write_bytes(b"12345")
+    with CheckedFile(path) as file, pytest.raises(OSError, match="ends 3 bytes before"):
+        file.readinto(bytearray(8))
 
 
 def test_the_walk_through_a_heap_ends_where_it_should():
