@@ -60,6 +60,19 @@ def test_a_config_is_forgotten_only_where_nothing_was_done(tmp_path):
     assert not begun.write_config("online", Asked()), "it stands for what was done"
 
 
+def test_what_was_in_a_folder_before_is_not_removed_with_a_request_that_was_refused(tmp_path):
+    mine = tmp_path / "mine"
+    for empty in (mine / "notes" / "2026", mine / "runs"):
+        empty.mkdir(parents=True)
+    folder = RunFolder(mine)
+    folder.write_config("online", Asked())
+    assert folder.forget_config()
+    assert sorted(path.name for path in mine.rglob("*")) == ["2026", "notes", "runs"]
+    (mine / "disk").symlink_to(tmp_path / "unplugged")
+    folder.write_config("online", Asked())
+    assert not folder.forget_config(), "a link is something besides, wherever it leads"
+
+
 def test_a_folder_that_cannot_be_removed_is_left_empty(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = RunFolder(Path())
@@ -78,7 +91,7 @@ def test_what_may_change_is_kept_as_it_was_asked_last(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 2
 
 
-@pytest.mark.parametrize("name", ["results.json", "report.html"])
+@pytest.mark.parametrize("name", ["results.json", "report.html", "environment.json"])
 def test_files_of_others_are_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("precious")
     with pytest.raises(ValueError, match=f"holds {name}, and no config.json"):

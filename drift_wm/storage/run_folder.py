@@ -24,6 +24,8 @@ from drift_wm.storage.writing import beside, write_text
 
 Content = TypeVar("Content", dict[str, Any], list[Any])
 
+CONFIG, ENVIRONMENT = WRITTEN = ("config.json", "environment.json")
+"""What tells what was asked, and with what it was done."""
 PACKAGES = ("drift-wm", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "h5py", "hydra-core")
 COPY_AGAIN = "copy the run folder again, or set run_dir=... to another one"
 DONE_AGAIN = "remove the file, and what it tells is found again"
@@ -41,7 +43,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._was_there = path, path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = beside(path / "writable")
@@ -72,7 +74,7 @@ class RunFolder:
                 results that no run recorded its settings for.
         """
         asked = {"command": command, **_plain(asdict(config)), **planner_record(config)}
-        path = self.path / "config.json"
+        path = self.path / CONFIG
         is_new = not path.exists()
         if is_new:
             _require_no_results(self.path)
@@ -82,20 +84,25 @@ class RunFolder:
             require_same_run(self.path, found, asked, config, may_change=may_change)
             if may_change:
                 write_json(path, found | {name: asked[name] for name in may_change})
-        write_json(self.path / "environment.json", describe_environment())
+        write_json(self.path / ENVIRONMENT, describe_environment())
         return is_new
 
     def forget_config(self) -> bool:
-        """Undo `write_config` and remove the folder, unless a file besides is in it or in a folder of it.
+        """Undo `write_config`, unless a file or a link besides is in the folder or in a folder of it.
+
+        A folder that was made for the run goes with it; in one that was there before all else stays as it was.
 
         Returns:
             Whether that was done.
         """
-        written = {self.path / name for name in ("config.json", "environment.json")}
-        found = (path for path in self.path.rglob("*") if path.is_file() and path.name != LOCK)
-        is_empty = written.issuperset(found)
-        if is_empty:
-            # A working directory or a mount stays, empty: why the request was refused is what to report.
+        written = {self.path / name for name in WRITTEN}
+        found = (path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir())
+        is_empty = written.issuperset(path for path in found if path.name != LOCK)
+        if is_empty and self._was_there:
+            for path in written:
+                path.unlink(missing_ok=True)
+        elif is_empty:
+            # What cannot be removed stays, empty: why the request was refused is what to report.
             shutil.rmtree(self.path, ignore_errors=True)
         return is_empty
 
@@ -131,7 +138,7 @@ class RunFolder:
 
 def _require_no_results(folder: Path) -> None:
     """Raise a ValueError if files are in the way that are someone else's, or whose run is no longer known."""
-    if met := [name for name in ("results.json", "report.html") if (folder / name).exists()]:
+    if met := [name for name in (ENVIRONMENT, "results.json", "report.html") if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {' and '.join(met)}, and no config.json of a run that made them: expected a new or empty "
             "folder, or that of a run; choose another run_dir"
