@@ -75,6 +75,19 @@ def test_a_run_that_was_stopped_before_its_results_tells_what_it_would_have(tmp_
     assert train(settings(data), folder, device=CPU) == first
 
 
+@pytest.mark.parametrize("kept", [3, 5])
+def test_a_run_does_not_go_on_with_other_episodes_than_it_began_with(tmp_path, linear_episodes, kept):
+    """Held out would be others, too, and some of them learned from before."""
+    folder, logs = RunFolder(tmp_path / "run"), write_logs(tmp_path / "logs.hdf5", linear_episodes[:4])
+    train(settings(logs), folder, device=CPU)
+    logs.unlink()
+    write_logs(logs, linear_episodes[:kept])
+    with pytest.raises(ValueError, match=r"logs\.hdf5: \d of the episodes to train on are new .* have changed; restore"):
+        train(settings(logs), folder, device=CPU)
+    child = train(settings(logs, parent=str(folder.path)), RunFolder(tmp_path / "child"), device=CPU)
+    assert child["training_episodes"] + child["held_out_episodes"] == kept
+
+
 def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(tmp_path, linear_episodes, caplog):
     actions = linear_episodes[0].actions  # one excitation from several starts
     logs = write_logs(tmp_path / "same.hdf5", [replace(each, actions=actions) for each in linear_episodes])

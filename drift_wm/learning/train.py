@@ -83,6 +83,8 @@ def train(
     # it has begun, must not count here: episodes of equal actions share a fingerprint, and would be split otherwise.
     inherited = trainer.inherited if settings.parent else frozenset()
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=inherited)
+    if checkpoints_of(folder.path):
+        _require_same_episodes(trainer, training, settings.data)
     if known := sum(episode.fingerprint in inherited for episode in held_out):
         logger.warning(
             "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers look too good",
@@ -142,6 +144,17 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
                 json.dumps(trainer.obs_keys),
             )
     return trainer.rounds
+
+
+def _require_same_episodes(trainer: Trainer, training: Sequence[Episode], data: str) -> None:
+    """Raise a ValueError if a run that has begun would now train on others, and be measured on what it has learned."""
+    found, learned = {episode.fingerprint for episode in training}, trainer.learned_from - trainer.inherited
+    if found - trainer.inherited != learned:
+        raise ValueError(
+            f"{data}: {len(found - trainer.learned_from)} of the episodes to train on are new to this run, and "
+            f"{len(learned - found)} of those that it began with are not among them, expected the same: the data have "
+            "changed; restore them, or train on them in another folder: run_dir=..., from= this one to go on from it"
+        )
 
 
 def _tell_of_short(episodes: Sequence[Episode], held_out: Sequence[Episode], model: LearnedModel) -> int:
