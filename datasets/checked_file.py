@@ -25,7 +25,7 @@ class CheckedFile(io.FileIO):
     """Whether lengths take 8 bytes, as nearly always; collections with others are not looked at."""
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill the whole buffer: h5py does not ask how much came, and a system may bring less, as Linux does from 2 GiB on.
+        """Fill the whole buffer: h5py does not ask how much came, and Linux brings 2 GiB at most at a time.
 
         Raises:
             OSError: the file ends before that, or a collection is damaged.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -89,6 +89,27 @@ def group_in(group: h5py.Group, name: str, path: Path, *, remedy: str) -> h5py.G
     if not isinstance(found, h5py.Group):
         raise ValueError(f"{path}: {group.name} has no group {name}, found {names_in(group, path)}; {remedy}")
     return found
+
+
+def arrays_below(group: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
+    """What is stored in a group and in those within it, by its key, such as `robot/left`; links are followed.
+
+    Raises:
+        ValueError: a link leads to another file, or something cannot be read.
+    """
+    return dict(_below(group, path, seen=set()))
+
+
+def _below(group: h5py.Group, path: Path, *, seen: set[h5py.Group]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Of groups that links lead to again, and may lead round in circles, what is in them once."""
+    seen.add(group)
+    for name in names_in(group, path):
+        item = member(group, name, path)
+        if isinstance(item, h5py.Dataset):
+            yield name, item
+        elif isinstance(item, h5py.Group) and item not in seen:
+            for key, inner in _below(item, path, seen=seen):
+                yield f"{name}/{key}", inner
 
 
 def array_in(group: h5py.Group, name: str, path: Path, *, remedy: str = "choose among them") -> h5py.Dataset:

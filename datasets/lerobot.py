@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from drift_wm.datasets.lerobot_description import (
     read_lines,
     whole_number,
 )
-from drift_wm.datasets.parquet_columns import read_columns
+from drift_wm.datasets.parquet_columns import FRAME, read_columns
 from drift_wm.datasets.single_precision import as_matrix
 
 INFO = Path("meta/info.json")
@@ -124,6 +124,28 @@ class LeRobotFolder(Demonstrations):
                 for name in _ENDS
                 if name in self._shapes
             ),
+            dropped_rewards=self._rewards_dropped({entry.file for entry in found}),
+        )
+
+    def _rewards_dropped(self, files: Collection[Path]) -> tuple[str, ...]:
+        """Rewards of last rows; a file that cannot be read is refused when its episodes are read."""
+        dropped = every = 0
+        for file in files if _REWARD in self._shapes else ():
+            try:
+                columns = read_columns(file, ["episode_index", _REWARD, *({FRAME} & self._shapes.keys())])
+            except ValueError:
+                continue
+            episodes, paid = columns["episode_index"][:, 0], columns[_REWARD][:, 0] != 0
+            frames = columns.get(FRAME, np.arange(len(episodes))[:, None])[:, 0]  # or else as they are stored
+            order = np.lexsort((frames, episodes))
+            is_last = np.diff(episodes[order], append=-1) != 0
+            every += int(paid.sum())
+            dropped += int(np.sum(paid[order] & is_last))
+        if not dropped:
+            return ()
+        return (
+            f"{dropped:,} of {every:,} rewards that are not 0 are in the last rows of episodes, after which nothing is "
+            "seen: they are dropped, and the rewards with them; record a row after the last action, or repeat the last",
         )
 
     def rewards_recorded(self, *, mask: str | None = None) -> list[bool]:

@@ -27,6 +27,7 @@ from drift_wm.datasets.episodes import Episode, Float32Array
 from drift_wm.datasets.guard import reading
 from drift_wm.datasets.hdf5 import (
     array_in,
+    arrays_below,
     attribute,
     first_sound,
     group_in,
@@ -206,8 +207,7 @@ def _arrays(group: h5py.Group, name: str, path: Path) -> dict[str, h5py.Dataset]
     if isinstance(found, h5py.Dataset):
         arrays[name] = found
     elif isinstance(found, h5py.Group):
-        with reading(path, str(found.name)):
-            found.visititems(lambda key, item: arrays.update({key: item}) if isinstance(item, h5py.Dataset) else None)
+        arrays = arrays_below(found, path)
     if not arrays:
         raise ValueError(f"{path}: {group.name} has no {name}, found {names_in(group, path)}; remove this episode")
     return dict(sorted(arrays.items()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.guard import reading
 
-_FRAME = "frame_index"
+FRAME = "frame_index"
 """LeRobot's number of a row within its episode."""
 
 
@@ -34,16 +34,16 @@ def read_columns(file: Path, names: Sequence[str], *, episode: int | None = None
         if absent := [name for name in names if name not in there]:
             raise ValueError(f"{file}: no column {absent}, found {there}; choose among them")
         # A schema in the folder's other files is none of this one's: partitioning and threads stay off.
-        wanted = list(dict.fromkeys([*names, *([_FRAME] if episode is not None and _FRAME in there else [])]))
+        wanted = list(dict.fromkeys([*names, *([FRAME] if episode is not None and FRAME in there else [])]))
         table = parquet.read_table(file, columns=wanted, filters=rows, partitioning=None)
     found = {}
     for name in wanted:
         with reading(file, f"column {name}"):
             found[name] = _matrix(table[name], name, file)
-    if _FRAME not in found or episode is None:
+    if FRAME not in found or episode is None:
         return found
-    order = np.argsort(found[_FRAME][:, 0], kind="stable")  # rows may be stored in another order
-    _require_every_frame(found[_FRAME][order, 0], file, episode)
+    order = np.argsort(found[FRAME][:, 0], kind="stable")  # rows may be stored in another order
+    _require_every_frame(found[FRAME][order, 0], file, episode)
     return {name: found[name][order] for name in names}
 
 
@@ -53,7 +53,7 @@ def _require_every_frame(frames: NDArray[np.generic], file: Path, episode: int) 
     if (wrong := np.flatnonzero(steps != 1)).size:
         first = int(wrong[0])
         raise ValueError(
-            f"{file}: episode {episode} has {_FRAME} {frames[first + 1]} after {frames[first]}, and so in {wrong.size} "
+            f"{file}: episode {episode} has {FRAME} {frames[first + 1]} after {frames[first]}, and so in {wrong.size} "
             f"of {len(steps)} places, expected each frame once and none left out; remove this episode, or write each "
             "stretch of time as an episode of its own"
         )

@@ -12,8 +12,8 @@ tools leave parts of it out. What is done about each part:
     data/demo_<i>/rewards        where missing, an error, or zeros if the caller allows it
     data/demo_<i>/dones          where missing, zeros; where every demo ends with one, they mark the ends of
                                  recordings, not of worlds
-    data/demo_<i>/states         kept where it is one array that covers all L + 1 observations
-                                 (with `final_state`, as `Replay` writes it, where L = T); otherwise None
+    data/demo_<i>/states         kept where it covers all L + 1 observations (with `final_state`, as `Replay` writes
+                                 it, where L = T); an error where its rows are not those of actions
     mask/<name>                  names of the demos that belong to a subset; refused, if damaged, only when asked for
 
 Demo numbers may have gaps. The attributes `total` and `num_samples` are not trusted. Actions are returned

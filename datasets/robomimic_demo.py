@@ -70,7 +70,7 @@ def read_demo(
             rewards=rewards[:length],
             terminated=terminated,
             states=states,
-            seed=None if seed is None else int(seed),
+            seed=None if seed is None or seed < 0 else int(seed),
             source=path.name if source is None else str(source),
             success=None if success is None else bool(success),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import h5py
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.hdf5 import (
     array_in,
+    arrays_below,
     attribute,
     demo_number,
     first_sound,
@@ -140,19 +141,7 @@ def arrays_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
 
 def datasets_of(demo: h5py.Group, path: Path) -> dict[str, h5py.Dataset]:
     """All that is stored among a demo's observations, by its key: `robot/left` where it lies in a group."""
-    return dict(_below(obs_group(demo, path), path, seen=set()))
-
-
-def _below(group: h5py.Group, path: Path, *, seen: set[h5py.Group]) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Keys and arrays; of groups that links lead to again, and may lead round in circles, once."""
-    seen.add(group)
-    for name in names_in(group, path):
-        item = member(group, name, path)
-        if isinstance(item, h5py.Dataset):
-            yield name, item
-        elif isinstance(item, h5py.Group) and item not in seen:
-            for key, inner in _below(item, path, seen=seen):
-                yield f"{name}/{key}", inner
+    return arrays_below(obs_group(demo, path), path)
 
 
 def first_whole(demos: Sequence[h5py.Group], path: Path) -> h5py.Group:

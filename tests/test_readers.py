@@ -259,6 +259,21 @@ def test_minari_is_described(minari):
     assert found.obs_shapes == {"goal": (1,), "robot/joints": (2,), "image": (4, 4, 3)}
 
 
+def test_observations_of_minari_behind_links_are_read_by_all_their_names(minari):
+    file = minari / "data" / "main_data.hdf5"
+    with h5py.File(file, "r+") as opened:
+        for i in range(2):
+            observations = opened[f"episode_{i}/observations"]
+            observations["again"] = observations["goal"]  # a hard link
+            observations["arm"] = h5py.SoftLink("robot/joints")
+    (first, _) = read_demonstrations(minari, obs_keys=["again", "arm", "goal"])
+    np.testing.assert_array_equal(first.obs[1], [1, 52, 53, 1])
+    with h5py.File(file, "r+") as opened:
+        opened["episode_0/observations/else"] = h5py.ExternalLink("else.hdf5", "/x")
+    with pytest.raises(ValueError, match=r"observations/else is a link to another file, else\.hdf5"):
+        read_demonstrations(minari)
+
+
 def test_lerobot_2_names_what_is_absent_and_can_skip_it(lerobot2):
     described = open_demonstrations(lerobot2).describe()
     assert (described.format, described.episodes, described.steps) == ("LeRobot v2.1", 2, 9)
@@ -289,6 +304,27 @@ def test_lerobot_episodes_that_were_cut_short_are_missing_as_well(lerobot2, lero
         assert len(only) == 3
     with pytest.raises(ValueError, match=r"episode 1 is announced, but data/.*file-000\.parquet holds 1 of its 3 rows"):
         read_demonstrations(lerobot3)
+
+
+@pytest.mark.parametrize("stored", ["in order", "reversed"])
+def test_lerobot_rewards_of_last_rows_are_told_to_be_dropped(lerobot3, stored):
+    """LeRobot writes what an action earned into its own row, so a reward for success lies in the last."""
+    file = lerobot3 / "data/chunk-000/file-000.parquet"
+    success = pyarrow.array([0.0, 0.0, 0.5, 1.0, 0.0, 0.0, 1.0])
+    table = parquet.read_table(file).set_column(4, "next.reward", success)
+    frames = pyarrow.array([0, 1, 2, 3, 0, 1, 2])
+    table = table.append_column("frame_index", frames)
+    parquet.write_table(table.take([6, 5, 4, 3, 2, 1, 0]) if stored == "reversed" else table, file)
+    write_info(
+        lerobot3,
+        codebase_version="v3.0",
+        data_path="data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        features=FEATURES
+        | {"next.reward": {"dtype": "float32", "shape": [1]}, "frame_index": {"dtype": "int64", "shape": [1]}},
+    )
+    (note,) = open_demonstrations(lerobot3).describe().dropped_rewards
+    assert note.startswith("2 of 3 rewards that are not 0 are in the last rows of episodes")
+    assert [list(episode.rewards) for episode in read_demonstrations(lerobot3)] == [[0, 0, 0.5], [0, 0]]
 
 
 def test_lerobot_3_reads_its_episodes_out_of_one_file(lerobot3):

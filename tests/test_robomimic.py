@@ -53,6 +53,12 @@ def replace(path, name, values):
     edit(path, change)
 
 
+def test_a_negative_seed_is_none(path):
+    write_file(path)
+    edit(path, lambda file: file["data/demo_0"].attrs.update(seed=-1))
+    assert read_episodes(path)[0].seed is None
+
+
 def test_a_complete_demo_is_read(path):
     write_file(path)
     episode = read_episodes(path)[1]

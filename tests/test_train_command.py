@@ -82,7 +82,9 @@ def test_a_run_does_not_go_on_with_other_episodes_than_it_began_with(tmp_path, l
     train(settings(logs), folder, device=CPU)
     logs.unlink()
     write_logs(logs, linear_episodes[:kept])
-    with pytest.raises(ValueError, match=r"logs\.hdf5: \d of the episodes to train on are new .* have changed; restore"):
+    with pytest.raises(
+        ValueError, match=r"logs\.hdf5: \d of the episodes to train on are new .* have changed; restore"
+    ):
         train(settings(logs), folder, device=CPU)
     child = train(settings(logs, parent=str(folder.path)), RunFolder(tmp_path / "child"), device=CPU)
     assert child["training_episodes"] + child["held_out_episodes"] == kept
