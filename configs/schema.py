@@ -224,9 +224,11 @@ def _explain(error: Exception, command: str, overrides: Sequence[str]) -> str:
     cause = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
     text = str(error).splitlines()[0] + cause
     for override in overrides:
+        name, _, value = override.partition("=")
         if "is not a ListConfig" in text and override in text:
-            name, _, value = override.partition("=")
             return f"{override}: expected a list, such as {name}=[{value}]"
+        if text.startswith("Ambiguous value") and override in text:
+            return f"{override}: expected one value; a list needs brackets, {name}=[{value}]"
     known = _names(command, overrides)
     for override in overrides:
         name = override.partition("=")[0].lstrip("+~")

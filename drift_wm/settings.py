@@ -123,6 +123,10 @@ class TrainSettings(RunSettings):
         require(bool(self.data), "data", self.data, "an HDF5 file, for example data=demos.hdf5")
         require_at_least(1, self, "steps")
         require(self.memory_gb >= 0, "memory_gb", self.memory_gb, "a number of at least 0")
+        pace = self.decision_seconds
+        require(
+            0 <= pace < math.inf, "decision_seconds", pace, "the seconds between two rows, or 0 for those of the data"
+        )
         require(0 <= self.held_out_fraction < 1, "held_out_fraction", self.held_out_fraction, "a number in [0, 1)")
         shape_of_kind(self.kind, self.model, self.policy)
 

@@ -1,7 +1,9 @@
 import os
 import pickle
+import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +96,19 @@ def test_damage_is_found_wherever_it_is(tmp_path, tensor):
     with pytest.raises(
         ValueError, match=r"c\.pt is not a readable drift_wm checkpoint \(archive/data/. in it is not what was"
     ):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_damage_to_what_tells_of_the_tensors_is_found(tmp_path, number):
+    """A byte within the pickle, whose words torch decodes before anything is compared."""
+    save_checkpoint(tmp_path / "c.pt", example())
+    content, rng = bytearray((tmp_path / "c.pt").read_bytes()), np.random.default_rng(number)
+    with zipfile.ZipFile(tmp_path / "c.pt") as archive:
+        (pickled,) = (archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
+    content[content.index(pickled) + rng.integers(len(pickled))] ^= 1 + rng.integers(255)
+    (tmp_path / "c.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"c\.pt is not a readable drift_wm checkpoint"):
         load_checkpoint(tmp_path / "c.pt")
 
 

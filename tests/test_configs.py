@@ -133,6 +133,8 @@ def test_readme_and_docs_tell_what_to_type():
         (["objective.goal=[ü]"], r"cannot read objective.goal=\[ü\]: it holds a character that has no meaning"),
         (["planner=mppi", "planner.temprature=1"], r"temprature.*Did you mean planner\.temperature"),
         (["modl=drifting_value"], "modl.*Did you mean model"),
+        (["model.generator.name=a,b"], r"model\.generator\.name=a,b: expected one value; a list needs brackets"),
+        (["training.learning_rate=inf"], r"training\.learning_rate=inf: expected a positive number"),
         (["planner=sorcery"], "planner=sorcery: expected one of cem, icem, mppi"),
         (["model.chunk=many"], "many"),
         (["seed=-1"], "seed=-1: expected"),
@@ -152,7 +154,22 @@ def test_mistakes_are_explained(overrides, match):
 
 @pytest.mark.parametrize(
     "path",
-    ["Jürgen/a b", "a=b", "a,b (1)", "[1]{2}#", "it's", "C:\\x\\", "2024_01", "1e3", "007", "true", "a&b", "."],
+    [
+        "Jürgen/a b",
+        "x${y}.h5",
+        r"a\${oc.env:HOME}",
+        "a=b",
+        "a,b (1)",
+        "[1]{2}#",
+        "it's",
+        "C:\\x\\",
+        "2024_01",
+        "1e3",
+        "007",
+        "true",
+        "a&b",
+        ".",
+    ],
 )
 def test_texts_are_taken_as_they_are_typed(path):
     asked = read_settings("train", [f"data={path}", f"from={path}", f"run_dir={path}", "steps=3"])

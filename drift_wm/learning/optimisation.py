@@ -50,8 +50,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require_at_least(1, self, "batch_size", "log_every", "checkpoint_every", group="training.")
         require_at_least(0, self, "warmup", group="training.")
-        for name in ("learning_rate", "value_rate", "clip"):
-            require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "a number above 0")
+        for name in ("learning_rate", "value_rate"):
+            require(0 < getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "a positive number")
+        require(self.clip > 0, "training.clip", self.clip, "a number above 0")
         require(self.weight_decay >= 0, "training.weight_decay", self.weight_decay, "a number of at least 0")
         require(0 <= self.final_fraction <= 1, "training.final_fraction", self.final_fraction, "a number in [0, 1]")
         for name in ("averaging", "value_averaging"):

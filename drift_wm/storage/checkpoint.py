@@ -73,6 +73,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         ) from error
 
 
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError),
+    *(zipfile.BadZipFile, LookupError, TypeError, AttributeError),
+)
+"""What torch and zipfile raise over files with wrong bytes."""
+
+
 def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint; nothing in it is executed.
 
@@ -89,7 +96,7 @@ def load_checkpoint(path: Path, *, device: torch.device | str = "cpu") -> Checkp
         is_archive = zipfile.is_zipfile(path)
         cause = "it holds more than tensors and plain values" if is_archive else "it is no archive of tensors"
         raise ValueError(_unreadable(path, cause)) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, LookupError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         cause = str(error).partition("\n")[0]
         raise ValueError(_unreadable(path, f"{type(error).__name__}: {cause}")) from error
     if damaged is not None:

@@ -172,7 +172,7 @@ def read_json(path: Path, kind: type[Content], *, remedy: str = COPY_AGAIN) -> C
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no text
+    except (ValueError, RecursionError) as error:  # no JSON, or no text
         raise ValueError(f"{path}: not JSON ({error}); {remedy}") from error
     if not isinstance(content, kind):
         expected = "object" if kind is dict else "list"
