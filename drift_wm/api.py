@@ -146,7 +146,7 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
             raise ValueError(f"{setting}: expected no such setting, as {reason}")
     path = quoted(Path(run).expanduser())
     asked = read_settings("evaluate", [f"checkpoint={path}", f"actor={actor}", *settings])
-    policy = act_by(model, asked, device=where).policy
+    policy = act_by(model, asked, device=where, obs_keys=checkpoint.obs_keys).policy
     return Agent(policy, model.spec, device=where, obs_keys=checkpoint.obs_keys)
 
 

@@ -110,9 +110,11 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._prepared = False
 
     def _set_spaces(self) -> None:
-        entries = self.suite_environment.observation_spec().values()
+        entries = self.suite_environment.observation_spec()
+        self.obs_keys = tuple(entries)
+        """Names of an observation's parts, in their order."""
         self.task_spec = Spec(
-            observation_size=sum(math.prod(entry.shape) for entry in entries),
+            observation_size=sum(math.prod(entry.shape) for entry in entries.values()),
             action_size=self.control_low.size,
             decision_seconds=self.suite_environment.control_timestep() * self.action_repeat,
         )

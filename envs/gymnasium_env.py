@@ -88,7 +88,10 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.action_repeat = action_repeat
         box = require_box_action(self._env.action_space)
         self._low, self._high = box.low.astype(np.float64), box.high.astype(np.float64)
-        size = _observation_size(self._env.observation_space)
+        seen = self._env.observation_space
+        size = _observation_size(seen)
+        self.obs_keys = tuple(seen.spaces) if isinstance(seen, gymnasium.spaces.Dict) else ()
+        """Names of an observation's parts, in their order; none of a vector without names."""
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, box.shape, np.float32)
         self.task_spec = Spec(size, box.shape[0], self._step_seconds() * action_repeat)

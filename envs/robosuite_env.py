@@ -58,6 +58,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         robosuite = import_robosuite(task)
         self._env = robosuite.make(task.removeprefix(PREFIX), **make_arguments(), seed=_MODEL_SEED)
         self.task_name, self.action_repeat = task, action_repeat
+        self.obs_keys = tuple(key.removesuffix("-state") for key in OBS_KEYS)
+        """Names of an observation's parts, in their order, as robomimic's files have them."""
         low, _ = self._env.action_spec
         size = self._flat(self._env.reset()).size
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)

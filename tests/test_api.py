@@ -79,15 +79,37 @@ def test_an_agent_refuses_what_is_no_observation(runs, obs, message):
         drift_wm.load_agent(runs / "policy").act(obs)
 
 
-def test_sensors_are_joined_by_name(runs, tmp_path):
+@pytest.fixture
+def sensors(runs, tmp_path):
+    """The same episodes, as a recorder would write them that knows dm_control's entries by name."""
     with h5py.File(runs / "data" / "episodes.hdf5") as recorded, h5py.File(tmp_path / "sensors.hdf5", "w") as file:
         for name, demo in recorded["data"].items():
             for group in ("obs", "next_obs"):
                 file[f"data/{name}/{group}/position"] = demo[group]["state"][:, :3]
                 file[f"data/{name}/{group}/velocity"] = demo[group]["state"][:, 3:]
             file[f"data/{name}/actions"] = demo["actions"][()]
-    learn = ["kind=policy", SMALL[0], *SMALL[2:], f"run_dir={tmp_path}/policy"]
-    assert main(["train", f"data={tmp_path}/sensors.hdf5", *learn]) == 0
+    return [f"data={tmp_path}/sensors.hdf5", SMALL[0], *SMALL[2:]]
+
+
+def test_a_model_does_not_act_on_sensors_in_another_order(sensors, tmp_path, capsys):
+    """Sizes agree, and nothing else would tell that one is taken for another."""
+    learn = ["train", *sensors, "kind=policy", "policy.execute=1"]
+    for order in ("position,velocity", "velocity,position"):
+        assert main([*learn, f"obs_keys=[{order}]", f"run_dir={tmp_path}/{order[0]}"]) == 0
+    asked = ["evaluate", "actor=policy", *TASK, "episodes=1", "video=false"]
+    assert main([*asked, f"checkpoint={tmp_path}/p", f"run_dir={tmp_path}/out"]) == 0
+    capsys.readouterr()
+    assert main([*asked, f"checkpoint={tmp_path}/v", f"run_dir={tmp_path}/other"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "reads velocity, position in this order, cartpole-balance gives position, velocity" in told
+    model = ["train", *sensors, "allow_missing_rewards=true", "model.chunk=1", "obs_keys=[velocity,position]"]
+    assert main([*model, f"run_dir={tmp_path}/advisor"]) == 0
+    with pytest.raises(ValueError, match=r"reads \['velocity', 'position'\], the policy \['position', 'velocity'\]"):
+        drift_wm.load_agent(tmp_path / "p", f"foresight='{tmp_path}/advisor'")
+
+
+def test_sensors_are_joined_by_name(sensors, tmp_path):
+    assert main(["train", *sensors, "kind=policy", f"run_dir={tmp_path}/policy"]) == 0
     agent = drift_wm.load_agent(tmp_path / "policy")
     assert agent.obs_keys == ["position", "velocity"]
     obs = torch.arange(5.0, requires_grad=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,8 +88,12 @@ def make_actor(
     assert checkpoint is not None, "settings require a checkpoint for actor=model and policy"
     load = load_policy if settings.actor == "policy" else load_world_model
     learned: LearnedModel = load(checkpoint, device=device)
-    require_spec(learned.spec, _spec_of(task, env), task)
-    acting = act_by(learned, settings, device=device, exploration_std=exploration_std or 0.0)
+    with closing(make_env(task, env)) as world:
+        require_spec(learned.spec, world.task_spec, task)
+        _require_order(checkpoint.obs_keys, world.obs_keys, task)
+    acting = act_by(
+        learned, settings, device=device, exploration_std=exploration_std or 0.0, obs_keys=checkpoint.obs_keys
+    )
     model_id = "+".join(filter(None, (checkpoint.id, acting.advisor_id)))
     return Actor(name_of(learned.config) + acting.how, acting.policy, task, env, model_id)
 
@@ -101,11 +106,6 @@ def tell_of_pace(task: str, env: EnvSettings) -> None:
             task,
             env.action_repeat,
         )
-
-
-def _spec_of(task: str, env: EnvSettings) -> Spec:
-    with closing(make_env(task, env)) as world:
-        return world.task_spec
 
 
 def name_of(config: ModelConfig) -> str:
@@ -157,4 +157,13 @@ def require_spec(found: Spec, wanted: Spec, task: str) -> None:
         raise ValueError(
             f"the checkpoint was trained for decisions of {found.decision_seconds:g} s, but this environment takes "
             f"{wanted.decision_seconds:g} s; set env.action_repeat to that of the training run"
+        )
+
+
+def _require_order(learned: Sequence[str] | None, given: Sequence[str], task: str) -> None:
+    """Raise a ValueError if a task has the observations that a model knows, one after the other in another order."""
+    if learned and sorted(learned) == sorted(given) and list(learned) != list(given):
+        raise ValueError(
+            f"the checkpoint reads {', '.join(learned)} in this order, {task} gives {', '.join(given)}: one would be "
+            f"taken for another; train again with obs_keys=[{','.join(given)}]"
         )

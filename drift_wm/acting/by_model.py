@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ class LearnedActor:
 
 
 def act_by(
-    learned: LearnedModel, settings: PlanningSettings, *, device: torch.device, exploration_std: float = 0.0
+    learned: LearnedModel,
+    settings: PlanningSettings,
+    *,
+    device: torch.device,
+    exploration_std: float = 0.0,
+    obs_keys: Sequence[str] | None = None,
 ) -> LearnedActor:
     """What acts by a world model or a policy, as the settings say.
 
@@ -43,9 +49,11 @@ def act_by(
         settings: of a planner for a world model; of an `EvaluateSettings` the others for a policy.
         device: where to compute.
         exploration_std: of noise on planned actions.
+        obs_keys: what it reads, in this order, where that is known.
 
     Raises:
-        ValueError: settings that do not fit the model, or the checkpoint of an advisor that cannot be read.
+        ValueError: settings that do not fit the model, or the checkpoint of an advisor that cannot be read or reads
+            something else.
     """
     tell_of_doubts(learned, settings)
     if isinstance(learned, LearnedWorldModel):
@@ -56,6 +64,11 @@ def act_by(
     if settings.foresight is None:
         return LearnedActor(BehaviourPolicy(learned, execute=execute, noise=noise))
     advisor = load_checkpoint(newest_checkpoint(Path(settings.foresight)), device=device)
+    if None not in (obs_keys, advisor.obs_keys) and obs_keys != advisor.obs_keys:
+        raise ValueError(
+            f"foresight={settings.foresight} reads {advisor.obs_keys}, the policy {obs_keys}; expected the same in the "
+            "same order: train both with the same obs_keys="
+        )
     world_model = load_world_model(advisor, device=device)
     advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
     return LearnedActor(advised, f", best of {settings.proposals}", advisor.id)

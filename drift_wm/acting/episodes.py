@@ -51,6 +51,8 @@ class Environment(World, Protocol):
 
     task_spec: Spec
     task_name: str
+    obs_keys: tuple[str, ...]
+    """Names of an observation's parts, in their order; none where it has no parts with names."""
     action_repeat: int
     action_space: gymnasium.spaces.Space[Any]
 
