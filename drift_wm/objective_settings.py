@@ -31,7 +31,7 @@ class ObjectiveSettings:
     action_penalty: float = 0.0
     """Weight of the penalty on squared actions."""
     action_rate_penalty: float = 0.0
-    """Weight of the penalty on squared changes between consecutive actions."""
+    """Weight of the penalty on squared changes between consecutive actions, from the last one that was executed on."""
 
     def __post_init__(self) -> None:
         require_one_of(OBJECTIVES, "objective.name", self.name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,20 +54,29 @@ class ActionPenalty:
         return _for_each_future(-self.weight * actions.square().sum(dim=(-2, -1)), prediction)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ActionRatePenalty:
-    """Minus the weighted sum of squared changes between successive actions of a sequence."""
+    """Minus the weighted sum of squared changes between successive actions, that to a sequence's first included."""
 
     weight: float
     """Cost of one entry changing by 1 from one decision to the next; at least 0."""
+    executed: Tensor | None = None
+    """(B, A) the action before the first, see `following`; None: the first costs nothing."""
 
     def __post_init__(self) -> None:
         """Reject a weight that rewards trembling."""
         _require_weight(self.weight)
 
     def __call__(self, prediction: Prediction, actions: Tensor) -> Tensor:
-        """(B, N, P), equal for all futures of a candidate; 0 for a horizon of 1."""
-        return _for_each_future(-self.weight * actions.diff(dim=-2).square().sum(dim=(-2, -1)), prediction)
+        """(B, N, P), equal for all futures of a candidate."""
+        change = actions.diff(dim=-2).square().sum(dim=(-2, -1))
+        if self.executed is not None:
+            change = change + (actions[..., 0, :] - self.executed.to(actions).unsqueeze(1)).square().sum(dim=-1)
+        return _for_each_future(-self.weight * change, prediction)
+
+    def after(self, executed: Tensor) -> ActionRatePenalty:
+        """The penalty on sequences that follow an action (B, A)."""
+        return replace(self, executed=executed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +138,16 @@ class Sum:
         for term in rest:
             total = total + term(prediction, actions)
         return total
+
+    def after(self, executed: Tensor) -> Sum:
+        """The sum for sequences that follow an action (B, A)."""
+        return Sum(tuple(following(executed, term) for term in self.terms))
+
+
+def following(executed: Tensor, objective: Objective) -> Objective:
+    """What to ask of sequences that follow an action (B, A): the objective's own `after`, if it has one."""
+    after: Callable[[Tensor], Objective] | None = getattr(objective, "after", None)
+    return objective if after is None else after(executed)
 
 
 def _require_weight(weight: float) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from drift_wm.interfaces import Prediction
 from drift_wm.planners.novelty import Novelty
-from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum
+from drift_wm.planners.objectives import ActionPenalty, ActionRatePenalty, GoalDistance, PredictedReturn, Sum, following
 
 B, N, P, H, D, A = 2, 3, 4, 5, 6, 2
 rng = torch.Generator().manual_seed(0)
@@ -37,6 +37,17 @@ def test_action_rate_penalty_is_zero_for_constant_actions():
     expected = torch.full((B, N, P), -0.5 * 4 * 4 * A)
     torch.testing.assert_close(ActionRatePenalty(0.5)(PREDICTION, bang), expected)
     assert (ActionRatePenalty(3.0)(PREDICTION, ACTIONS[:, :, :1]) == 0).all()
+
+
+def test_the_change_to_the_first_action_of_a_sequence_is_charged_too():
+    executed = torch.randn(B, A, generator=torch.Generator().manual_seed(1))
+    objective = Sum((ActionPenalty(1.0), Sum((ActionRatePenalty(0.5),)), PredictedReturn()))
+    told = following(executed, objective)(PREDICTION, ACTIONS)
+    whole = torch.cat([executed[:, None, None].expand(B, N, 1, A), ACTIONS], dim=2)
+    change = ActionRatePenalty(0.5)(PREDICTION, whole) - ActionRatePenalty(0.5)(PREDICTION, ACTIONS)
+    torch.testing.assert_close(told, objective(PREDICTION, ACTIONS) + change)
+    plain = PredictedReturn()
+    assert following(executed, plain) is plain
 
 
 def test_goal_distance_of_one_goal_and_of_one_goal_each():

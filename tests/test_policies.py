@@ -4,7 +4,7 @@ import torch
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
 from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.planners.icem import ICEM, ICEMConfig
-from drift_wm.planners.objectives import PredictedReturn
+from drift_wm.planners.objectives import ActionRatePenalty, PredictedReturn, Sum
 from drift_wm.planners.risk import Mean
 
 
@@ -33,6 +33,19 @@ def test_planning_finds_the_best_action_of_every_environment():
     chosen = policy(ReachTarget())
     action, _ = chosen.act(obs, chosen.reset(obs, seed=0))
     torch.testing.assert_close(action, torch.tensor([[0.5], [-0.7]]), atol=0.1, rtol=0)
+
+
+def test_a_change_from_what_was_executed_last_costs_what_the_penalty_says():
+    """Least squares: sum over the plan of (a_t - target)^2 + (a_t - a_{t-1})^2, from the action before it on."""
+    chosen = policy(ReachTarget())
+    chosen.objective = Sum((PredictedReturn(), ActionRatePenalty(1.0)))
+    before, state = chosen.act(torch.tensor([[0.5, 0.0]]), chosen.reset(torch.tensor([[0.5, 0.0]]), seed=0))
+    torch.testing.assert_close(before, torch.tensor([[0.5]]), atol=0.1, rtol=0)
+    action, _ = chosen.act(torch.tensor([[-0.5, 0.0]]), state)
+    system = 3 * torch.eye(4) - torch.diag(torch.ones(3), 1) - torch.diag(torch.ones(3), -1)
+    system[-1, -1] = 2
+    right = torch.full((4, 1), -0.5) + torch.eye(4)[:, :1] * before
+    torch.testing.assert_close(action, torch.linalg.solve(system, right)[:1], atol=0.1, rtol=0)
 
 
 def test_history_holds_the_last_frames_and_the_actions_between_them():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from drift_wm.interfaces import History, Objective, Plan, Planner, Risk, WorldModel
 from drift_wm.planners.noise import ColouredNoise
+from drift_wm.planners.objectives import following
 from drift_wm.planners.scoring import make_score
 from drift_wm.random_streams import decision_rng, each_decision_rng
 
@@ -91,6 +92,8 @@ class PlanningState:
     actions: Tensor
     """(B, K - 1, A)"""
     plan: Plan
+    executed: Tensor | None
+    """(B, A) the last action; None before the first."""
     seed: int
     step: int
 
@@ -148,6 +151,7 @@ class PlanningPolicy:
             obs=obs.unsqueeze(1).expand(B, K, -1),
             actions=obs.new_zeros(B, K - 1, A),
             plan=self.planner.init(B),
+            executed=None,
             seed=seed,
             step=0,
         )
@@ -161,7 +165,8 @@ class PlanningPolicy:
         rng = decision_rng(state.seed, state.step)
         frames = torch.cat([state.obs[:, 1:], obs.unsqueeze(1)], dim=1)
         history = History(frames, state.actions, physics)
-        score = make_score(self.model, self.objective, self.risk, history, particles=self.particles, rng=rng)
+        objective = self.objective if state.executed is None else following(state.executed, self.objective)
+        score = make_score(self.model, objective, self.risk, history, particles=self.particles, rng=rng)
         proposals = None if self.proposals is None else self.proposals(history, rng=rng)
         plan = self.planner.improve(score, state.plan, rng=rng, proposals=proposals)
         if plan.lost and bool((plan.score == -torch.inf).any()):  # an iteration that found nothing may not be the last
@@ -172,7 +177,7 @@ class PlanningPolicy:
             action = (action + self.exploration_std * noise).clamp(-1, 1)
         # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
-        return action, PlanningState(frames, actions, self.planner.shift(plan, 1), state.seed, state.step + 1)
+        return action, PlanningState(frames, actions, self.planner.shift(plan, 1), action, state.seed, state.step + 1)
 
     def _tell_of_lost(self, plan: Plan, step: int) -> None:
         """In states far from all it has seen a model may diverge, and the plan before is then as good as any."""
