@@ -1,4 +1,4 @@
-"""Training by several processes: the same as by one."""
+"""Training by several processes: the same as by one, where a loss is a mean over rows."""
 
 import json
 import subprocess
@@ -62,6 +62,24 @@ def test_shares_of_a_batch_make_its_loss(monkeypatch):
     assert SharedLoss(Rows(), Ranks())(batch, torch.Generator()) == rows.mean()
     shares = [shared_loss(monkeypatch, rank, batch) for rank in (0, 1)]
     assert shares == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+@pytest.mark.parametrize("other", ["0123456789ab", "ba9876543210"])
+def test_processes_go_on_from_one_parent(monkeypatch, other):
+    """Each looks for the newest checkpoint by itself, perhaps of a run that still goes on."""
+    seen = []
+
+    def all_reduce(value, op):
+        seen.append(value.clone())
+        value.copy_(torch.maximum(seen[0], value))  # the second process meets what the first one had
+
+    monkeypatch.setattr("drift_wm.learning.distributed.distributed.all_reduce", all_reduce)
+    Ranks(0, 2).require_same(torch.device("cpu"), "from=runs/mine", "0123456789ab")
+    if other == "0123456789ab":
+        Ranks(1, 2).require_same(torch.device("cpu"), "from=runs/mine", other)
+    else:
+        with pytest.raises(ValueError, match=r"from=runs/mine: processes found different ones, here ba9876543210"):
+            Ranks(1, 2).require_same(torch.device("cpu"), "from=runs/mine", other)
 
 
 class Rows(torch.nn.Module):

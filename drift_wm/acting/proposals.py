@@ -31,7 +31,8 @@ class ActorProposals:
         """What is known, for B environments -> (B, M, H, A) in [-1, 1].
 
         An actor must see what it acts on, but a chunk is predicted from all its actions. So a chunk's actions are
-        guessed and corrected: after k - 1 corrections each answers to the observation that is predicted before it.
+        guessed and corrected: after k - 1 corrections each answers to the observation that is predicted before it, as
+        far as a model's earlier steps do not depend on later actions.
         """
         model, B, M, H = self._model, len(history.obs), self._count, self._horizon
         K, k, A = model.history, model.chunk, model.spec.action_size

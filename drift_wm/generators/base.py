@@ -116,7 +116,8 @@ class ConditionalGenerator(nn.Module, ABC):
 
         Args:
             condition: scale and shift (C,) of c = scale * c' + shift.
-            output: those (Y,) of y = scale * y' + shift; ones and zeros where `rebases_output` is false.
+            output: those (Y,) of y = scale * y' + shift; ones and zeros where `rebases_output` is false. Where a scale
+                is infinite, what is known of that target is lost.
         """
         for network in self._networks():
             network.rebase_condition(*condition)

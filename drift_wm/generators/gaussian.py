@@ -11,7 +11,8 @@ from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.nets import rebase_output
 
-_BOUND_WEIGHT = 0.01  # of the pull on the learned bounds, as in PETS
+_LARGEST, _SMALLEST = math.log(2.0), -10.0  # bounds of log variances at first
+_BOUND_WEIGHT = 0.01  # of the pull on them beside a sum over targets; in PETS' code beside their mean, which pulls more
 
 
 class GaussianGenerator(ConditionalGenerator):
@@ -19,14 +20,14 @@ class GaussianGenerator(ConditionalGenerator):
 
     The log variances are kept between learned bounds by soft limits, which keeps them sane far from the data.
     An ensemble of these with trajectory sampling (`members` of 5, the default of `model=gaussian`) is PETS' model, but
-    that its members differ in their initial weights alone, where those of PETS draw their batches separately, too.
+    that its members differ in their initial weights alone, where each of PETS' has a bootstrap of the data, too.
     """
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
         super().__init__(condition_size, output_size, config=config, rng=rng, network_output_size=2 * output_size)
         self.noise_size = output_size
-        self.largest = nn.Parameter(torch.full((output_size,), math.log(2.0)))
-        self.smallest = nn.Parameter(torch.full((output_size,), -10.0))
+        self.largest = nn.Parameter(torch.full((output_size,), _LARGEST))
+        self.smallest = nn.Parameter(torch.full((output_size,), _SMALLEST))
 
     def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         mean, log_variance = self._moments(self.backbone(c))
@@ -47,11 +48,12 @@ class GaussianGenerator(ConditionalGenerator):
     @torch.no_grad()
     def _rebase_output(self, scale: Tensor, shift: Tensor) -> None:
         # Log variances move by twice the logarithm of the scale, and so do their bounds.
-        double = 2 * scale.log()
-        both_scales, both_shifts = torch.cat([scale, torch.ones_like(scale)]), torch.cat([shift, double])
-        rebase_output(self.backbone.output, both_scales, both_shifts)
-        self.largest.sub_(double)
-        self.smallest.sub_(double)
+        lost = scale.isinf()
+        double = torch.where(lost, 0, 2 * scale.log())
+        of_variances = torch.where(lost, torch.inf, 1.0)
+        rebase_output(self.backbone.output, torch.cat([scale, of_variances]), torch.cat([shift, double]))
+        for bound, first in ((self.largest, _LARGEST), (self.smallest, _SMALLEST)):
+            bound.copy_(torch.where(lost, first, bound - double))
 
     def _moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = output.chunk(2, dim=-1)

@@ -172,7 +172,7 @@ def rebase_output(layer: nn.Linear, scale: Tensor, shift: Tensor) -> None:
 
     Args:
         layer: of Y outputs.
-        scale: (Y,).
+        scale: (Y,); where it is infinite, the layer says 0 from now on.
         shift: (Y,).
     """
     layer.weight.div_(scale.unsqueeze(-1))

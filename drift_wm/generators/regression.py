@@ -11,8 +11,8 @@ from drift_wm.generators.base import ConditionalGenerator
 class RegressionGenerator(ConditionalGenerator):
     """y = f(c): a point mass at the conditional mean.
 
-    The network is built with its noise input, which is never fed, so that parameters and initial weights are
-    those of the drifting generator with the same seed.
+    The network is built with its noise input, which is never fed, so that its parameters and initial weights are those
+    of a drifting generator with the same seed, which may have a layer for the mean beside it.
     """
 
     stochastic = False

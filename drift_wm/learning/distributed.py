@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -29,6 +30,16 @@ class Ranks:
     def first(self) -> bool:
         """Whether this process writes files and speaks."""
         return self.rank == 0
+
+    def require_same(self, device: torch.device, name: str, found: str) -> None:
+        """Raise a ValueError in all processes unless they found the same, such as one that another run still writes."""
+        if self.count == 1:
+            return
+        number = int.from_bytes(hashlib.sha256(found.encode()).digest()[:7])
+        extremes = torch.tensor([number, -number], device=device)
+        distributed.all_reduce(extremes, op=distributed.ReduceOp.MAX)
+        if int(extremes.sum()):
+            raise ValueError(f"{name}: processes found different ones, here {found}; name a file, or wait for its run")
 
     def require_divides(self, batch_size: int) -> None:
         """Raise a ValueError unless all processes get equally many rows: means of unequal shares would be wrong."""
@@ -76,7 +87,9 @@ def joined(ranks: Ranks, device: torch.device) -> Iterator[None]:
 class SharedLoss:
     """A model's loss on a batch, each process with its rows, and gradients averaged over all of them.
 
-    All must be given the same batch and equal generators of random numbers.
+    All must be given the same batch and equal generators of random numbers. Gradients are those of one process where
+    the loss is a mean over rows. Where rows are weighed by their batch (the layer for the mean beside drifting samples,
+    the actor, the published field's scales), each process takes its share for the batch.
 
     Args:
         model: what is trained.

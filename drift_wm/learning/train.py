@@ -134,6 +134,7 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
         return round_of(begun[0])
     if parent is not None:
         checkpoint = load_checkpoint(newest_checkpoint(Path(parent)), device=device)
+        trainer.ranks.require_same(device, f"from={parent}", checkpoint.id)
         trainer.restore(checkpoint, as_parent=True)
         if checkpoint.obs_keys not in (None, trainer.obs_keys):
             logger.warning(

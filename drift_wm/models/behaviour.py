@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Batch, History, Spec
-from drift_wm.models.normalisation import Scales, change_of_units, join_changes
+from drift_wm.models.normalisation import Scales, change_of_inputs, change_of_outputs, join_changes
 from drift_wm.random_streams import each_decision_rng
 from drift_wm.requirements import require, require_at_least
 
@@ -162,7 +162,7 @@ class LearnedPolicy(nn.Module):
 
     @torch.no_grad()
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of new data without changing what a trained policy does: see `LearnedWorldModel.rescale`.
+        """Adopt the scales of new data without changing what a trained policy does, as `LearnedWorldModel.rescale`.
 
         Generators that mix actions with noise of unit scale keep that of an action until it is far from standard, and
         learn it anew.
@@ -173,8 +173,8 @@ class LearnedPolicy(nn.Module):
             scales = scales.keeping_actions_of((self.action_mean, self.action_std))
         if is_set:
             scales = scales.keeping_observations_of(self.obs_std)
-            seen = change_of_units((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
-            acted = change_of_units((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
+            seen = change_of_inputs((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
+            acted = change_of_outputs((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
             for member in self.members:
                 member.rebase(join_changes([seen] * K), join_changes([acted] * k))
         for name in ("obs_mean", "obs_std", "action_mean", "action_std"):

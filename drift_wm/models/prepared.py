@@ -53,7 +53,8 @@ class PreparedModel:
             compile = False
         keep_means = model.uses_bfloat16(compiled=compile)
         keep_targets = not model.generator.rebases_output
-        self._model.rescale(model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets))
+        units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets)
+        self._model.rescale(units, exact=True)
         # Means may be kept, and some generators keep the scales of their targets.
         self._scales_targets = self._model.normaliser.is_set
         observe = observe or bool(self._model.ending.seen)  # which is told by observations

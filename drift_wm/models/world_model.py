@@ -19,7 +19,7 @@ from drift_wm.generators import (
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.models.actor_critic import ActorCritic, Steps
 from drift_wm.models.ending import Ending
-from drift_wm.models.normalisation import Normaliser, Scales, change_of_units, join_changes
+from drift_wm.models.normalisation import Normaliser, Scales, join_changes
 from drift_wm.models.precision import PRECISIONS, WIDE, takes_bfloat16
 from drift_wm.models.requests import require_fitting
 from drift_wm.requirements import require, require_at_least, require_one_of
@@ -32,7 +32,9 @@ class WorldModelConfig:
     history: int = 1
     """K, frames the model reads; 1 where the observation is the state."""
     chunk: int = 5
-    """k, steps predicted by one network evaluation; a planning horizon must be a multiple of it."""
+    """k, steps predicted by one network evaluation; a planning horizon must be a multiple of it. 1 for logs of someone
+    who looks and reacts (a person, a policy) to a world of chance, or one that observations show in part: later actions
+    of a chunk then answer to its outcome and give it away, which those of a plan cannot do."""
     self_rollout: int = 1
     """Chunks that training predicts in a row, each from the model's own samples of the one before, and scores as one
     trajectory; `drifting` and `regression` only."""
@@ -123,7 +125,8 @@ class LearnedWorldModel(nn.Module):
     def imagined(self, batch: Batch, *, rng: torch.Generator) -> Steps:
         """A step from each window's present that was never taken.
 
-        Of a chunk, the actor chooses the first action; those after it, as recorded, come too late to matter.
+        Of a chunk, the actor chooses the first action; those after it stay as recorded, and tell of what was recorded
+        if whoever chose them had looked (see `chunk`). Chunks of one step are free of that.
         """
         assert self.value is not None
         K, k = self.history, self.chunk
@@ -252,21 +255,21 @@ class LearnedWorldModel(nn.Module):
         return torch.cat([obs[..., k:, :].expand(*predicted.shape[:-2], -1, -1), predicted], dim=-2)
 
     @torch.no_grad()
-    def rescale(self, scales: Scales) -> None:
+    def rescale(self, scales: Scales, *, exact: bool = False) -> None:
         """Adopt the scales of new data without changing what a trained model predicts.
 
         Training is a sequence of models in which each continues the last; the network's first and last layers absorb
-        the change of units, so a child starts exactly where its parent stood. Generators that mix targets with noise of
-        unit scale keep a target's until it is far from standard, and learn it anew. First scales change no weights.
+        the change of units, so a child starts exactly where its parent stood, but for entries that hardly varied until
+        now (`change_of_inputs`, `change_of_outputs`); `exact` is for models that learn no more. Generators that mix
+        targets with noise of unit scale keep a target's until it is far from standard, and learn it anew. First scales
+        change no weights.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
         if old.is_set:
             if not self.generator.rebases_output:
                 scales = scales.keeping_targets_of(old)
             scales = scales.keeping_observations_of(old.obs_std)
-            seen = change_of_units((old.obs_mean, old.obs_std), (scales.obs_mean, scales.obs_std))
-            acted = change_of_units((old.action_mean, old.action_std), scales.action_units)
-            target = change_of_units((old.target_mean, old.target_std), (scales.target_mean, scales.target_std))
+            seen, acted, target = old.changes_to(scales, exact=exact)
             condition = join_changes([seen] * K + [acted] * (K - 1 + self.chunk))
             for member in self.members:
                 member.rebase(condition, join_changes([target]))
