@@ -150,13 +150,17 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     return Agent(policy, model.spec, device=where, obs_keys=checkpoint.obs_keys)
 
 
-def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = None) -> PlanningPolicy:
+def plan_in(
+    model: LearnedWorldModel, *settings: str, planner: Planner | None = None, exploration_std: float = 0.0
+) -> PlanningPolicy:
     """Model-predictive control in a world model, for many environments at once.
 
     Args:
         model: to plan in, as it is now.
-        settings: of `drift-wm collect`, such as `"planner=mppi"`, `"planner.horizon=20"` or `"particles=16"`.
+        settings: of `drift-wm collect`, as far as they say how to plan: `planner`, `objective`, `risk`, `particles`,
+            `proposals` and `compile`, such as `"planner=mppi"`, `"planner.horizon=20"` or `"particles=16"`.
         planner: one of your own; the settings of `planner` are then not read.
+        exploration_std: standard deviation of noise on executed actions.
 
     Raises:
         ValueError: the model is a policy, or a setting does not fit.
@@ -167,7 +171,7 @@ def plan_in(model: LearnedWorldModel, *settings: str, planner: Planner | None = 
         )
     asked = read_settings("collect", settings)
     tell_of_doubts(model, asked)
-    return build.make_policy(model, asked, device=model.device, planner=planner)
+    return build.make_policy(model, asked, device=model.device, planner=planner, exploration_std=exploration_std)
 
 
 def make_env(task: str, *settings: str, **named: object) -> Environment:

@@ -57,13 +57,22 @@ class DisturbedEnv(DmControlEnv):
         action_repeat: int = 2,
         render: RenderConfig = DEFAULT_RENDER,
     ) -> None:
-        """Load a task by dm_control's two names for it; all else as in `make_disturbed`."""
+        """Load a task by dm_control's two names for it; all else as in `make_disturbed`.
+
+        Raises:
+            ValueError: the task's rewards do not go with the disturbance.
+        """
         super().__init__(domain, task, action_repeat=action_repeat, render=render)
         model = self.suite_environment.physics.model.ptr
         size = self.task_spec.observation_size
         self.disturbance: Disturbance = measure_disturbance(disturbance, model, size)
         """The disturbance in this mechanism's units."""
         self._masses: tuple[_MassEntries, ...] = ()
+        if self.disturbance.load and domain == "dog":
+            raise ValueError(
+                f"env.disturbance.name=payload with task={self.task_name}: rewards of dogs are measured in the weight "
+                "of the body at a reset, which a restored state does not tell; expected another task"
+            )
         if self.disturbance.load:
             self._masses = _mass_entries(model, self.disturbance.body)
             self.state_layout = _with_masses(self.state_layout, self._masses)

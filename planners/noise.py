@@ -8,6 +8,7 @@ from torch import Tensor
 _STOCK_SEED = 0  # the same stock in every process: a run that is continued plans as it would have
 _FEWEST, _STRETCHES = 2, 8  # of a stock, side by side: as many as it has room for
 _SEQUENCES = 4096  # of a stock of small budgets: a planner that meets a few directions again and again is stuck
+_LONGEST_MATRIX = 1024  # steps of a filter that is kept: 4 MB
 _MOST = 2**24  # numbers of a stock, 64 MB, where that leaves room for the fewest
 
 
@@ -34,9 +35,9 @@ def spectrum_amplitude(horizon: int, exponent: float) -> Tensor:
 class ColouredNoise:
     """Draws Gaussian noise of unit variance whose spectrum along the horizon is a power law.
 
-    A horizon is short, so the filter FFT^-1 . amplitude . FFT is kept as one symmetric (H, H) matrix: on
-    a CPU multiplying by it takes about half the time of transforming there and back. The noise is
-    periodic in the horizon, as that of every FFT method.
+    A plan's horizon is short, so the filter FFT^-1 . amplitude . FFT is kept as one symmetric (H, H) matrix: on
+    a CPU multiplying by it takes about half the time of transforming there and back, which whole episodes do. The
+    noise is periodic in the horizon, as that of every FFT method.
     """
 
     def __init__(self, horizon: int, exponent: float) -> None:
@@ -47,11 +48,10 @@ class ColouredNoise:
             exponent: beta of the power law; 0 gives white noise and skips the filter.
         """
         self.horizon = horizon
+        self.amplitude = None if exponent == 0.0 else spectrum_amplitude(horizon, exponent)
         self.filter: Tensor | None = None
-        if exponent != 0.0:
-            impulses = torch.fft.rfft(torch.eye(horizon, dtype=torch.float64))
-            coloured = torch.fft.irfft(impulses * spectrum_amplitude(horizon, exponent), n=horizon)
-            self.filter = coloured.to(torch.float32)
+        if self.amplitude is not None and horizon <= _LONGEST_MATRIX:
+            self.filter = self._coloured(torch.eye(horizon, dtype=torch.float64)).to(torch.float32)
 
     def sample(self, count: int, action_size: int, *, rng: torch.Generator) -> Tensor:
         """Draw `count` sequences, each action entry independent of the others.
@@ -64,11 +64,19 @@ class ColouredNoise:
         Returns:
             (N, H, A) float32 on the device of `rng`.
         """
-        if self.filter is None:
+        if self.amplitude is None:
             return torch.randn(count, self.horizon, action_size, generator=rng, device=rng.device)
         white = torch.randn(count, action_size, self.horizon, generator=rng, device=rng.device)
+        if self.filter is None:
+            return self._coloured(white.double()).mT.float().contiguous()
         self.filter = self.filter.to(rng.device)
         return (white @ self.filter).mT.contiguous()
+
+    def _coloured(self, white: Tensor) -> Tensor:
+        """(..., H) float64 of either."""
+        assert self.amplitude is not None
+        filtered: Tensor = torch.fft.irfft(torch.fft.rfft(white) * self.amplitude.to(white.device), n=self.horizon)
+        return filtered
 
 
 class NoiseStock:

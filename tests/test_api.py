@@ -210,6 +210,8 @@ def test_a_planner_of_ones_own_plans_in_a_loaded_model(runs):
     policy = drift_wm.plan_in(model, planner=Still())
     agent = drift_wm.Agent(policy, model.spec)
     assert agent.act(np.ones(5)).tolist() == [0.0]
+    restless = drift_wm.Agent(drift_wm.plan_in(model, planner=Still(), exploration_std=0.3), model.spec)
+    assert 0 < abs(restless.act(np.ones(5))[0]) <= 1
     usual = drift_wm.plan_in(model, "planner=mppi", "planner.horizon=4", "particles=2")
     assert (type(usual.planner).__name__, usual.planner.horizon, usual.particles) == ("MPPI", 4, 2)
 

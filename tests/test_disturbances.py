@@ -241,6 +241,11 @@ def test_a_payload_is_drawn_per_episode_and_restored_with_the_state(task):
         np.testing.assert_array_equal(getattr(models[0], field), getattr(models[1], field))
 
 
+def test_a_payload_is_refused_where_rewards_weigh_the_body():
+    with pytest.raises(ValueError, match="payload with task=dog-stand: rewards of dogs are measured in the weight"):
+        make_disturbed("dog-stand", PAYLOAD)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_payload_scales_one_body_and_keeps_the_masses_consistent(task):
     env, plain = started(PAYLOAD, task=task, seed=3), make_dm_control(task).suite_environment.physics.model.ptr

@@ -41,6 +41,15 @@ def test_the_filter_is_the_fourier_transform_it_stands_for():
     torch.testing.assert_close(drawn, expected, atol=1e-6, rtol=1e-5)
 
 
+def test_long_noise_is_filtered_alike(monkeypatch):
+    """As of whole episodes, where a matrix would take gigabytes."""
+    short = ColouredNoise(60, 1.0).sample(5, 2, rng=generator(4))
+    monkeypatch.setattr("drift_wm.planners.noise._LONGEST_MATRIX", 59)
+    long = ColouredNoise(60, 1.0)
+    assert long.filter is None
+    torch.testing.assert_close(long.sample(5, 2, rng=generator(4)), short, atol=1e-5, rtol=1e-5)
+
+
 def test_the_zero_frequency_has_the_power_of_the_lowest():
     amplitude = spectrum_amplitude(10, 2.0)
     assert amplitude[0] == amplitude[1]
