@@ -28,6 +28,7 @@ from drift_wm.storage.run_folder import RunFolder, default_path
 
 logger = logging.getLogger(__name__)
 
+_NOTHING = "nothing was written"
 _WHOLE = ("data-inspect", "data-convert", "data-replay")
 """Commands that write when all is done: an interrupted one has nothing to go on from."""
 _LOST_WORKER = (
@@ -120,7 +121,7 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
     except KeyboardInterrupt:
         # Nor must a request that nothing was done for; shares of a grid may have begun in its folder meanwhile.
         forgotten = is_new and _is_alone_there(command) and folder.forget_config()
-        return _interrupted("" if forgotten or command in _WHOLE else str(path))
+        return _interrupted(_what_is_left(command, settings, path, nothing=forgotten))
     except (ValueError, OSError) as error:
         if is_new:
             folder.forget_config()  # a request that was refused must not stand in the way of the corrected one
@@ -144,9 +145,20 @@ def _lineage(settings: Any) -> int:
     return 0
 
 
-def _interrupted(path: str = "") -> int:
-    """Say what an interruption left: nothing, or a run in the folder `path` to go on from."""
-    left = f"what was done is saved. To go on: same settings and run_dir={path}" if path else "nothing was written"
+def _what_is_left(command: str, settings: Any, path: Path, *, nothing: bool) -> str:
+    """What an interruption left in a run's folder and beside it."""
+    if (
+        command == "data-convert" and Path(settings.out).exists()
+    ):  # it was not there before, and appears when it is whole
+        return f"{settings.out} is whole, but what it does not hold was not told"
+    if nothing:
+        return _NOTHING
+    if command in _WHOLE:
+        return f"what is in {path} may not be whole; repeat the command with another run_dir"
+    return f"what was done is saved. To go on: same settings and run_dir={path}"
+
+
+def _interrupted(left: str = _NOTHING) -> int:
     sys.stderr.write(f"\ninterrupted; {left}\n")
     return 130
 

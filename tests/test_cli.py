@@ -146,6 +146,20 @@ def test_ctrl_c_leaves_nothing_of_what_is_written_when_all_is_done(tmp_path, mon
     assert not (tmp_path / "run").exists()
 
 
+def test_ctrl_c_tells_what_is_there_already_of_what_is_written_at_the_end(tmp_path, monkeypatch, capsys):
+    def interrupted(settings, folder):
+        (Path(settings.out) if "out" in vars(settings) else folder.path / "results.json").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "inspect", interrupted)
+    monkeypatch.setattr(commands, "convert", interrupted)
+    assert main(["data-inspect", "demos.hdf5", f"run_dir={tmp_path}/run"]) == 130
+    assert f"what is in {tmp_path}/run may not be whole" in capsys.readouterr().err
+    new = tmp_path / "new.hdf5"
+    assert main(["data-convert", "demos.hdf5", f"out={new}", f"run_dir={tmp_path}/other"]) == 130
+    assert f"interrupted; {new} is whole" in capsys.readouterr().err
+
+
 def test_show_prints_settings_and_does_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["online", "--show", "planner=mppi", "seed=9"]) == 0
