@@ -147,9 +147,7 @@ def _lineage(settings: Any) -> int:
 
 def _what_is_left(command: str, settings: Any, path: Path, *, nothing: bool) -> str:
     """What an interruption left in a run's folder and beside it."""
-    if (
-        command == "data-convert" and Path(settings.out).exists()
-    ):  # it was not there before, and appears when it is whole
+    if command == "data-convert" and Path(settings.out).exists():  # else it would have been refused
         return f"{settings.out} is whole, but what it does not hold was not told"
     if nothing:
         return _NOTHING
