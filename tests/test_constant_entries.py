@@ -148,6 +148,41 @@ def test_a_child_learns_what_begins_to_vary(linear_episodes, until_now):
     assert found["open_loop_error"] < 1.1 * scratch["open_loop_error"]
 
 
+def with_a_slow_entry(episodes: list[Episode], step: float) -> list[Episode]:
+    """With an entry more, which the first action moves: by millimetres, say, where all others move by metres."""
+    moved = [np.cumsum(np.insert(each.actions[:, :1] * step, 0, 0, axis=0), axis=0) for each in episodes]
+    return [
+        replace(each, obs=np.concatenate([each.obs, 1 + path.astype(np.float32)], axis=1))
+        for each, path in zip(episodes, moved, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in GENERATORS if name in ("drifting", "regression", "gaussian")])
+def test_a_target_that_begins_to_move_a_little_is_learned_anew(linear_episodes, name):
+    """Its unit was 1, for want of another: what was said in that is a thousand times what it does."""
+    shape = replace(make(name).config, chunk=1, history=1)
+    still, moving = (with_a_slow_entry(linear_episodes, step) for step in (0.0, 1e-3))
+
+    def error(trainer: Trainer) -> float:
+        c, y = trainer.averaged.pair(Windows(moving, history=1, chunk=1).batch(torch.arange(100)))
+        noise = torch.randn(100, 16, trainer.averaged.generator.noise_size, generator=rng())
+        with torch.no_grad():
+            x = trainer.averaged.generator.sample(c.unsqueeze(1), noise)
+        return float((x.mean(dim=1) - y)[:, 3].square().mean().sqrt())
+
+    def learned(*rounds) -> Trainer:
+        trainer = Trainer(SPEC, shape, TrainingConfig(batch_size=64), seed=0)
+        for episodes in rounds:
+            trainer.rescale(scales_of(compute_statistics(episodes, chunk=1)))
+            trainer.train_round(Windows(episodes, history=1, chunk=1), 300)
+        return trainer
+
+    child = learned(still)
+    child.rescale(scales_of(compute_statistics(moving, chunk=1)))
+    assert error(child) < 1.5, "it begins with the mean, or with a spread of its own about it"
+    assert error(learned(still, moving)) < max(0.15, 1.5 * error(learned(moving)))
+
+
 class Average:
     """Says the average of standardised targets, with the certainty of a regression."""
 

@@ -117,6 +117,10 @@ class Descent:
         self._adam.step()
         return norms[0]
 
+    def forget(self) -> None:
+        """Begin anew: what is known of gradients is of other units, and large ones of then would hold back for long."""
+        self._adam.state.clear()
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` goes on from."""
         return self._adam.state_dict()

@@ -99,9 +99,10 @@ class Trainer:
         return self.averaged
 
     def rescale(self, scales: Scales) -> None:
-        """Adopt the scales of the data of the next round; what was learned stays as it is."""
-        self.model.rescale(scales)
+        """Adopt the scales of the data of the next round; what was learned stays as it is, but see the models'."""
         self.averaged.rescale(scales)
+        if self.model.rescale(scales):
+            self.descent.forget()
 
     def train_round(
         self,

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Batch, History, Spec
-from drift_wm.models.normalisation import Scales, change_of_inputs, change_of_outputs, join_changes
+from drift_wm.models.normalisation import (
+    Scales,
+    change_of_inputs,
+    change_of_outputs,
+    change_of_units,
+    differ,
+    join_changes,
+)
 from drift_wm.random_streams import each_decision_rng
 from drift_wm.requirements import require, require_at_least
 
@@ -161,24 +168,27 @@ class LearnedPolicy(nn.Module):
         return actions.view(B, self.chunk, self.spec.action_size) * self.action_std + self.action_mean
 
     @torch.no_grad()
-    def rescale(self, scales: Scales) -> None:
+    def rescale(self, scales: Scales) -> bool:
         """Adopt the scales of new data without changing what a trained policy does, as `LearnedWorldModel.rescale`.
 
         Generators that mix actions with noise of unit scale keep that of an action until it is far from standard, and
         learn it anew.
         """
-        scales, K, k = scales.to(self.device), self.history, self.chunk
+        scales, K, k, anew = scales.to(self.device), self.history, self.chunk, False
         is_set = bool((self.action_std != 1).any() or (self.action_mean != 0).any())
         if is_set and not self.generator.rebases_output:
             scales = scales.keeping_actions_of((self.action_mean, self.action_std))
         if is_set:
             scales = scales.keeping_observations_of(self.obs_std)
-            seen = change_of_inputs((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
-            acted = change_of_outputs((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
+            of_obs = (self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std)
+            of_actions = (self.action_mean, self.action_std), (scales.action_mean, scales.action_std)
+            seen, acted = changes = change_of_inputs(*of_obs), change_of_outputs(*of_actions)
+            anew = differ(changes, (change_of_units(*of_obs), change_of_units(*of_actions)))
             for member in self.members:
                 member.rebase(join_changes([seen] * K), join_changes([acted] * k))
         for name in ("obs_mean", "obs_std", "action_mean", "action_std"):
             getattr(self, name).copy_(getattr(scales, name))
+        return anew
 
     def _pair(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Conditions (B, C) and standardised actions (B, Y) of each window."""

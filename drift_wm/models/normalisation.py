@@ -108,6 +108,15 @@ def change_of_outputs(old: MeanStd, new: MeanStd) -> Change:
     return torch.where(lost, torch.inf, scale), torch.where(lost, 0, shift)
 
 
+def differ(changes: Sequence[Change], others: Sequence[Change]) -> bool:
+    """Whether any of these changes is not that of the others."""
+    return any(
+        not torch.equal(one, other)
+        for change, beside in zip(changes, others, strict=True)
+        for one, other in zip(change, beside, strict=True)
+    )
+
+
 def join_changes(parts: Sequence[Change]) -> Change:
     """Of a vector of such parts: (size,) each."""
     scales, shifts = zip(*parts, strict=True)

@@ -19,7 +19,7 @@ from drift_wm.generators import (
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.models.actor_critic import ActorCritic, Steps
 from drift_wm.models.ending import Ending
-from drift_wm.models.normalisation import Normaliser, Scales, join_changes
+from drift_wm.models.normalisation import Normaliser, Scales, differ, join_changes
 from drift_wm.models.precision import PRECISIONS, WIDE, takes_bfloat16
 from drift_wm.models.requests import require_fitting
 from drift_wm.requirements import require, require_at_least, require_one_of
@@ -255,21 +255,23 @@ class LearnedWorldModel(nn.Module):
         return torch.cat([obs[..., k:, :].expand(*predicted.shape[:-2], -1, -1), predicted], dim=-2)
 
     @torch.no_grad()
-    def rescale(self, scales: Scales, *, exact: bool = False) -> None:
+    def rescale(self, scales: Scales, *, exact: bool = False) -> bool:
         """Adopt the scales of new data without changing what a trained model predicts.
 
         Training is a sequence of models in which each continues the last; the network's first and last layers absorb
         the change of units, so a child starts exactly where its parent stood, but for entries that hardly varied until
         now (`change_of_inputs`, `change_of_outputs`); `exact` is for models that learn no more. Generators that mix
         targets with noise of unit scale keep a target's until it is far from standard, and learn it anew. First scales
-        change no weights.
+        change no weights. Returns whether an entry that hardly varied is read or learned anew.
         """
         scales, old, K = scales.to(self.device), self.normaliser, self.history
+        anew = False
         if old.is_set:
             if not self.generator.rebases_output:
                 scales = scales.keeping_targets_of(old)
             scales = scales.keeping_observations_of(old.obs_std)
-            seen, acted, target = old.changes_to(scales, exact=exact)
+            seen, acted, target = changes = old.changes_to(scales, exact=exact)
+            anew = differ(changes, old.changes_to(scales, exact=True))
             condition = join_changes([seen] * K + [acted] * (K - 1 + self.chunk))
             for member in self.members:
                 member.rebase(condition, join_changes([target]))
@@ -279,6 +281,7 @@ class LearnedWorldModel(nn.Module):
         if self.value is not None:
             self.value.see_rewards(scales.target_mean[0, -1], scales.target_std[0, -1])
         self.normaliser.set(scales)
+        return anew
 
     def _condition(self, frames: Tensor, actions: Tensor) -> Tensor:
         """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C)."""
