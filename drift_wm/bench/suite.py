@@ -56,7 +56,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
     if settings.run:
         _require_tasks(parts.values())
     folders = {
-        part: RunFolder(folder.path / part.folder)
+        part: begun[part] if part in begun else RunFolder(folder.path / part.folder)
         for part, asked in parts.items()
         if not (part in known and _is_enough(known[part], asked)) and (settings.run or part in begun)
     }

@@ -17,11 +17,11 @@ from drift_wm.generators import ConditionalGenerator, GeneratorConfig, make_gene
 from drift_wm.interfaces import Batch, History, Spec
 from drift_wm.models.normalisation import (
     Scales,
-    change_of_inputs,
-    change_of_outputs,
     change_of_units,
     differ,
     join_changes,
+    predicting_anew,
+    reading_anew,
 )
 from drift_wm.random_streams import each_decision_rng
 from drift_wm.requirements import require, require_at_least
@@ -180,10 +180,10 @@ class LearnedPolicy(nn.Module):
             scales = scales.keeping_actions_of((self.action_mean, self.action_std))
         if is_set:
             scales = scales.keeping_observations_of(self.obs_std)
-            of_obs = (self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std)
-            of_actions = (self.action_mean, self.action_std), (scales.action_mean, scales.action_std)
-            seen, acted = changes = change_of_inputs(*of_obs), change_of_outputs(*of_actions)
-            anew = differ(changes, (change_of_units(*of_obs), change_of_units(*of_actions)))
+            seen = change_of_units((self.obs_mean, self.obs_std), (scales.obs_mean, scales.obs_std))
+            acted = change_of_units((self.action_mean, self.action_std), (scales.action_mean, scales.action_std))
+            exactly, seen, acted = (seen, acted), reading_anew(seen), predicting_anew(acted)
+            anew = differ((seen, acted), exactly)
             for member in self.members:
                 member.rebase(join_changes([seen] * K), join_changes([acted] * k))
         for name in ("obs_mean", "obs_std", "action_mean", "action_std"):

@@ -87,23 +87,23 @@ def change_of_units(old: MeanStd, new: MeanStd) -> Change:
     return torch.where(std == old_std, 1, std / old_std), (mean - old_mean) / old_std
 
 
-def change_of_inputs(old: MeanStd, new: MeanStd) -> Change:
-    """The same of what a network reads and goes on learning, but for entries that have hardly varied until now, or not.
+def reading_anew(change: Change) -> Change:
+    """The change for a network that goes on learning from what it reads: other for entries that hardly varied, or not.
 
     These are read anew, in the new unit and by weights of the size that they have. Exact ones would be so many times as
     large, or zero, and are slow to learn: of an object that stood still, but for noise, until the robot touched it.
     """
-    scale, shift = change_of_units(old, new)
+    scale, shift = change
     is_new = (scale > _JITTER) | (shift.abs() > _JITTER) | (scale == 0)
     return torch.where(is_new, 1, scale), torch.where(is_new, 0, shift)
 
 
-def change_of_outputs(old: MeanStd, new: MeanStd) -> Change:
-    """The same of what a network predicts and goes on learning, but infinite where a unit is a small part of the old.
+def predicting_anew(change: Change) -> Change:
+    """The change for a network that goes on learning what it predicts: infinite where a unit is a fraction of the old.
 
     What was predicted in the old one is noise in the new; a network that is rebased by infinity predicts the mean.
     """
-    scale, shift = change_of_units(old, new)
+    scale, shift = change
     lost = scale < 1 / _JITTER
     return torch.where(lost, torch.inf, scale), torch.where(lost, 0, shift)
 
@@ -155,18 +155,12 @@ class Normaliser(nn.Module):
         """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
-    def changes_to(self, new: Scales, *, exact: bool) -> tuple[Change, Change, Change]:
-        """How the units of observations, actions and targets change if these scales are adopted.
-
-        Args:
-            new: the scales.
-            exact: whether for entries that hardly varied until now, too, see `change_of_inputs`, `change_of_outputs`.
-        """
-        inputs, outputs = (change_of_units, change_of_units) if exact else (change_of_inputs, change_of_outputs)
+    def changes_to(self, new: Scales) -> tuple[Change, Change, Change]:
+        """How the units of observations, actions and targets change if these scales are adopted."""
         return (
-            inputs((self.obs_mean, self.obs_std), (new.obs_mean, new.obs_std)),
-            inputs((self.action_mean, self.action_std), new.action_units),
-            outputs((self.target_mean, self.target_std), (new.target_mean, new.target_std)),
+            change_of_units((self.obs_mean, self.obs_std), (new.obs_mean, new.obs_std)),
+            change_of_units((self.action_mean, self.action_std), new.action_units),
+            change_of_units((self.target_mean, self.target_std), (new.target_mean, new.target_std)),
         )
 
     def unit_scales(self, *, keep_means: bool, keep_targets: bool = False) -> Scales:

@@ -19,7 +19,7 @@ from drift_wm.generators import (
 from drift_wm.interfaces import Batch, History, Prediction, Spec
 from drift_wm.models.actor_critic import ActorCritic, Steps
 from drift_wm.models.ending import Ending
-from drift_wm.models.normalisation import Normaliser, Scales, differ, join_changes
+from drift_wm.models.normalisation import Normaliser, Scales, differ, join_changes, predicting_anew, reading_anew
 from drift_wm.models.precision import PRECISIONS, WIDE, takes_bfloat16
 from drift_wm.models.requests import require_fitting
 from drift_wm.requirements import require, require_at_least, require_one_of
@@ -260,7 +260,7 @@ class LearnedWorldModel(nn.Module):
 
         Training is a sequence of models in which each continues the last; the network's first and last layers absorb
         the change of units, so a child starts exactly where its parent stood, but for entries that hardly varied until
-        now (`change_of_inputs`, `change_of_outputs`); `exact` is for models that learn no more. Generators that mix
+        now (`reading_anew`, `predicting_anew`); `exact` is for models that learn no more. Generators that mix
         targets with noise of unit scale keep a target's until it is far from standard, and learn it anew. First scales
         change no weights. Returns whether an entry that hardly varied is read or learned anew.
         """
@@ -270,8 +270,10 @@ class LearnedWorldModel(nn.Module):
             if not self.generator.rebases_output:
                 scales = scales.keeping_targets_of(old)
             scales = scales.keeping_observations_of(old.obs_std)
-            seen, acted, target = changes = old.changes_to(scales, exact=exact)
-            anew = differ(changes, old.changes_to(scales, exact=True))
+            seen, acted, target = exactly = old.changes_to(scales)
+            if not exact:
+                seen, acted, target = reading_anew(seen), reading_anew(acted), predicting_anew(target)
+                anew = differ((seen, acted, target), exactly)
             condition = join_changes([seen] * K + [acted] * (K - 1 + self.chunk))
             for member in self.members:
                 member.rebase(condition, join_changes([target]))

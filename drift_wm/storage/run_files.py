@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from drift_wm.storage.run_folder import read_json
+from drift_wm.storage.run_folder import CONFIG, read_json
 
 _CHECKPOINTS = "checkpoints"  # a folder of the run, one file a training round: the lineage of the run
 _ROUND = "round_"
@@ -67,7 +67,7 @@ def settings_of(run: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged.
     """
-    path = run / "config.json"
+    path = run / CONFIG
     return read_json(path, dict) if path.exists() else {}
 
 
