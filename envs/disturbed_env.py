@@ -82,7 +82,11 @@ class DisturbedEnv(DmControlEnv):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start an episode, as `DmControlEnv.reset` does; a payload is drawn anew."""
+        self._load(1.0)  # a task may move before it begins (cheetah-run comes to rest), which would show the payload
         obs, info = super().reset(seed=seed, options=options)
+        if self.disturbance.load:
+            self._load(self.disturbance.draw_load(self.np_random))
+            self.suite_environment.physics.forward()
         self._pending = np.tile(obs.astype(np.float64), (self.disturbance.delay, 1))
         return self.disturbance.draw(self.np_random).seen(obs.astype(np.float64)).astype(np.float32), info
 
@@ -128,11 +132,10 @@ class DisturbedEnv(DmControlEnv):
         super().set_physics_state(mechanism)
         self._pending = pending.copy()
 
-    def _prepare_episode(self) -> None:
-        if self.disturbance.load:
-            factor = self.disturbance.draw_load(self.np_random)
-            for entries in self._masses:
-                entries.write(self.suite_environment.physics.model.ptr, factor)
+    def _load(self, factor: float) -> None:
+        """Multiply mass and inertia of the body with a payload."""
+        for entries in self._masses:
+            entries.write(self.suite_environment.physics.model.ptr, factor)
 
 
 def measure_disturbance(config: DisturbanceConfig, model: mujoco.MjModel, observation_size: int) -> Disturbance:
@@ -144,7 +147,8 @@ def measure_disturbance(config: DisturbanceConfig, model: mujoco.MjModel, observ
     strength, probability = config.strength or 0.0, config.probability or 0.0
     match config.name:
         case "gust":
-            weight = float(model.body_mass.sum()) * STANDARD_GRAVITY
+            moving = model.body_weldid != 0  # what stands in the world may have mass, too
+            weight = float(model.body_mass[moving].sum()) * STANDARD_GRAVITY
             return Disturbance(observation_size, body=_find_body(model, config.body), force=strength * weight)
         case "slip":
             return Disturbance(observation_size, loss=probability)

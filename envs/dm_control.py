@@ -160,7 +160,6 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         super().reset(seed=seed)
         if seed is not None:
             self.suite_environment.task.random.seed(seed)
-        self._prepare_episode()
         self.suite_environment.reset()
         self._frame = 0
         self._in_episode = True
@@ -234,9 +233,6 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._frame = round(float(environment.physics.time()) / environment.control_timestep())
         terminal = environment.task.get_termination(environment.physics) is not None
         self._in_episode = self._frame < self.frames_per_episode and not terminal
-
-    def _prepare_episode(self) -> None:
-        """What subclasses change in the model for an episode, drawn from `np_random`, before the physics is reset."""
 
     def _advance(self, control: NDArray[np.float64]) -> float:
         """Take one control step and return its reward."""

@@ -72,9 +72,10 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     """A registered environment; build it with `make_gymnasium`.
 
     An observation is a flat float32 vector (D,), that of gymnasium's `flatten`. An action (A,) in [-1, 1] is scaled to
-    the bounds of the action space and held for `action_repeat` steps, or up to the end of the episode; rewards are
-    summed. The physics state of MuJoCo environments is (qpos, qvel); others have none. Where the environment tells of
-    success, `info["success"]` of a step is whether there was any while the action was held.
+    the bounds of the action space, to the nearest whole number where that consists of such, and held for
+    `action_repeat` steps, or up to the end of the episode; rewards are summed. The physics state of MuJoCo
+    environments is (qpos, qvel); others have none. Where the environment tells of success, `info["success"]` of a step
+    is whether there was any while the action was held.
     """
 
     def __init__(self, task: str, *, action_repeat: int = 1) -> None:
@@ -86,7 +87,7 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.render_mode = self._env.render_mode
         self.task_name = task
         self.action_repeat = action_repeat
-        box = require_box_action(self._env.action_space)
+        self._box = box = require_box_action(self._env.action_space)
         self._low, self._high = box.low.astype(np.float64), box.high.astype(np.float64)
         seen = self._env.observation_space
         size = _observation_size(seen)
@@ -126,10 +127,14 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
         """
         unit = check_action(action, self.task_spec.action_size)
-        control = rescale_actions(unit, self._low, self._high).astype(self._env.action_space.dtype)
+        control = rescale_actions(unit, self._low, self._high)
+        if np.issubdtype(self._box.dtype, np.integer):
+            control = np.rint(control)
         total, told = 0.0, []
         for _ in range(self.action_repeat):
-            obs, reward, terminated, truncated, info = self._env.step(control)
+            obs, reward, terminated, truncated, info = self._env.step(
+                control.astype(self._box.dtype)
+            )  # a copy, which it may write to
             total += float(reward)
             told += [bool(info[name]) for name in _SUCCESS if name in info]
             self._steps += 1
@@ -187,7 +192,9 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Seconds of one step, where the environment says so."""
         dt = getattr(self._env.unwrapped, "dt", None)
         fps = self._env.metadata.get("render_fps")
-        return float(dt) if dt else 1.0 / fps if fps else _SECONDS_UNKNOWN
+        if isinstance(dt, (int, float, np.floating)) and dt > 0:  # environments of any origin: it may be a method
+            return float(dt)
+        return 1.0 / fps if fps else _SECONDS_UNKNOWN
 
 
 def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
@@ -201,11 +208,28 @@ def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
     made_by = gymnasium.spec(task).entry_point
     try:
         creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
-        draws = "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", [])
-        options: dict[str, Any] = {"render_mode": "rgb_array"} if draws and renders else {}
-        return gymnasium.make(task, max_episode_steps=-1, **options)
+        if renders and _draws(creator):
+            return _make_without_limit(task, render_mode="rgb_array")
+        env = _make_without_limit(task)
     except (ImportError, gymnasium.error.Error) as error:
         raise ValueError(f"task={task!r}: gymnasium cannot make it: {error}") from error
+    if renders and _draws(env):  # made by a function, which cannot say so beforehand
+        try:
+            drawing = _make_without_limit(task, render_mode="rgb_array")
+        except TypeError:  # and which takes no render mode
+            return env
+        env.close()
+        return drawing
+    return env
+
+
+def _make_without_limit(task: str, **options: Any) -> gymnasium.Env[Any, Any]:
+    return gymnasium.make(task, max_episode_steps=-1, **options)
+
+
+def _draws(env: Any) -> bool:
+    """Whether an environment, or a class of them, says that it draws pictures."""
+    return "rgb_array" in getattr(env, "metadata", {}).get("render_modes", [])
 
 
 def _observation_size(space: gymnasium.Space[Any]) -> int:
@@ -213,7 +237,8 @@ def _observation_size(space: gymnasium.Space[Any]) -> int:
     if not all(isinstance(box, gymnasium.spaces.Box) and len(box.shape) <= 1 for box in boxes):
         raise ValueError(
             f"the observation space is {space}; expected vectors of numbers, a Box or a Dict of them: choose its state "
-            "observations, or wrap it with gymnasium.wrappers.FilterObservation"
+            "observations (gymnasium.wrappers.FilterObservation keeps entries of a Dict), or flatten it with "
+            "gymnasium.wrappers.FlattenObservation"
         )
     return gymnasium.spaces.flatdim(space)
 

@@ -25,7 +25,7 @@ def require_box_action(space: gymnasium.Space[Any]) -> gymnasium.spaces.Box:
     if not space.is_bounded():
         raise ValueError(
             f"the action space reaches from {space.low} to {space.high}; expected finite bounds: set them with "
-            "gymnasium.wrappers.RescaleAction or a space of your own"
+            "gymnasium.wrappers.TransformAction(env, lambda action: action, gymnasium.spaces.Box(low, high))"
         )
     return space
 

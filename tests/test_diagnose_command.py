@@ -219,12 +219,16 @@ def test_episodes_that_a_folder_lacks_are_left_out_if_asked(files, monkeypatch, 
     assert asked == [skip]
 
 
-def test_the_range_of_what_varies_by_rounding_alone_is_zero(linear_episodes):
+def test_the_range_of_what_has_no_unit_of_its_own_is_zero(linear_episodes):
     first = linear_episodes[0]
-    obs = np.column_stack([first.obs[:, 0], 100 + 1e-5 * np.sign(first.obs[:, 1]), np.full(len(first.obs), 3.0)])
-    episode = dataclasses.replace(first, obs=obs.astype(np.float32))
-    found = Material(Path("x.hdf5"), None, (episode,), (episode,), "").data_range
-    assert found.tolist() == [np.ptp(episode.obs[:, 0]), 0, 0]
+    once = np.where(np.arange(len(first.obs)) == 0, 1e4 + 4e-3, 1e4)  # moves, but hardly ever
+    jitter = 100 + 1e-5 * np.sign(first.obs[:, 1])
+    obs = np.column_stack([first.obs[:, 0], jitter, np.full(len(first.obs), 3.0), once]).astype(np.float32)
+    episode = dataclasses.replace(first, obs=obs)
+    found = Material(Path("x.hdf5"), None, (episode,), (episode,), "")
+    assert found.data_range.tolist() == [np.ptp(episode.obs[:, 0]), 0, 0, 0]
+    assert found.varying == (0,)
+    assert found.scale[1:].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("copies", [1, 3])

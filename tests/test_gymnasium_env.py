@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from drift_wm.envs import gymnasium_env
 from drift_wm.envs.gymnasium_env import GymnasiumEnv, is_gymnasium_id, make_gymnasium, plain_name
@@ -48,6 +49,26 @@ class Task(Counter):
         return *outcome, {**info, self.told: np.float32(self.count == 2)}
 
 
+class Careless(Counter):
+    """Scales the action that it is given in place."""
+
+    def step(self, action):
+        action *= 2
+        return super().step(action)
+
+
+class Steps(Counter):
+    action_space = gymnasium.spaces.Box(-2, 2, (2,), np.int64)
+
+
+class Timed(Counter):
+    metadata = {"render_modes": [], "render_fps": 20}  # noqa: RUF012 - as gymnasium has it
+
+    def __init__(self, dt):
+        super().__init__()
+        self.dt = dt
+
+
 class Broken(Counter):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - as gymnasium has it
 
@@ -74,11 +95,15 @@ def registered():
     gymnasium.register("test/Adroit-v0", Task, kwargs={"told": "success"})
     gymnasium.register("test/Fetch-v0", Task, kwargs={"told": "is_success"})
     gymnasium.register("test/Broken-v0", Broken)
+    gymnasium.register("test/Factory-v0", lambda **options: Broken(**options))
+    gymnasium.register("test/Curt-v0", lambda: Broken())
+    gymnasium.register("test/Careless-v0", Careless)
+    gymnasium.register("test/Steps-v0", Steps)
     gymnasium.register("test/Pixels-v0", Pixels)
     gymnasium.register("test/Buttons-v0", Buttons)
     yield
-    for name in ("Counter", "Ends", "Adroit", "Fetch", "Broken", "Pixels", "Buttons"):
-        gymnasium.registry.pop(f"test/{name}-v0")
+    for name in [name for name in gymnasium.registry if name.startswith("test/")]:
+        gymnasium.registry.pop(name)
 
 
 def test_actions_are_scaled_to_the_bounds_and_held():
@@ -91,6 +116,32 @@ def test_actions_are_scaled_to_the_bounds_and_held():
     assert (reward, terminated, truncated, info["count"], count) == (3.0, False, False, 3, 3)
     np.testing.assert_allclose(acted, [0.0, 2.0])
     np.testing.assert_allclose(env.step(np.zeros(2, np.float32))[0][1:], [5.0, 0.0])
+
+
+def test_an_action_is_held_though_the_environment_writes_to_it():
+    env = make_gymnasium("test/Careless-v0", action_repeat=3)
+    env.reset(seed=0)
+    np.testing.assert_allclose(env.step(np.array([1.0, 0.5], np.float32))[0][1:], [20.0, 2.0])
+
+
+def test_whole_numbers_are_the_nearest():
+    env = make_gymnasium("test/Steps-v0")
+    env.reset(seed=0)
+    units, wanted = np.linspace(-1, 1, 9), [-2, -2, -1, 0, 0, 0, 1, 2, 2]  # halves to the even one
+    assert [int(env.step(np.array([unit, 0.0]))[0][1]) for unit in units] == wanted
+
+
+@pytest.mark.parametrize(
+    ("dt", "seconds"), [(0.01, 0.01), (np.float32(0.5), 0.5), (lambda: 0.01, 0.05), (np.array([0.1, 0.2]), 0.05)]
+)
+def test_the_seconds_of_a_step_are_told_by_the_environment(dt, seconds):
+    gymnasium.register("test/Clock-v0", Timed, kwargs={"dt": dt})
+    assert make_gymnasium("test/Clock-v0").task_spec.decision_seconds == seconds
+
+
+@pytest.mark.parametrize("task", ["Pendulum-v1", "Hopper-v5"])
+def test_passes_the_checker_of_gymnasium(task):
+    check_env(make_gymnasium(task), skip_render_check=True)
 
 
 def test_a_time_limit_truncates_within_a_held_action():
@@ -205,11 +256,12 @@ def test_a_world_that_tells_nothing_of_success_is_not_made_to():
     assert "success" not in env.step(np.zeros(2, np.float32))[4]
 
 
-@pytest.mark.parametrize("task", ["test/Counter-v0", "test/Broken-v0"])
+@pytest.mark.parametrize("task", ["test/Counter-v0", "test/Curt-v0", "test/Broken-v0", "test/Factory-v0"])
 def test_what_cannot_be_drawn_says_so(task):
     env = make_gymnasium(task)
     env.reset(seed=0)
-    reason = "draws no pictures" if task == "test/Counter-v0" else "failed to draw: no context"
+    silent = task in ("test/Counter-v0", "test/Curt-v0")
+    reason = "draws no pictures" if silent else "failed to draw: no context"
     if not choose_backend().renders:
         reason = "Nothing can be rendered here"
     with pytest.raises(RenderingUnavailableError, match=reason):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.moments import compute_statistics
+from drift_wm.datasets.moments import Moments, compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.split import split
 from drift_wm.lineage.ancestry import places_of
@@ -37,19 +37,22 @@ class Material:
     @property
     def scale(self) -> Tensor:
         """(D,) standard deviation of every entry over both parts; 1 where it never changes."""
-        return compute_statistics([*self.fitted, *self.measured], chunk=1).obs.std
+        return self._moments.std
 
     @property
     def data_range(self) -> Tensor:
-        """(D,) largest less smallest value of every entry over both parts; 0 where they differ by rounding alone."""
+        """(D,) largest less smallest value of every entry over both parts; 0 where that never changes (`scale`)."""
         obs = np.concatenate([episode.obs for episode in (*self.fitted, *self.measured)])
-        spread, rounding = np.ptp(obs, axis=0), 8 * np.finfo(np.float32).eps * np.abs(obs).max(axis=0)
-        return torch.from_numpy(np.where(spread > rounding, spread, np.float32(0)))
+        return torch.from_numpy(np.ptp(obs, axis=0)).masked_fill(self._moments.constant, 0)
 
     @property
     def varying(self) -> tuple[int, ...]:
         """The entries that change: others are predicted by saying what they are, and have no unit to err in."""
         return tuple(self.data_range.nonzero().flatten().tolist())
+
+    @property
+    def _moments(self) -> Moments:
+        return compute_statistics([*self.fitted, *self.measured], chunk=1).obs
 
 
 def choose_material(
