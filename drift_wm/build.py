@@ -153,18 +153,8 @@ def make_policy(
     """
     objective, proposals = _objective_in(model, settings.objective), None
     planner = planner or make_planner(settings.planner, model.spec.action_size, device=device)
-    if settings.particles < 2 and settings.risk.name != "mean":
-        logger.warning(
-            "risk.name=%s has no effect with a single future per candidate; set particles=16", settings.risk.name
-        )
+    _tell_of_few_futures(model, settings)
     if isinstance(model, LearnedWorldModel):
-        if settings.particles < (members := len(model.members)) > 1:
-            logger.warning(
-                "of %d ensemble members only the first %d plan; set particles=%d to use all",
-                members,
-                max(1, settings.particles),
-                members,
-            )
         if model.value is not None and settings.proposals:
             _require_room(settings.proposals, planner)
             seeing = PreparedModel(model, central=True, compile=settings.compile)
@@ -194,6 +184,7 @@ def make_foresight(
     Raises:
         ValueError: a goal of another size, or what `ForesightPolicy` raises.
     """
+    _tell_of_few_futures(model, settings)
     objective = _objective_in(model, settings.objective)
     seen = _reads_observations(objective)
     return ForesightPolicy(
@@ -206,6 +197,21 @@ def make_foresight(
         execute=execute,
         noise=noise,
     )
+
+
+def _tell_of_few_futures(model: WorldModel, settings: PlanningSettings) -> None:
+    """Warn where what was asked for takes more futures of each candidate than there are."""
+    if settings.particles < 2 and settings.risk.name != "mean":
+        logger.warning(
+            "risk.name=%s has no effect with a single future per candidate; set particles=16", settings.risk.name
+        )
+    if isinstance(model, LearnedWorldModel) and settings.particles < (members := len(model.members)) > 1:
+        logger.warning(
+            "of %d ensemble members only the first %d plan; set particles=%d to use all",
+            members,
+            max(1, settings.particles),
+            members,
+        )
 
 
 def make_objective(settings: ObjectiveSettings, *, instead: Objective | None = None) -> Objective:

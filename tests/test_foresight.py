@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import h5py
 import pytest
 import torch
 
@@ -154,7 +155,7 @@ def test_settings_that_cannot_be_meant_are_refused(wrong, message):
         EvaluateSettings(checkpoint="y", **wrong)
 
 
-def test_from_data_to_an_advised_policy_on_the_command_line(tmp_path, capsys):
+def test_from_data_to_an_advised_policy_on_the_command_line(tmp_path, capsys, caplog):
     quick = ["model.generator.width=16", "steps=10"]
     data = tmp_path / "data"
     assert main(["collect", "task=cartpole-balance", "actor=random", "episodes=2", f"run_dir={data}"]) == 0
@@ -164,3 +165,12 @@ def test_from_data_to_an_advised_policy_on_the_command_line(tmp_path, capsys):
     asked = [f"checkpoint={tmp_path}/policy", f"foresight={tmp_path}/model", "proposals=4", "episodes=2", "video=false"]
     assert main(["evaluate", "actor=policy", *asked, f"run_dir={tmp_path}/out"]) == 0
     assert "best of 4" in capsys.readouterr().out
+    assert not [message for message in caplog.messages if "rewards" in message or "members" in message]
+    with h5py.File(data / "episodes.hdf5", "a") as file:
+        for demo in file["data"].values():
+            demo["rewards"][:] = 0
+    assert main([*train, f"run_dir={tmp_path}/three", "model.chunk=4", "model.generator.members=3"]) == 0
+    asked[1] = f"foresight={tmp_path}/three"
+    assert main(["evaluate", "actor=policy", *asked, f"run_dir={tmp_path}/out3"]) == 0
+    assert [message for message in caplog.messages if "all rewards that the model learned from were 0" in message]
+    assert [message for message in caplog.messages if "of 3 ensemble members only the first 1 plan" in message]

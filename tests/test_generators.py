@@ -12,8 +12,7 @@ from drift_wm.generators.config import GENERATORS
 from drift_wm.generators.drifting import make_field
 
 NAMES = [name for name in GENERATORS if name != "regression"]
-CHANGED = {"distilled": {"steps": 16}, "consistency": {"siblings": 8}}  # in the tests of known laws
-STEPS = {"consistency": 900}  # of training on a law; 500 where not named
+CHANGED = {"distilled": {"steps": 16}}  # in the tests of known laws
 
 
 def make(name: str, **kwargs):
@@ -49,7 +48,7 @@ def fit(generator, law, steps: int, rate: float = 3e-3):
 @cache
 def fitted(name: str, law, **kwargs):
     """Trained once for all tests."""
-    return fit(make(name, **kwargs), law, STEPS.get(name, 500))
+    return fit(make(name, **kwargs), law, 500)
 
 
 def samples(generator, c, count=4000):

@@ -59,8 +59,8 @@ def test_noise_scales_the_last_features_with_unit_variance():
 
 def test_time_features_are_bounded_and_tell_times_apart():
     t = torch.linspace(0, 1, 101).unsqueeze(1)
-    features = time_features(t)
-    assert features.shape == (101, time_features_size())
+    features = time_features(t, 6)
+    assert features.shape == (101, time_features_size(6))
     torch.testing.assert_close(features[:, :1], t)
     assert features.abs().max() <= 1
     distance = torch.cdist(features, features) + torch.eye(101)

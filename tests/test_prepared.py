@@ -158,6 +158,25 @@ def test_bfloat16_ranks_candidates_of_a_world_far_from_zero(linear_episodes, cen
         assert torch.corrcoef(torch.stack([wanted, found]))[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("central", [True, False])
+def test_bfloat16_keeps_what_actions_far_from_zero_differ_by(linear_episodes, central):
+    episodes = [replace(episode, actions=0.02 * episode.actions + 2) for episode in linear_episodes]
+    model = make(episodes, chunk=2)
+    past, actions = asked(model, H=4, N=64)
+    given = replace(past, actions=0.02 * past.actions + 2), 0.02 * actions + 2
+    exact = PreparedModel(model, central=central)
+    model.config.precision = "bfloat16"
+    coarse = PreparedModel(model, central=central)
+    wanted, found = (
+        prepared.rollout(*given, particles=1, rng=rng(4)).reward.flatten(2).sum(-1) for prepared in (exact, coarse)
+    )
+    for row, beside in zip(wanted, found, strict=True):
+        assert torch.corrcoef(torch.stack([row, beside]))[0, 1] > 0.995
+    frames, acted = given[0].obs, torch.cat([given[0].actions, given[1][:, 0, :2]], dim=1)
+    ahead, coarsely = exact.look_ahead(frames, acted), coarse.look_ahead(frames, acted)
+    assert float((coarsely - ahead).abs().max()) < 0.05 * ahead.std()
+
+
 def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):
     model = make(linear_episodes)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -70,6 +70,7 @@ def act_by(
             "same order: train both with the same obs_keys="
         )
     world_model = load_world_model(advisor, device=device)
+    _tell_of_rewards(world_model, settings)
     advised = make_foresight(learned, world_model, settings, execute=execute, noise=noise or 1.0)
     return LearnedActor(advised, f", best of {settings.proposals}", advisor.id)
 
@@ -90,6 +91,11 @@ def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:
             "it has seen; %s",
             UNIT_ACTIONS,
         )
+    _tell_of_rewards(learned, settings)
+
+
+def _tell_of_rewards(model: LearnedWorldModel, settings: PlanningSettings) -> None:
+    scales = model.normaliser
     mean, std = scales.target_mean[:, -1], scales.target_std[:, -1]
     none_paid = bool((mean == 0).all() and (std == 1).all())  # a spread of zero is kept as 1, see `Scales`
     if settings.objective.name == "return" and scales.is_set and none_paid:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.generators.nets import time_features_size
+from drift_wm.generators.nets import time_features, time_features_size
 
 
 class DenoisingGenerator(ConditionalGenerator):
@@ -16,14 +17,19 @@ class DenoisingGenerator(ConditionalGenerator):
     """
 
     rebases_output = False
+    octaves = 6
+    """Of the features by which its network is told the time or noise level."""
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
-        super().__init__(
-            condition_size, output_size, config=config, rng=rng, input_size=output_size + time_features_size()
-        )
+        inputs = output_size + time_features_size(self.octaves)
+        super().__init__(condition_size, output_size, config=config, rng=rng, input_size=inputs)
         self.noise_size = output_size
         self.draws = config.siblings
         """Noise levels per positive and step of training: as many rows as the drifting generator has siblings."""
+
+    def _inputs(self, x: Tensor, t: Tensor) -> Tensor:
+        """What the network reads besides the condition: a noised y (..., Y), and its time or level, () or (..., 1)."""
+        return torch.cat([x, time_features(t.expand(*x.shape[:-1], 1), self.octaves)], dim=-1)
 
 
 class MultiStepGenerator(DenoisingGenerator):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.denoising import MultiStepGenerator
-from drift_wm.generators.nets import ConditionalMLP, time_features
+from drift_wm.generators.nets import ConditionalMLP
 
 LAST_TIME = 0.995
 """Where sampling starts. At 1 nothing is left of the data, and a prediction of the noise says nothing about them."""
@@ -36,7 +36,7 @@ class DiffusionGenerator(MultiStepGenerator):
         y = y.unsqueeze(1)
         x = alpha * y + sigma * noise
         target = noise if self.predicts_noise else alpha * noise - sigma * y
-        predicted: Tensor = self.backbone(c.unsqueeze(1), torch.cat([x, time_features(t)], dim=-1))
+        predicted: Tensor = self.backbone(c.unsqueeze(1), self._inputs(x, t))
         return (predicted - target).square().sum(dim=-1).mean()
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
@@ -52,8 +52,7 @@ class DiffusionGenerator(MultiStepGenerator):
     def denoise(self, network: ConditionalMLP, known: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What a network thinks of x (..., Y) at times t, a scalar or (..., 1): the clean y and the noise in it."""
         alpha, sigma = schedule(t)
-        features = time_features(t.expand(*x.shape[:-1], 1))
-        predicted = network.complete(known, torch.cat([x, features], dim=-1))
+        predicted = network.complete(known, self._inputs(x, t))
         if self.predicts_noise:
             return (x - sigma * predicted) / alpha, predicted
         return alpha * x - sigma * predicted, sigma * x + alpha * predicted

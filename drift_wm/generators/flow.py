@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from drift_wm.generators.denoising import MultiStepGenerator
-from drift_wm.generators.nets import time_features
 
 
 class FlowGenerator(MultiStepGenerator):
@@ -21,13 +20,13 @@ class FlowGenerator(MultiStepGenerator):
         noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)
         y = y.unsqueeze(1)
         x = (1 - t) * noise + t * y
-        predicted: Tensor = self.backbone(c.unsqueeze(1), torch.cat([x, time_features(t)], dim=-1))
+        predicted: Tensor = self.backbone(c.unsqueeze(1), self._inputs(x, t))
         return (predicted - (y - noise)).square().sum(dim=-1).mean()
 
     def decode(self, known: Tensor, z: Tensor) -> Tensor:
         """See `ConditionalGenerator.decode`."""
         x = z
         for step in range(self.steps):
-            t = torch.full((), step / self.steps, device=z.device).expand(*x.shape[:-1], 1)
-            x = x + self.backbone.complete(known, torch.cat([x, time_features(t)], dim=-1)) / self.steps
+            t = torch.full((), step / self.steps, device=z.device)
+            x = x + self.backbone.complete(known, self._inputs(x, t)) / self.steps
         return x

@@ -179,19 +179,16 @@ def rebase_output(layer: nn.Linear, scale: Tensor, shift: Tensor) -> None:
     layer.bias.copy_((layer.bias - shift) / scale)
 
 
-_FREQUENCIES = 6
+def time_features_size(octaves: int) -> int:
+    """F, length of `time_features`."""
+    return 2 * octaves + 1
 
 
-def time_features_size() -> int:
-    """Length of `time_features`."""
-    return 2 * _FREQUENCIES + 1
-
-
-def time_features(t: Tensor) -> Tensor:
-    """What a network is told of a time or noise level: (..., 1), about unit range -> (..., time_features_size()).
+def time_features(t: Tensor, octaves: int) -> Tensor:
+    """What a network is told of a time or noise level: (..., 1), about unit range -> (..., F).
 
     The number itself, and sines and cosines of 1/2, 1, 2, ... periods.
     """
-    frequencies = math.pi * 2.0 ** torch.arange(_FREQUENCIES, device=t.device)
+    frequencies = math.pi * 2.0 ** torch.arange(octaves, device=t.device)
     phase = t * frequencies
     return torch.cat([t, phase.sin(), phase.cos()], dim=-1)

@@ -167,7 +167,7 @@ class Normaliser(nn.Module):
         """Those under which nothing is scaled.
 
         Args:
-            keep_means: whether the means of observations and targets stay.
+            keep_means: whether means stay, of which those of actions are then the caller's to subtract.
             keep_targets: whether all scales of targets stay.
         """
         zeros, ones = torch.zeros_like, torch.ones_like
@@ -176,9 +176,9 @@ class Normaliser(nn.Module):
             obs_std=ones(self.obs_std),
             target_mean=self.target_mean.clone() if keep_means or keep_targets else zeros(self.target_mean),
             target_std=self.target_std.clone() if keep_targets else ones(self.target_std),
-            action_mean=zeros(self.action_mean),
+            action_mean=self.action_mean.clone() if keep_means else zeros(self.action_mean),
             action_std=ones(self.action_std),
-            action_largest=ones(self.action_std),
+            action_largest=torch.full_like(self.action_std, torch.inf),  # so that these are the units
         )
 
     def set(self, scales: Scales) -> None:

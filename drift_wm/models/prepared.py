@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -45,18 +45,17 @@ class PreparedModel:
     def __init__(
         self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True, compile: bool = False
     ) -> None:
-        self.spec, self.history, self.chunk = model.spec, model.history, model.chunk
-        self.central = central
+        self.spec, self.history, self.chunk, self.central = model.spec, model.history, model.chunk, central
         self._model = copy.deepcopy(model).requires_grad_(False).eval()
         if compile and (reason := _no_compilation(model, central=central)):
             logger.warning("compile=true has no effect: %s", reason)
             compile = False
         keep_means = model.uses_bfloat16(compiled=compile)
-        keep_targets = not model.generator.rebases_output
-        units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets)
+        units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=not model.generator.rebases_output)
         self._model.rescale(units, exact=True)
         # Means may be kept, and some generators keep the scales of their targets.
         self._scales_targets = self._model.normaliser.is_set
+        self._action_mean = mean if (mean := self._model.normaliser.action_mean).any() else None
         observe = observe or bool(self._model.ending.seen)  # which is told by observations
         self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
 
@@ -90,6 +89,7 @@ class PreparedModel:
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
         self._model.check(history, actions, particles)
+        history, actions = replace(history, actions=self._from_mean(history.actions)), self._from_mean(actions)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
         else:
@@ -104,6 +104,7 @@ class PreparedModel:
             frames: (R, K, D) that R predictions start from.
             actions: (R, K - 1 + k, A) between these frames and after them.
         """
+        actions = self._from_mean(actions)
         if self._centre is not None:
             return self._centre.look_ahead(frames, actions.flatten(1))
         past, coming = actions.tensor_split([self.history - 1], dim=1)
@@ -116,6 +117,10 @@ class PreparedModel:
         """Observations (..., D) -> actions (..., A) of the model's actor, which it must have."""
         assert self._model.value is not None
         return self._model.value.act(self._model.normaliser.obs(obs))
+
+    def _from_mean(self, actions: Tensor) -> Tensor:
+        """Actions (..., A) less a mean that the network is not to see."""
+        return actions if self._action_mean is None else actions - self._action_mean
 
     def _sample(
         self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
@@ -140,9 +145,8 @@ class PreparedModel:
         """The P futures of one member."""
         (B, N), K, k, D, net = actions.shape[:2], self.history, self.chunk, self.spec.observation_size, member.backbone
         P, scales = 1 if noise is None else noise.shape[3], self._model.normaliser
-        from_actions = net.first_layer_of(slice(K * D, None), _chunks(history, actions, k)).add_(
-            net.from_condition.bias
-        )
+        acted = _chunks(history, actions, k)
+        from_actions = net.first_layer_of(slice(K * D, None), acted).add_(net.from_condition.bias)
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
         for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
@@ -170,9 +174,8 @@ class _Futures:
     @torch.inference_mode()
     def obs(self) -> Tensor:
         """(B, N, P, H, D)."""
-        return torch.cat(
-            [start + change[..., :-1] for start, change in zip(self.starts, self.changes, strict=True)], dim=3
-        )
+        parts = zip(self.starts, self.changes, strict=True)
+        return torch.cat([start + change[..., :-1] for start, change in parts], dim=3)
 
     def reward(self) -> Tensor:
         """(B, N, P, H)."""
