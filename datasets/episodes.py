@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ _LARGEST_SEED = 2**63 - 1
 """The largest integer that an HDF5 attribute of the default type holds."""
 
 _TELLING = 16
-"""Changes of the action that tell an episode from all others."""
+"""Observations that, with the actions, tell an episode from all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,7 @@ class Episode:
     """Who acted, in free text: "random", "noise", "planner", the name of a file of demonstrations."""
     success: bool | None = None
     """Whether the task was solved at any moment, where the world tells of it."""
-    _fingerprint: str | None = field(default=None, init=False, repr=False)
+    _fingerprints: frozenset[str] | None = field(default=None, init=False, repr=False)
     """Once it was asked for: hashing reads every number. Not an argument, so that `replace` never hands it on."""
 
     def __post_init__(self) -> None:
@@ -80,31 +81,38 @@ class Episode:
         return self.obs.shape[1], self.actions.shape[1]
 
     @property
-    def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that name the episode, whichever of its observations were read, and however.
+    def fingerprints(self) -> frozenset[str]:
+        """Names of the episode and of what it is without its last transition, sixteen hexadecimal digits each.
 
-        They are of its actions up to the 16th change: a demo with `next_obs` has one transition more than the same
-        without it, other keys give other observations and some copies have no rewards or seed, but the beginning of
-        what was done is one. Where actions change less often they tell episodes apart badly, and the first 16
-        observations are hashed as well: such an episode has another name under other keys. Episodes that repeat
-        another's actions share its name: wrongly calling one known is the safer error.
+        A demo without `next_obs` has one transition less than the same with it, so that copies of an episode share a
+        name at least. A name is of all actions and of the first 16 observations: many episodes begin alike, as from a
+        robot's home, and some repeat all actions, in a world of chance. Rewards and seed, which some copies lack, do
+        not count; observation keys of other values do.
         """
-        if self._fingerprint is None:
-            object.__setattr__(self, "_fingerprint", _name_of(self.actions, self.obs))  # the class is frozen
-        assert self._fingerprint is not None
-        return self._fingerprint
+        if self._fingerprints is None:
+            lengths = {len(self), max(1, len(self) - 1)}
+            names = frozenset(_hash(self.actions[:n], self.obs[: min(n + 1, _TELLING)])[:16] for n in lengths)
+            object.__setattr__(self, "_fingerprints", names)  # the class is frozen
+        assert self._fingerprints is not None
+        return self._fingerprints
+
+    def is_among(self, fingerprints: Collection[str]) -> bool:
+        """Whether these are names of the episode, or of a copy of it, among others."""
+        return any(name in fingerprints for name in self.fingerprints)
 
 
-def _name_of(actions: Float32Array, obs: Float32Array) -> str:
-    """See `Episode.fingerprint`."""
-    changes = 1 + np.flatnonzero((actions[1:] != actions[:-1]).any(axis=1))[:_TELLING]
-    rows = 1 + int(changes[-1]) if len(changes) else 1
-    parts = [actions[:rows]] if len(changes) == _TELLING else [actions[:rows], obs[:_TELLING]]
+def digest_of(episodes: Sequence[Episode]) -> str:
+    """Sixty-four hexadecimal digits of all that can be learned from some episodes, in their order."""
+    parts = ((each.obs, each.actions, each.rewards, np.asarray(each.terminated)) for each in episodes)
+    return _hash(*(array for arrays in parts for array in arrays))
+
+
+def _hash(*arrays: NDArray[Any]) -> str:
     digest = hashlib.sha256()
-    for array in parts:
+    for array in arrays:
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def windows_in(episode: Episode, chunk: int, *, past_end: bool) -> int:

@@ -20,14 +20,25 @@ def split(
         seed: of the choice.
         avoid: fingerprints of episodes that are held out only where too few others are left.
     """
-    names = [(episode.fingerprint, episode.obs[0].tobytes()) for episode in episodes]
-    first = {name: i for i, name in reversed(list(enumerate(names)))}
-    count = round(held_out_fraction * len(first))
-    if held_out_fraction > 0 and len(first) > 1:
-        count = min(max(count, 1), len(first) - 1)
+    first = _first_copies(episodes)
+    distinct = len(set(first))
+    count = round(held_out_fraction * distinct)
+    if held_out_fraction > 0 and distinct > 1:
+        count = min(max(count, 1), distinct - 1)
     order: list[int] = np.random.default_rng(seed).permutation(len(episodes)).tolist()
-    order = [i for i in order if first[names[i]] == i]  # copies of an episode are on one side together
-    order.sort(key=lambda i: names[i][0] in avoid)
-    chosen = {names[i] for i in order[:count]}
-    training = [episode for episode, name in zip(episodes, names, strict=True) if name not in chosen]
-    return training, [episodes[first[name]] for name in dict.fromkeys(names) if name in chosen]
+    order = [i for i in order if first[i] == i]  # copies of an episode are on one side together
+    order.sort(key=lambda i: episodes[i].is_among(avoid))
+    chosen = set(order[:count])
+    training = [episode for episode, i in zip(episodes, first, strict=True) if i not in chosen]
+    return training, [episodes[i] for i in sorted(chosen)]
+
+
+def _first_copies(episodes: Sequence[Episode]) -> list[int]:
+    """Of each episode the index of the first that is a copy of it; its own where there is none before it."""
+    known: dict[str, int] = {}
+    first = []
+    for i, episode in enumerate(episodes):
+        copy = min((known[name] for name in episode.fingerprints if name in known), default=i)
+        known.update(dict.fromkeys(episode.fingerprints, copy))
+        first.append(copy)
+    return first

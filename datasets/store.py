@@ -97,7 +97,7 @@ def _stored(episodes: Iterable[Episode], *, padding: int, tail: int, folder: Pat
             file.write(rows.data)
             D = episode.obs.shape[1]
             known.append(
-                _Known(first, len(episode), D, episode.terminated, episode.seed, episode.source, episode.fingerprint)
+                _Known(first, len(episode), D, episode.terminated, episode.seed, episode.source, episode.fingerprints)
             )
             first += len(rows)
         file.flush()
@@ -116,7 +116,7 @@ class _Known:
     terminated: bool
     seed: int | None
     source: str
-    fingerprint: str
+    fingerprints: frozenset[str]
 
 
 def _view(rows: Rows, known: _Known) -> StoredEpisode:
@@ -132,5 +132,5 @@ def _view(rows: Rows, known: _Known) -> StoredEpisode:
         rows=rows,
         first=known.first,
     )
-    object.__setattr__(episode, "_fingerprint", known.fingerprint)  # frozen; to find it again would read the disk
+    object.__setattr__(episode, "_fingerprints", known.fingerprints)  # frozen; to find it again would read the disk
     return episode

@@ -157,17 +157,17 @@ def choose(files, run, file="logs.hdf5", *, learned_from=(), **changes):
 
 
 def test_episodes_of_training_are_kept_apart(files, linear_episodes):
-    names = [episode.fingerprint for episode in linear_episodes]
-    own = choose(files, "linear", learned_from=names[1:])
-    assert [episode.fingerprint for episode in own.fitted] == names[1:]
-    assert [episode.fingerprint for episode in own.measured] == names[:1]
+    names = [episode.fingerprints for episode in linear_episodes]
+    own = choose(files, "linear", learned_from=frozenset().union(*names[1:]))
+    assert [episode.fingerprints for episode in own.fitted] == names[1:]
+    assert [episode.fingerprints for episode in own.measured] == names[:1]
     assert "trained on 5 other episodes" in own.note
     strange = choose(files, "linear", learned_from=["0123456789abcdef"])
     assert (len(strange.fitted), len(strange.measured)) == (3, 3)
     fitted = len(strange.fitted)
     told = f"the model was not trained on any of these episodes; the linear model was fitted to {fitted} others of this"
     assert strange.note == f"{told} file"
-    everything = choose(files, "linear", learned_from=names)
+    everything = choose(files, "linear", learned_from=frozenset().union(*names))
     assert (len(everything.fitted), len(everything.measured)) == (3, 3)
     assert "TRAINED ON ALL" in everything.note
 
@@ -177,7 +177,7 @@ def test_a_subset_of_the_training_file_is_measured_where_the_model_does_not_know
     (tmp_path / "config.json").write_text(
         json.dumps({"command": "train", "data": str(tmp_path / "logs.hdf5"), "mask": "some", "obs_keys": None})
     )
-    known = [linear_episodes[0].fingerprint]
+    known = linear_episodes[0].fingerprints
     assert len(choose(tmp_path, ".", learned_from=known).measured) == 1, "of the run's own mask"
     assert len(choose(tmp_path, ".", learned_from=known, mask="others").measured) == 2
 
@@ -200,8 +200,8 @@ def test_a_folder_without_rewards_is_material(tmp_path, linear_episodes):
             group = file.create_group(f"episode_{number}")
             group["observations/pose"], group["observations/speed"] = episode.obs[:, :1], episode.obs[:, 1:]
             group["actions"] = episode.actions
-    material = choose(tmp_path, ".", ".", learned_from=[linear_episodes[0].fingerprint])
-    assert [episode.fingerprint for episode in material.measured] == [e.fingerprint for e in linear_episodes[1:]]
+    material = choose(tmp_path, ".", ".", learned_from=linear_episodes[0].fingerprints)
+    assert [episode.fingerprints for episode in material.measured] == [e.fingerprints for e in linear_episodes[1:]]
     named = groups_of_file(tmp_path, None, 3)
     assert [(group.name, group.start, group.stop) for group in named] == [("pose", 0, 1), ("speed", 1, 3)]
 
@@ -236,7 +236,7 @@ def test_an_only_episode_is_halved(tmp_path, linear_episodes, copies):
     replay = Replay.open(tmp_path / "replay.hdf5", env_args={"env_name": "linear"})
     for _ in range(copies):
         replay.append(linear_episodes[0])
-    material = choose(tmp_path, ".", "replay.hdf5", learned_from=[linear_episodes[0].fingerprint])
+    material = choose(tmp_path, ".", "replay.hdf5", learned_from=linear_episodes[0].fingerprints)
     assert "TRAINED ON ALL" in material.note
     assert [len(part[0]) for part in (material.fitted, material.measured)] == [20, 20]
     assert "second half of the episode" in material.note

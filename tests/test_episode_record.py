@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drift_wm.datasets.episodes import Episode, count_windows
+from drift_wm.datasets.episodes import Episode, count_windows, digest_of
 
 
 def arrays(length=4, obs_size=3, action_size=2):
@@ -80,23 +80,22 @@ def test_no_window_at_all_names_the_longest_episode():
 
 def test_a_demo_has_one_name_however_it_is_read():
     rng = np.random.default_rng(0)
-    whole = record(rng.normal(size=(31, 3)), rng.normal(size=(30, 2)), rng.normal(size=30))
-    without_next_obs = record(whole.obs[:-1], whole.actions[:-1], whole.rewards[:-1])
-    other_keys = record(whole.obs[:, ::2] + 1, whole.actions, np.zeros(30), seed=1)
-    assert {whole.fingerprint} == {without_next_obs.fingerprint, other_keys.fingerprint}
+    for length in (1, 2, 15, 16, 17, 30):
+        whole = record(rng.normal(size=(length + 2, 3)), rng.normal(size=(length + 1, 2)), np.zeros(length + 1))
+        without_next_obs = record(whole.obs[:-1], whole.actions[:-1], whole.rewards[:-1])
+        otherwise = record(whole.obs, whole.actions, np.ones(length + 1), seed=1)
+        assert whole.is_among(without_next_obs.fingerprints)
+        assert without_next_obs.is_among(whole.fingerprints)
+        assert otherwise.fingerprints == whole.fingerprints
 
 
-def test_actions_that_tell_little_leave_it_to_observations():
+def test_episodes_that_begin_alike_or_repeat_actions_are_others():
     rng = np.random.default_rng(0)
-    obs, idle, rewards = rng.normal(size=(31, 3)), np.zeros((30, 2)), np.zeros(30)
-    step = np.where(np.arange(30) < 5, 0.0, 1.0)[:, None].repeat(2, axis=1)
-    for actions in (idle, step):
-        first = record(obs, actions, rewards)
-        assert record(obs[:-1], actions[:-1], rewards[:-1]).fingerprint == first.fingerprint
-        assert record(obs + 1, actions, rewards).fingerprint != first.fingerprint
-    late = np.concatenate([idle, rng.normal(size=(30, 2))])
-    other = np.concatenate([idle, rng.normal(size=(30, 2))])
-    assert len({record(np.zeros((61, 1)), a, np.zeros(60)).fingerprint for a in (late, other)}) == 2, "an idle start"
+    obs, home, rewards = np.zeros((121, 3)), rng.normal(size=(100, 2)), np.zeros(120)
+    first, second = (record(obs, np.concatenate([home, rng.normal(size=(20, 2))]), rewards) for _ in range(2))
+    assert not first.is_among(second.fingerprints), "a common approach from home"
+    again = record(np.concatenate([obs[:1], rng.normal(size=(120, 3))]), first.actions, rewards)
+    assert not first.is_among(again.fingerprints), "the same actions in a world of chance"
 
 
 def record(obs, actions, rewards, **changes):
@@ -113,34 +112,47 @@ def counted(monkeypatch):
 
 def test_an_episode_is_hashed_once(monkeypatch):
     begun, episode = counted(monkeypatch), Episode(**arrays())
-    assert begun == [], "and only if its name is asked for"
-    assert episode.fingerprint == episode.fingerprint
-    assert len(begun) == 1
+    assert begun == [], "and only if its names are asked for"
+    assert episode.fingerprints == episode.fingerprints
+    assert len(begun) == 2
 
 
 def test_a_process_that_receives_an_episode_receives_its_name(monkeypatch):
     named, begun = Episode(**arrays()), counted(monkeypatch)
     sent = pickle.loads(pickle.dumps(named))
-    assert sent.fingerprint == named.fingerprint
-    assert len(begun) == 2, "each hashed its own, as neither was known"
+    assert sent.fingerprints == named.fingerprints
+    assert len(begun) == 4, "each hashed its own, as neither was known"
     again = pickle.loads(pickle.dumps(named))
-    assert again.fingerprint == named.fingerprint
-    assert len(begun) == 2
+    assert again.fingerprints == named.fingerprints
+    assert len(begun) == 4
 
 
 def test_a_changed_copy_has_a_name_of_its_own():
     episode = Episode(**arrays())
-    name = episode.fingerprint
-    assert replace(episode, actions=episode.actions + 1).fingerprint != name
-    assert replace(episode, rewards=episode.rewards + 1).fingerprint == name
-    assert name not in repr(episode)
+    names = episode.fingerprints
+    assert not replace(episode, actions=episode.actions + 1).is_among(names)
+    assert replace(episode, rewards=episode.rewards + 1).fingerprints == names
+    assert not any(name in repr(episode) for name in names)
     with pytest.raises(TypeError):
-        Episode(**arrays(), _fingerprint=name)
+        Episode(**arrays(), _fingerprints=names)
+
+
+def test_a_digest_is_of_all_that_is_learned():
+    first, second = Episode(**arrays()), Episode(**arrays(length=5))
+    known = digest_of([first, second])
+    assert digest_of([Episode(**arrays()), Episode(**arrays(length=5))]) == known
+    others = [
+        [second, first],
+        [first],
+        *([first, replace(second, **{name: getattr(second, name) + 1})] for name in ("obs", "actions", "rewards")),
+        [first, replace(second, terminated=True)],
+    ]
+    assert len({known, *(digest_of(other) for other in others)}) == 1 + len(others)
 
 
 def test_episodes_are_equal_only_to_themselves():
     episode, other = Episode(**arrays()), Episode(**arrays())
     assert episode == episode
     assert episode != other
-    assert episode.fingerprint == other.fingerprint
+    assert episode.fingerprints == other.fingerprints
     assert len({episode, other}) == 2

@@ -95,19 +95,19 @@ def test_windows_with_more_history_than_is_stored_are_copied(tmp_path):
     assert_equal_batches(found.batch(torch.arange(9)), wanted.batch(torch.arange(9)))
 
 
-def test_an_episode_has_one_fingerprint_wherever_it_is_kept(tmp_path, monkeypatch):
+def test_an_episode_has_its_names_wherever_it_is_kept(tmp_path, monkeypatch):
     episodes = episodes_of([5, 1, 4])
-    names = [episode.fingerprint for episode in episodes]
+    names = [episode.fingerprints for episode in episodes]
     on_disk = stored(episodes, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(hashlib, "sha256", lambda *_: pytest.fail("was read again"))
-        assert [episode.fingerprint for episode in on_disk] == names
+        assert [episode.fingerprints for episode in on_disk] == names
     changed = replace(on_disk[0], actions=on_disk[0].actions + 1)
-    assert changed.fingerprint == replace(episodes[0], actions=episodes[0].actions + 1).fingerprint
+    assert changed.fingerprints == replace(episodes[0], actions=episodes[0].actions + 1).fingerprints
     assert len(set(names)) == len(episodes)
     other = episodes[0].actions.copy()
     other[-1, -1] += 1e-6
-    assert replace(episodes[0], actions=other).fingerprint != names[0]
+    assert replace(episodes[0], actions=other).fingerprints != names[0]
 
 
 def test_held_out_episodes_on_the_disk_are_measured_alike(tmp_path, small_model):

@@ -82,12 +82,23 @@ def test_a_run_does_not_go_on_with_other_episodes_than_it_began_with(tmp_path, l
     train(settings(logs), folder, device=CPU)
     logs.unlink()
     write_logs(logs, linear_episodes[:kept])
-    with pytest.raises(
-        ValueError, match=r"logs\.hdf5: \d of the episodes to train on are new .* have changed; restore"
-    ):
+    with pytest.raises(ValueError, match=r"logs\.hdf5: these are not the observations, .* have changed: restore"):
         train(settings(logs), folder, device=CPU)
     child = train(settings(logs, parent=str(folder.path)), RunFolder(tmp_path / "child"), device=CPU)
     assert child["training_episodes"] + child["held_out_episodes"] == kept
+
+
+@pytest.mark.parametrize("changed", ["obs", "rewards"])
+def test_a_run_that_is_finished_is_not_measured_on_corrected_data(tmp_path, linear_episodes, changed):
+    folder, logs = RunFolder(tmp_path / "run"), write_logs(tmp_path / "logs.hdf5", linear_episodes)
+    train(settings(logs), folder, device=CPU)
+    results = (folder.path / "results.json").read_bytes()
+    corrected = [replace(each, **{changed: 1000 * getattr(each, changed)}) for each in linear_episodes]
+    logs.unlink()
+    write_logs(logs, corrected)
+    with pytest.raises(ValueError, match="have changed: restore them, or train in another folder"):
+        train(settings(logs), folder, device=CPU)
+    assert (folder.path / "results.json").read_bytes() == results
 
 
 def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(tmp_path, linear_episodes, caplog):
@@ -101,7 +112,7 @@ def test_episodes_of_equal_actions_are_not_known_to_a_parent_that_there_is_not(t
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_child_that_is_gone_on_with_holds_out_what_it_did(tmp_path, data, linear_episodes, caplog, seed):
-    """Also where what it learned from and what it held out share a fingerprint: equal actions from several starts."""
+    """Also where what it learned from and what it held out share all actions, from several starts."""
     train(settings(data), RunFolder(tmp_path / "parent"), device=CPU)
     actions = linear_episodes[0].actions[::-1]
     excited = [replace(each, actions=actions) for each in linear_episodes]
@@ -278,10 +289,10 @@ def test_children_of_one_parent_differ_by_their_seed(tmp_path, data):
 
 def test_what_a_parent_learned_from_is_not_held_out(tmp_path, data, linear_episodes, caplog):
     """Whatever the child's seed is, and also where it goes on with a run that has begun."""
-    names = {episode.fingerprint for episode in linear_episodes}
+    names = frozenset().union(*(episode.fingerprints for episode in linear_episodes))
     train(settings(data, held_out_fraction=0.34), RunFolder(tmp_path / "first"), device=CPU)
     parent = load_checkpoint(newest_checkpoint(tmp_path / "first"))
-    assert len(parent.learned_from) == 4
+    assert sum(episode.is_among(parent.learned_from) for episode in linear_episodes) == 4
     for seed in (2, 3):
         child = settings(data, parent=str(tmp_path / "first"), seed=seed)
         folder = RunFolder(tmp_path / f"second{seed}")

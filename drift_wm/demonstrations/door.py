@@ -99,7 +99,7 @@ def require_door(settings: DemonstrationsSettings) -> None:
             f"door={settings.door!r}: its observations and actions have sizes {sizes}, task={settings.task!r} has "
             f"{expected}; name the task in which they were recorded"
         )
-    if len({episode.fingerprint for episode in episodes}) == 1:
+    if len({episode.fingerprints for episode in episodes}) == 1:
         logger.warning(
             "door=%s holds a single demonstration, so nothing is held out: the energy score of the policies is not "
             "measured",

@@ -97,7 +97,7 @@ def choose_material(
     known: list[Episode] = []
     unknown: list[Episode] = []
     for episode in episodes:
-        (known if episode.fingerprint in learned_from else unknown).append(episode)
+        (known if episode.is_among(learned_from) else unknown).append(episode)
     if known and unknown:
         note = f"held out: the model was trained on {counted(len(known), 'other episode')} of this file, not on these"
         return Material(file, obs_keys, tuple(known), tuple(unknown), note, mask)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
-from drift_wm.datasets.episodes import Episode, count_windows, windows_in
+from drift_wm.datasets.episodes import Episode, count_windows, digest_of, windows_in
 from drift_wm.datasets.moments import Statistics, compute_statistics
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.split import split
@@ -80,12 +80,11 @@ def train(
     )
     number = _begin(trainer, settings, folder, device=device)
     # What a parent learned from is never held out as long as there is anything else. What this run has learned from, if
-    # it has begun, must not count here: episodes of equal actions share a fingerprint, and would be split otherwise.
+    # it has begun, must not count here, or it would be held out from that now.
     inherited = trainer.inherited if settings.parent else frozenset()
     training, held_out = split(episodes, settings.held_out_fraction, seed=settings.seed, avoid=inherited)
-    if checkpoints_of(folder.path):
-        _require_same_episodes(trainer, training, settings.data)
-    if known := sum(episode.fingerprint in inherited for episode in held_out):
+    _require_same_data(trainer, episodes, settings.data)
+    if known := sum(episode.is_among(inherited) for episode in held_out):
         logger.warning(
             "%d of %d held-out episodes were among those that from=%s was trained on: held_out_ numbers look too good",
             known,
@@ -98,8 +97,8 @@ def train(
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
-    else:  # nothing is left to train; older checkpoints lack the metrics
-        metrics = trainer.metrics or (folder.read_results() or {}).get("metrics", {})
+    else:  # nothing is left to train
+        metrics = trainer.metrics
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     if held_out and not held_out_measured:
         logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
@@ -147,15 +146,15 @@ def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, devi
     return trainer.rounds
 
 
-def _require_same_episodes(trainer: Trainer, training: Sequence[Episode], data: str) -> None:
-    """Raise a ValueError if a run that has begun would now train on others, and be measured on what it has learned."""
-    found, learned = {episode.fingerprint for episode in training}, trainer.learned_from - trainer.inherited
-    if found - trainer.inherited != learned:
+def _require_same_data(trainer: Trainer, episodes: Sequence[Episode], data: str) -> None:
+    """Raise a ValueError if a run that has begun would go on with others, and be measured on what it has learned."""
+    digest = digest_of(episodes)
+    if trainer.data not in (None, digest):
         raise ValueError(
-            f"{data}: {len(found - trainer.learned_from)} of the episodes to train on are new to this run, and "
-            f"{len(learned - found)} of those that it began with are not among them, expected the same: the data have "
-            "changed; restore them, or train on them in another folder: run_dir=..., from= this one to go on from it"
+            f"{data}: these are not the observations, actions, rewards and ends that this run began with; the data "
+            "have changed: restore them, or train in another folder: run_dir=..., from= this one to go on from it"
         )
+    trainer.data = digest
 
 
 def _tell_of_short(episodes: Sequence[Episode], held_out: Sequence[Episode], model: LearnedModel) -> int:
@@ -252,7 +251,7 @@ def fit_round(
     `last` tells whether no other round follows, see `TrainingConfig.value_averaging`.
     """
     model = trainer.model
-    trainer.learned_from.update(episode.fingerprint for episode in episodes)
+    trainer.learned_from.update(*(episode.fingerprints for episode in episodes))
     past_end = isinstance(model, LearnedWorldModel)  # what comes of acting there is nothing to imitate
     trainer.rescale(scales_of(compute_statistics(episodes, chunk=model.chunk, past_end=past_end)))
     windows = Windows(

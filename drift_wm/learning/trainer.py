@@ -89,6 +89,8 @@ class Trainer:
         """Fingerprints of all episodes that this model and those it continues were trained on."""
         self.inherited: frozenset[str] = frozenset()
         """Those of them that the parent brought, from which this run began; they stay when the run is gone on with."""
+        self.data: str | None = None
+        """Digest of the data of the whole run, where these do not grow."""
         self.metrics: Metrics = {}
         """Of the last batch of the last round that was finished."""
 
@@ -185,6 +187,7 @@ class Trainer:
                     "steps": self.steps,
                     "learned_from": sorted(self.learned_from),
                     "inherited": sorted(self.inherited),
+                    "data": self.data,
                     "metrics": self.metrics,
                 },
             ),
@@ -227,9 +230,9 @@ class Trainer:
             )
         self.parent = checkpoint.id if self.round_step == 0 else checkpoint.parent
         self.learned_from = set(checkpoint.learned_from)
-        kept = state.get("inherited", state["learned_from"])  # which older checkpoints lack
-        self.inherited = checkpoint.learned_from if as_parent else frozenset(kept)
-        self.metrics = state.get("metrics", {})  # which older checkpoints lack
+        self.inherited = checkpoint.learned_from if as_parent else frozenset(state["inherited"])
+        self.data = None if as_parent else state["data"]
+        self.metrics = state["metrics"]
 
     def step(
         self, data: TrainingData, steps: int, *, save_to: Path | None = None, last: bool = True

@@ -99,7 +99,7 @@ def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collec
         file = Path(settings["data"])
         _require_there(file, "what the run was trained on")
         episodes = _read(file, settings, mask=settings["mask"])
-        held_out = [episode for episode in episodes if episode.fingerprint not in learned_from]
+        held_out = [episode for episode in episodes if not episode.is_among(learned_from)]
         if held_out:
             return ProbeEpisodes(file, tuple(held_out), "no model of the lineage was trained on these")
         return ProbeEpisodes(file, tuple(episodes), "nothing was held out: the models were trained on all of these")
@@ -126,7 +126,7 @@ def episodes_of_file(file: Path, settings: dict[str, Any], *, learned_from: Coll
         ValueError: the file is missing or damaged.
     """
     episodes = _read(file, settings)
-    known = sum(episode.fingerprint in learned_from for episode in episodes)
+    known = sum(episode.is_among(learned_from) for episode in episodes)
     trained = f"models of the lineage WERE TRAINED ON {known} of these {len(episodes)} episodes"
     note = trained if known else "no model of the lineage was trained on these"
     return ProbeEpisodes(file, tuple(episodes), f"chosen by probe=; {note}")

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from drift_wm.storage.writing import replacing, temporary_of
 
-FORMAT = 10
-"""Of what this version writes and reads; 10 since the field's exponent no longer falls in a round."""
+FORMAT = 11
+"""Of what this version writes and reads; 11 since fingerprints of episodes are of all their actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Checkpoint:
     state: dict[str, Any]
     """Weights, averaged weights, optimiser, RNG and counters, as nested dicts of tensors and plain values;
     `learned_from`, the fingerprints of all episodes that the model and those before it were trained on; `inherited`,
-    those of them that a run's parent brought; and `metrics` of the last batch of a round that is finished."""
+    those of them that a run's parent brought; `data`, the digest of a run's data where they do not grow; and `metrics`
+    of the last batch of a round that is finished."""
 
     @property
     def learned_from(self) -> frozenset[str]:
