@@ -46,11 +46,12 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     An observation is a flat float32 vector (D,) of `OBS_KEYS`. An action (A,) in [-1, 1] is held for `action_repeat`
     control steps, or up to the end of the episode; rewards are summed. An episode ends with success (the task's
-    `_check_success`) or after 200 control steps; rewards are sparse, so that a return is 1 for success and else 0.
+    `_check_success`) or after 200 control steps; rewards are robosuite's sparse ones, so that of a task with one object
+    a return is 1 for success and else 0.
 
     A physics state is robosuite's own (time, positions, velocities), which robomimic restores, and after it what
     robomimic ignores, and without which steps do not repeat: the gripper's position command, the joints to which the
-    arm's controller tends (those of its reset), and the solver's warm start.
+    arm's controller tends (those of its reset), the solver's warm start, and where bodies are fixed, such as a door.
     """
 
     def __init__(self, task: str, *, action_repeat: int = 1) -> None:
@@ -107,8 +108,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         return self._observe(), total, success, over and not success, {"success": success}
 
     def model_xml(self) -> str:
-        """The MuJoCo model, which robomimic keeps with each demo."""
-        return str(self._env.model.get_xml())
+        """The MuJoCo model of this episode, which robomimic keeps with each demo."""
+        return str(self._env.sim.model.get_xml())
 
     def physics_state(self) -> NDArray[np.float64]:
         """The complete state (S,), laid out as the class says."""
@@ -116,7 +117,8 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         command = np.broadcast_to(self._gripper.current_action, len(self._gripper.actuators))
         sim = self._env.sim
         parts = [sim.get_state().flatten(), command, self._arm.initial_joint, sim.data.qacc_warmstart]
-        return np.concatenate(parts, dtype=np.float64)
+        placed = [sim.model.body_pos.ravel(), sim.model.body_quat.ravel()]  # some tasks draw them anew at a reset
+        return np.concatenate([*parts, *placed], dtype=np.float64)
 
     def set_physics_state(self, state: NDArray[np.float64]) -> None:
         """Go to a state (S,) of this task.
@@ -131,11 +133,12 @@ class RobosuiteEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
                 "returns it"
             )
         sim = self._env.sim
-        sim.set_state_from_flattened(state)
+        sizes = len(self._gripper.actuators), len(self._arm.initial_joint), sim.model.nv, sim.model.body_pos.size
+        ends = np.cumsum([sim.get_state().flatten().size, *sizes])
+        own, command_then, joints_then, warmstart, pos, quat = np.split(np.asarray(state, dtype=np.float64), ends)
+        sim.model.body_pos[:], sim.model.body_quat[:] = pos.reshape(-1, 3), quat.reshape(-1, 4)
+        sim.set_state_from_flattened(own)
         sim.forward()
-        command, joints = len(self._gripper.actuators), len(self._arm.initial_joint)
-        ends = np.cumsum([sim.get_state().flatten().size, command, joints])
-        _, command_then, joints_then, warmstart = np.split(np.asarray(state, dtype=np.float64), ends)
         self._gripper.current_action, self._arm.initial_joint = command_then.copy(), joints_then.copy()
         self._arm.new_update = True  # else it would keep what it read of the simulation before
         sim.data.qacc_warmstart[:] = warmstart

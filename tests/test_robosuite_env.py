@@ -81,6 +81,18 @@ def test_a_state_restores_what_follows(env):
 
 
 @needs_robosuite
+def test_a_state_restores_what_was_placed_for_another_episode():
+    door = make_env("robosuite:Door", EnvSettings(action_repeat=2))
+    obs, states, actions = act(door, 1)
+    placed = door.model_xml()
+    door.reset(seed=2)
+    assert door.model_xml() != placed
+    door.set_physics_state(states[2])
+    np.testing.assert_allclose(door.step(actions[2])[0], obs[3], atol=1e-6)
+    door.close()
+
+
+@needs_robosuite
 def test_episodes_end_at_the_time_limit_without_success(env):
     env.reset(seed=0)
     steps = [env.step(np.zeros(7, np.float32)) for _ in range(env.decisions_per_episode)]
