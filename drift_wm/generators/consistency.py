@@ -25,7 +25,7 @@ class ConsistencyGenerator(DenoisingGenerator):
     """
 
     octaves = (
-        1  # finer features tell neighbouring levels apart, and learning takes many times as long (iCT, section 3.3)
+        1  # finer features tell neighbouring levels apart, and learning takes many times as long (iCT, section 3.1)
     )
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
