@@ -47,8 +47,10 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = beside(path / "writable")
-            probe.write_bytes(b"\0" * 4096)
-            probe.unlink()
+            try:
+                probe.write_bytes(b"\0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)  # on a full disk it is there, too, and would pass for work that was done
         except OSError as error:
             raise type(error)(
                 error.errno,
