@@ -79,8 +79,8 @@ def show_lineage(settings: LineageSettings) -> None:
     console.print(lineage_table(lineage))
     if lineage.trail_ends:
         say(console, lineage.trail_ends)
+    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())  # first, as a plot can be drawn again
     save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
-    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())
 
 
 def _online(settings: OnlineSettings, folder: RunFolder, console: Console) -> None:
