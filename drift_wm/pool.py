@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from drift_wm.cores import available_cores
+
 Job = TypeVar("Job")
 
 _TICK_SECONDS = 2.0
@@ -42,7 +44,7 @@ def run_in_processes(
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+    count = min(workers or available_cores(), len(jobs))
     failed: list[FloatingPointError] = []
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
     try:

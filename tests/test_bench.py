@@ -150,8 +150,7 @@ def test_progress_counts_episodes_that_plan(tmp_path, runs, monkeypatch):
     assert seen[-1] == (2 * plans + 5, "")
 
 
-def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool, monkeypatch):
-    monkeypatch.setattr(bench_module.os, "cpu_count", lambda: 8)
+def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool):
     bench(BenchSettings(seeds=[1], workers=6), RunFolder(tmp_path / "a"), compose=compose)
     assert inline_pool.last.workers == 4, "two runs and two references"
     assert runs.threads == {1}

@@ -69,6 +69,17 @@ def test_there_are_no_more_processes_than_jobs(tmp_path, inline_pool):
     assert inline_pool.last.workers == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system where a process has all cores")
+def test_a_worker_is_started_for_each_core_that_was_given(tmp_path, inline_pool):
+    given = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(given)})
+    try:
+        run_in_processes(partial(note, folder=tmp_path), ["a", "b", "c"], workers=0, on_done=lambda job: None)
+    finally:
+        os.sched_setaffinity(0, given)
+    assert inline_pool.last.workers == 1
+
+
 LONG_WORK = """
 import os, sys, time
 from functools import partial

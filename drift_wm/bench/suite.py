@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -168,7 +167,7 @@ def _run(
         run_in_processes(
             _run_part,
             jobs,
-            workers=min(workers or os.cpu_count() or 1, max(1, len(left))),
+            workers=workers,
             on_done=lambda job: on_done(),
             on_tick=lambda: _show(bar, parts, folders),
         )

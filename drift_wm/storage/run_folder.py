@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drift_wm.cores import available_cores
 from drift_wm.storage.run_lock import LOCK, locked
 from drift_wm.storage.same_run import planner_record, require_same_run
 from drift_wm.storage.writing import beside, write_text
@@ -194,7 +194,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
     }
