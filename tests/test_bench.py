@@ -307,17 +307,35 @@ def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch):
+@pytest.mark.parametrize("share", [(), ("shards=2", "shard=0")])
+def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch, share):
     def refuse(settings, folder, *, device):
         raise ValueError("the horizon does not fit")
 
     without = ("reference_random_episodes=0", "reference_simulator_episodes=0")
-    arguments = ["bench", "models=[drifting]", "seeds=[1,2]", *without, f"run_dir={tmp_path / 'grid'}"]
+    arguments = ["bench", "models=[drifting]", "seeds=[1,2]", *without, *share, f"run_dir={tmp_path / 'grid'}"]
     monkeypatch.setattr(bench_module, "online", refuse)
     assert main([*arguments, 'overrides=["planner.horizon=7"]']) == 2
     monkeypatch.setattr(bench_module, "online", runs.online)
     assert main([*arguments, 'overrides=["planner.horizon=10"]']) == 0
-    assert len(runs.done) == 2
+    assert len(runs.done) == (1 if share else 2)
+
+
+def test_a_share_begins_its_own_parts_alone_and_refuses_those_of_other_settings(tmp_path, runs):
+    asked = BenchSettings(
+        run_dir=str(tmp_path),
+        models=["drifting"],
+        seeds=[1, 2],
+        shards=2,
+        reference_simulator_episodes=0,
+        reference_random_episodes=0,
+    )
+    bench(asked, RunFolder(tmp_path), compose=compose)
+    (first,), others = runs.done, [*tmp_path.rglob("config.json")]
+    assert others == [first / "config.json"]
+    with pytest.raises(ValueError, match="other settings: round_steps"):
+        bench(replace(asked, shard=1, overrides=["round_steps=3"]), RunFolder(tmp_path), compose=compose)
+    assert [*tmp_path.rglob("config.json")] == others
 
 
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):

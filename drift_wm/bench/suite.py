@@ -69,15 +69,16 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
 
     if settings.run:
         mine = {part: parts[part] for part in list(parts)[settings.shard :: settings.shards] if part in folders}
+        for part, place in folders.items():
+            place.asked_before(_command_of(part), parts[part], may_change=_may_change(part))
         new: list[Part] = []
         try:
-            for part, place in folders.items():
-                may_change = () if isinstance(part, Cell) else ("episodes",)
-                if place.write_config(_command_of(part), parts[part], may_change=may_change):
+            for part, asked in mine.items():
+                if folders[part].write_config(_command_of(part), asked, may_change=_may_change(part)):
                     new.append(part)
             _run(mine, folders, workers=settings.workers, on_done=keep)
         except ValueError:
-            for part in mine.keys() & new:
+            for part in new:
                 folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
             raise
     return keep()
@@ -107,6 +108,11 @@ def _require_tasks(asked: Iterable[Asked]) -> None:
 
 def _command_of(part: Part) -> str:
     return "online" if isinstance(part, Cell) else "evaluate"
+
+
+def _may_change(part: Part) -> tuple[str, ...]:
+    """Settings that may be others when the grid is asked for again."""
+    return () if isinstance(part, Cell) else ("episodes",)
 
 
 def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dict[Part, Result]:

@@ -63,31 +63,38 @@ class RunFolder:
         """Be the only process that works here, see `run_lock.locked`."""
         return locked(self.path)
 
-    def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
-        """Keep what was asked. Returns whether nothing was asked before.
+    def asked_before(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> dict[str, Any] | None:
+        """What was asked of the run that is asked for now; None: nothing yet.
 
         Args:
             command: its name.
             config: its settings, a dataclass.
-            may_change: names of settings that may be others from time to time; the newest are kept.
+            may_change: names of settings that may be others from time to time.
 
         Raises:
             ValueError: the folder belongs to a run with another command or other settings, is damaged, or holds
                 results that no run recorded its settings for.
         """
-        asked = {"command": command, **_plain(asdict(config)), **planner_record(config)}
         path = self.path / CONFIG
-        is_new = not path.exists()
-        if is_new:
+        if not path.exists():
             _require_no_results(self.path)
-            write_json(path, asked)
-        else:
-            found = read_json(path, dict)
-            require_same_run(self.path, found, asked, config, may_change=may_change)
-            if may_change:
-                write_json(path, found | {name: asked[name] for name in may_change})
+            return None
+        found = read_json(path, dict)
+        require_same_run(self.path, found, _record(command, config), config, may_change=may_change)
+        return found
+
+    def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
+        """Keep what was asked; of what may change, the newest. Returns whether nothing was asked before.
+
+        Arguments and errors are those of `asked_before`.
+        """
+        asked, found = _record(command, config), self.asked_before(command, config, may_change=may_change)
+        if found is None:
+            write_json(self.path / CONFIG, asked)
+        elif may_change:
+            write_json(self.path / CONFIG, found | {name: asked[name] for name in may_change})
         write_json(self.path / ENVIRONMENT, describe_environment())
-        return is_new
+        return found is None
 
     def forget_config(self) -> bool:
         """Undo `write_config`, unless a file or a link besides is in the folder or in a folder of it.
@@ -136,6 +143,11 @@ class RunFolder:
         """
         path = self.path / "results.json"
         return read_json(path, dict, remedy=DONE_AGAIN) if path.exists() else None
+
+
+def _record(command: str, config: Any) -> dict[str, Any]:
+    """What `config.json` says."""
+    return {"command": command, **_plain(asdict(config)), **planner_record(config)}
 
 
 def _require_no_results(folder: Path) -> None:
