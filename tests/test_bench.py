@@ -11,7 +11,7 @@ import pytest
 
 from drift_wm import commands
 from drift_wm.bench import suite as bench_module
-from drift_wm.bench.cells import Cell, CellResult, Reference
+from drift_wm.bench.cells import NO_PLANNER, Cell, CellResult, Reference, ReferenceCell
 from drift_wm.bench.grid import grid
 from drift_wm.bench.results import as_table, table
 from drift_wm.bench.settings import BenchSettings
@@ -19,6 +19,7 @@ from drift_wm.bench.suite import bench
 from drift_wm.bench.tasks import ANCHOR
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
+from drift_wm.storage import run_folder
 from drift_wm.storage.run_folder import RunFolder
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
@@ -336,6 +337,23 @@ def test_a_share_begins_its_own_parts_alone_and_refuses_those_of_other_settings(
     with pytest.raises(ValueError, match="other settings: round_steps"):
         bench(replace(asked, shard=1, overrides=["round_steps=3"]), RunFolder(tmp_path), compose=compose)
     assert [*tmp_path.rglob("config.json")] == others
+
+
+def test_what_is_finished_says_to_the_end_with_what_it_was_done(tmp_path, runs, monkeypatch):
+    monkeypatch.setattr(run_folder, "_git_commit", lambda: "old")
+    settings = BenchSettings(seeds=[1], models=["drifting"], reference_random_episodes=2)
+    bench(settings, RunFolder(tmp_path), compose=compose)
+    of_first = sorted(tmp_path.rglob("environment.json"))
+    assert len(of_first) == 3, "a cell and two references"
+    monkeypatch.setattr(run_folder, "_git_commit", lambda: "new")
+    more = replace(settings, seeds=[1, 2], reference_random_episodes=3)
+    bench(more, RunFolder(tmp_path), compose=compose)
+    found = {file.parent: json.loads(file.read_text())["git_commit"] for file in tmp_path.rglob("environment.json")}
+    of_chance = tmp_path / ReferenceCell("cartpole-swingup", "random", NO_PLANNER).folder
+    assert found == dict.fromkeys((file.parent for file in of_first), "old") | {
+        tmp_path / Cell("cartpole-swingup", "drifting", "icem", 2).folder: "new",
+        of_chance: "new",
+    }
 
 
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):

@@ -74,7 +74,8 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         new: list[Part] = []
         try:
             for part, asked in mine.items():
-                if folders[part].write_config(_command_of(part), asked, may_change=_may_change(part)):
+                command, may_change = _command_of(part), _may_change(part)
+                if part not in own and folders[part].write_config(command, asked, may_change=may_change):
                     new.append(part)
             _run(mine, folders, workers=settings.workers, on_done=keep)
         except ValueError:
@@ -206,6 +207,7 @@ class _Job:
 def _run_part(job: _Job) -> None:
     device, folder = prepare_machine(job.asked), RunFolder(job.path)
     with folder.locked():
+        folder.write_environment()
         if isinstance(job.asked, OnlineSettings):
             online(job.asked, folder, device=device)
         else:

@@ -93,11 +93,14 @@ class RunFolder:
             write_json(self.path / CONFIG, asked)
         elif may_change:
             write_json(self.path / CONFIG, found | {name: asked[name] for name in may_change})
-        write_json(self.path / ENVIRONMENT, describe_environment())
         return found is None
 
+    def write_environment(self) -> None:
+        """Keep with what is done from now on; of what is finished it stays as it was."""
+        write_json(self.path / ENVIRONMENT, describe_environment())
+
     def forget_config(self) -> bool:
-        """Undo `write_config`, unless a file or a link besides is in the folder or in a folder of it.
+        """Undo what the two above wrote, unless a file or a link besides is in the folder or in a folder of it.
 
         A folder that was made for the run goes with it; in one that was there before all else stays as it was.
 
