@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
 from drift_wm.bench.aggregates import sentences
+from drift_wm.bench.cells import GridResults, read_grid
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.bench.results import as_table, table
@@ -151,11 +152,20 @@ def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None
 
 
 def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None:
-    results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
+    try:
+        results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
+    except FloatingPointError:  # of some cells, and the others are done
+        _show_grid(read_grid(folder.path / "results.json"), settings, folder, console)
+        raise
+    _show_grid(results, settings, folder, console)
+
+
+def _show_grid(results: GridResults, settings: BenchSettings, folder: RunFolder, console: Console) -> None:
+    """The table of what is finished, learning curves and a page."""
     rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
     if not results.cells:
         console.print(as_table(rows))
-        console.print("No run of the grid is finished yet: this share held references only, and others are at work.")
+        console.print("No run of the grid is finished yet, so that there are no curves and no page.")
         return
     curves, times = folder.path / "learning_curves.png", folder.path / "decision_time.png"
     save(curves_figure(results, suite=settings.suite), curves)

@@ -339,6 +339,25 @@ def test_a_share_begins_its_own_parts_alone_and_refuses_those_of_other_settings(
     assert [*tmp_path.rglob("config.json")] == others
 
 
+def test_a_cell_whose_numbers_run_away_is_named_below_the_page_of_the_others(tmp_path, runs, monkeypatch, capsys):
+    def diverge(settings, folder, *, device):
+        if settings.seed == 1:
+            raise FloatingPointError("the loss became nan")
+        runs.online(settings, folder, device=device)
+
+    monkeypatch.setattr(bench_module, "online", diverge)
+    arguments = ["bench", "models=[drifting]", f"run_dir={tmp_path}"]
+    assert main([*arguments, "seeds=[1]"]) == 1
+    assert "No run of the grid is finished yet" in capsys.readouterr().out
+    assert main([*arguments, "seeds=[1,2]"]) == 1
+    out, err = capsys.readouterr()
+    assert f"({tmp_path / Cell('cartpole-swingup', 'drifting', 'icem', 1).folder})" in err
+    assert "the loss became nan" in err
+    assert str(tmp_path / "report.html") in out
+    assert (tmp_path / "learning_curves.png").stat().st_size > 0
+    assert re.search(r"\| cartpole-swingup \| drifting \| .* \| 250 \|\n", (tmp_path / "tables.md").read_text())
+
+
 def test_what_is_finished_says_to_the_end_with_what_it_was_done(tmp_path, runs, monkeypatch):
     monkeypatch.setattr(run_folder, "_git_commit", lambda: "old")
     settings = BenchSettings(seeds=[1], models=["drifting"], reference_random_episodes=2)

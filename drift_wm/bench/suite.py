@@ -41,6 +41,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         All that is finished or known, in the grid's order.
 
     Raises:
+        FloatingPointError: the numbers of some parts ran away; all others are done and kept.
         ValueError: there is no such task, there are more shards than parts, a part's folder belongs to a run with other
             settings, a file of known results cannot be read, is of another suite or overrides or has a cell of other
             frames, or nothing is to be run and there is no result.
@@ -81,6 +82,9 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         except ValueError:
             for part in new:
                 folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
+            raise
+        except FloatingPointError:
+            keep()  # all others are done
             raise
     return keep()
 
@@ -202,6 +206,9 @@ class _Job:
 
     path: Path
     asked: Asked
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 def _run_part(job: _Job) -> None:
