@@ -49,9 +49,10 @@ from drift_wm.recordings.settings import ConvertSettings, InspectSettings, Repla
 from drift_wm.report import evaluation_table, training_table
 from drift_wm.results import Evaluation, standard_error
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
-from drift_wm.speed.plots import machine_of, speed_figure
+from drift_wm.speed.plots import speed_figure
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import speed
+from drift_wm.speed.timing import machine_of
 from drift_wm.storage.run_folder import RunFolder, describe_environment, read_json, write_json
 from drift_wm.storage.units import TABLES
 from drift_wm.storage.writing import write_text
