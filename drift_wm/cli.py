@@ -112,6 +112,7 @@ def _is_alone_there(command: str) -> bool:
 def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
     path = folder.path
     is_new = folder.write_config(command, settings, may_change=MAY_GROW if command == "bench" else ())
+    folder.write_environment()
     try:
         # Imported this late because it takes seconds, which help and mistakes need not wait for, and because it may
         # fail where MuJoCo's rendering is misconfigured, which is then reported as any other error.

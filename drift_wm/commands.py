@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
 from drift_wm.bench.aggregates import sentences
+from drift_wm.bench.cells import GridResults, read_grid
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.bench.results import as_table, table
@@ -48,9 +49,10 @@ from drift_wm.recordings.settings import ConvertSettings, InspectSettings, Repla
 from drift_wm.report import evaluation_table, training_table
 from drift_wm.results import Evaluation, standard_error
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings, TrainSettings
-from drift_wm.speed.plots import machine_of, speed_figure
+from drift_wm.speed.plots import speed_figure
 from drift_wm.speed.settings import SpeedSettings
 from drift_wm.speed.suite import speed
+from drift_wm.speed.timing import machine_of
 from drift_wm.storage.run_folder import RunFolder, describe_environment, read_json, write_json
 from drift_wm.storage.units import TABLES
 from drift_wm.storage.writing import write_text
@@ -79,8 +81,8 @@ def show_lineage(settings: LineageSettings) -> None:
     console.print(lineage_table(lineage))
     if lineage.trail_ends:
         say(console, lineage.trail_ends)
+    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())  # first, as a plot can be drawn again
     save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
-    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())
 
 
 def _online(settings: OnlineSettings, folder: RunFolder, console: Console) -> None:
@@ -151,11 +153,20 @@ def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None
 
 
 def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None:
-    results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
+    try:
+        results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
+    except FloatingPointError:  # of some cells, and the others are done
+        _show_grid(read_grid(folder.path / "results.json"), settings, folder, console)
+        raise
+    _show_grid(results, settings, folder, console)
+
+
+def _show_grid(results: GridResults, settings: BenchSettings, folder: RunFolder, console: Console) -> None:
+    """The table of what is finished, learning curves and a page."""
     rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
     if not results.cells:
         console.print(as_table(rows))
-        console.print("No run of the grid is finished yet: this share held references only, and others are at work.")
+        console.print("No run of the grid is finished yet, so that there are no curves and no page.")
         return
     curves, times = folder.path / "learning_curves.png", folder.path / "decision_time.png"
     save(curves_figure(results, suite=settings.suite), curves)

@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from rich.markup import escape
 from rich.table import Table
 
+from drift_wm.cores import available_cores
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.storage.run_folder import PACKAGES
 from drift_wm.terminal import add_columns
@@ -111,11 +112,11 @@ def devices() -> tuple[Finding, ...]:
     cuda = torch.cuda.is_available()
     device = torch.device("cuda" if cuda else "cpu")
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] if cuda else ["cpu"]
-    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]  # both of the whole machine
     return (
         Finding("device", ", ".join(names), None),
         Finding("bfloat16 matrix products", "native" if multiplies_bfloat16(device) else "no; float32 is used", None),
-        Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads", None),
+        Finding("cores", f"{available_cores()}, torch uses {torch.get_num_threads()} threads", None),
         Finding("load", f"{load:.1f}", None, "" if load < cores else "other work is running: timings will be off"),
     )
 

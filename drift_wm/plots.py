@@ -275,7 +275,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def style(axes: Axes, *, title: str = "", size: int = 12, legend: bool = True, legend_columns: int = 3) -> None:
     """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one.
 
-    After everything is drawn: a title, of that size, stands above all rows of the legend.
+    After everything is drawn: a title, of that size, stands above all rows of the legend. A $ in it begins no formula.
     """
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
     axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
@@ -287,7 +287,7 @@ def style(axes: Axes, *, title: str = "", size: int = 12, legend: bool = True, l
         return
     if title:
         rows = -(-len(axes.get_legend_handles_labels()[1]) // legend_columns)
-        axes.set_title(title, loc="left", fontsize=size, fontweight="bold", color=INK, pad=12 + 14 * rows)
+        axes.set_title(title, loc="left", size=size, weight="bold", color=INK, pad=12 + 14 * rows, parse_math=False)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),

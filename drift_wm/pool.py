@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import torch
 
+from drift_wm.cores import available_cores
+
 Job = TypeVar("Job")
 
 _TICK_SECONDS = 2.0
@@ -31,7 +33,7 @@ def run_in_processes(
 
     Args:
         work: does one job; it and the jobs are pickled, so they are plain functions and data.
-        jobs: independent of each other, and started in this order.
+        jobs: independent of each other, and started in this order; an error names them by their `str`.
         workers: processes; 0: one for each core.
         on_done: called here after each job.
         on_tick: called here every few seconds, to show progress.
@@ -42,8 +44,8 @@ def run_in_processes(
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
-    count = min(workers or os.cpu_count() or 1, len(jobs))
-    failed: list[FloatingPointError] = []
+    count = min(workers or available_cores(), len(jobs))
+    failed: list[tuple[Job, FloatingPointError]] = []
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
     try:
         futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
@@ -54,7 +56,7 @@ def run_in_processes(
                 try:
                     future.result()
                 except FloatingPointError as error:
-                    failed.append(error)
+                    failed.append((futures[future], error))
                 else:
                     on_done(futures[future])
             on_tick()
@@ -65,9 +67,10 @@ def run_in_processes(
         raise
     pool.shutdown()
     if failed:
+        names, first = ", ".join(str(job) for job, _ in failed), failed[0][1]
         raise FloatingPointError(
-            f"{len(failed)} of {len(jobs)} parts failed, the others are done; the first: {failed[0]}"
-        ) from failed[0]
+            f"{len(failed)} of {len(jobs)} parts failed ({names}), the others are done; the first: {first}"
+        ) from first
 
 
 def start_worker() -> None:

@@ -21,6 +21,8 @@ from rich.progress import (
 logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_SECONDS = 10.0
+PACE_SECONDS = 3600.0
+"""How long the bar remembers steps: with rich's 30 s those that take longer have no pace, and nothing is foretold."""
 
 
 class Task:
@@ -29,7 +31,7 @@ class Task:
     def __init__(self, description: str, total: int, progress: Progress | None) -> None:
         self._description, self._total, self._progress = description, total, progress
         self._id: TaskID | None = None
-        self._logged = time.monotonic()
+        self._logged, self._ended = time.monotonic(), False
         self._first: tuple[int, float] | None = None
         """Steps and time of the first update: what an earlier run did tells nothing of how fast this one is."""
         if progress is not None:
@@ -42,7 +44,8 @@ class Task:
             return
         now = time.monotonic()
         self._first = self._first or (done, now)
-        if done >= self._total or now - self._logged >= LOG_INTERVAL_SECONDS:
+        ended, self._ended = self._ended, done >= self._total
+        if not ended and (self._ended or now - self._logged >= LOG_INTERVAL_SECONDS):
             self._logged = now
             left = self._left(*self._first, done, now)
             logger.info("%s: %d/%d%s  %s", self._description, done, self._total, left, note)
@@ -67,5 +70,5 @@ def track(description: str, total: int, *, console: Console | None = None) -> It
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, speed_estimate_period=PACE_SECONDS) as progress:
         yield Task(description, total, progress)

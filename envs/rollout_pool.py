@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from mujoco import rollout as mujoco_rollout
 
+from drift_wm.cores import available_cores
 from drift_wm.envs.kinematics import Array
 from drift_wm.envs.rendering import mujoco
 
@@ -62,7 +62,7 @@ class RolloutPool:
         Raises:
             ValueError: fewer than one thread.
         """
-        count = (os.cpu_count() or 1) if threads is None else threads
+        count = available_cores() if threads is None else threads
         if count < 1:
             raise ValueError(f"threads is {threads}; expected at least 1, or None for every core")
         self._rollout = mujoco_rollout.Rollout(nthread=count)

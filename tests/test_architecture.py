@@ -42,7 +42,7 @@ JOINS = (
 """Who may see both environments and planners."""
 
 
-LEAVES = {"datasets": ("drift_wm.storage.writing",)}
+LEAVES = {"datasets": ("drift_wm.storage.writing",), "envs": ("drift_wm.cores",)}
 """Modules that stand on nothing, and who may see them besides the interfaces."""
 
 

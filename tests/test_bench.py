@@ -11,7 +11,7 @@ import pytest
 
 from drift_wm import commands
 from drift_wm.bench import suite as bench_module
-from drift_wm.bench.cells import Cell, CellResult, Reference
+from drift_wm.bench.cells import NO_PLANNER, Cell, CellResult, Reference, ReferenceCell
 from drift_wm.bench.grid import grid
 from drift_wm.bench.results import as_table, table
 from drift_wm.bench.settings import BenchSettings
@@ -19,6 +19,7 @@ from drift_wm.bench.suite import bench
 from drift_wm.bench.tasks import ANCHOR
 from drift_wm.cli import main
 from drift_wm.configs.schema import read_settings
+from drift_wm.storage import run_folder
 from drift_wm.storage.run_folder import RunFolder
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
@@ -150,8 +151,7 @@ def test_progress_counts_episodes_that_plan(tmp_path, runs, monkeypatch):
     assert seen[-1] == (2 * plans + 5, "")
 
 
-def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool, monkeypatch):
-    monkeypatch.setattr(bench_module.os, "cpu_count", lambda: 8)
+def test_runs_are_spread_over_cores_with_one_thread_each(tmp_path, runs, inline_pool):
     bench(BenchSettings(seeds=[1], workers=6), RunFolder(tmp_path / "a"), compose=compose)
     assert inline_pool.last.workers == 4, "two runs and two references"
     assert runs.threads == {1}
@@ -308,17 +308,71 @@ def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     assert "other settings: overrides" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch):
+@pytest.mark.parametrize("share", [(), ("shards=2", "shard=0")])
+def test_what_a_run_refuses_does_not_block_the_corrected_grid(tmp_path, runs, monkeypatch, share):
     def refuse(settings, folder, *, device):
         raise ValueError("the horizon does not fit")
 
     without = ("reference_random_episodes=0", "reference_simulator_episodes=0")
-    arguments = ["bench", "models=[drifting]", "seeds=[1,2]", *without, f"run_dir={tmp_path / 'grid'}"]
+    arguments = ["bench", "models=[drifting]", "seeds=[1,2]", *without, *share, f"run_dir={tmp_path / 'grid'}"]
     monkeypatch.setattr(bench_module, "online", refuse)
     assert main([*arguments, 'overrides=["planner.horizon=7"]']) == 2
     monkeypatch.setattr(bench_module, "online", runs.online)
     assert main([*arguments, 'overrides=["planner.horizon=10"]']) == 0
-    assert len(runs.done) == 2
+    assert len(runs.done) == (1 if share else 2)
+
+
+def test_a_share_begins_its_own_parts_alone_and_refuses_those_of_other_settings(tmp_path, runs):
+    asked = BenchSettings(
+        run_dir=str(tmp_path),
+        models=["drifting"],
+        seeds=[1, 2],
+        shards=2,
+        reference_simulator_episodes=0,
+        reference_random_episodes=0,
+    )
+    bench(asked, RunFolder(tmp_path), compose=compose)
+    (first,), others = runs.done, [*tmp_path.rglob("config.json")]
+    assert others == [first / "config.json"]
+    with pytest.raises(ValueError, match="other settings: round_steps"):
+        bench(replace(asked, shard=1, overrides=["round_steps=3"]), RunFolder(tmp_path), compose=compose)
+    assert [*tmp_path.rglob("config.json")] == others
+
+
+def test_a_cell_whose_numbers_run_away_is_named_below_the_page_of_the_others(tmp_path, runs, monkeypatch, capsys):
+    def diverge(settings, folder, *, device):
+        if settings.seed == 1:
+            raise FloatingPointError("the loss became nan")
+        runs.online(settings, folder, device=device)
+
+    monkeypatch.setattr(bench_module, "online", diverge)
+    arguments = ["bench", "models=[drifting]", f"run_dir={tmp_path}"]
+    assert main([*arguments, "seeds=[1]"]) == 1
+    assert "No run of the grid is finished yet" in capsys.readouterr().out
+    assert main([*arguments, "seeds=[1,2]"]) == 1
+    out, err = capsys.readouterr()
+    assert f"({tmp_path / Cell('cartpole-swingup', 'drifting', 'icem', 1).folder})" in err
+    assert "the loss became nan" in err
+    assert str(tmp_path / "report.html") in out
+    assert (tmp_path / "learning_curves.png").stat().st_size > 0
+    assert re.search(r"\| cartpole-swingup \| drifting \| .* \| 250 \|\n", (tmp_path / "tables.md").read_text())
+
+
+def test_what_is_finished_says_to_the_end_with_what_it_was_done(tmp_path, runs, monkeypatch):
+    monkeypatch.setattr(run_folder, "_git_commit", lambda: "old")
+    settings = BenchSettings(seeds=[1], models=["drifting"], reference_random_episodes=2)
+    bench(settings, RunFolder(tmp_path), compose=compose)
+    of_first = sorted(tmp_path.rglob("environment.json"))
+    assert len(of_first) == 3, "a cell and two references"
+    monkeypatch.setattr(run_folder, "_git_commit", lambda: "new")
+    more = replace(settings, seeds=[1, 2], reference_random_episodes=3)
+    bench(more, RunFolder(tmp_path), compose=compose)
+    found = {file.parent: json.loads(file.read_text())["git_commit"] for file in tmp_path.rglob("environment.json")}
+    of_chance = tmp_path / ReferenceCell("cartpole-swingup", "random", NO_PLANNER).folder
+    assert found == dict.fromkeys((file.parent for file in of_first), "old") | {
+        tmp_path / Cell("cartpole-swingup", "drifting", "icem", 2).folder: "new",
+        of_chance: "new",
+    }
 
 
 def test_shares_are_dealt_out_and_add_up_to_the_grid(tmp_path, runs):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
 
+from drift_wm import commands
 from drift_wm.cli import main
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay
@@ -404,6 +405,21 @@ def test_a_folder_with_an_apostrophe_is_a_folder(copied, capsys):
     Path("third").rename("it's")
     assert main(["lineage", "it's", "windows=8", "threads=1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "it's"
+
+
+def test_a_folder_may_be_named_as_no_formula_is(copied):
+    Path("first").rename(r"$lr=1e-3$_$\bad$")
+    assert main(["lineage", r"run=$lr=1e-3$_$\bad$", "windows=8", "threads=1"]) == 0
+    assert (copied / r"$lr=1e-3$_$\bad$" / "lineage.png").stat().st_size > 1000
+
+
+def test_what_was_measured_is_kept_where_the_plot_fails(copied, monkeypatch):
+    def fail(figure, path):
+        raise OSError("no plot")
+
+    monkeypatch.setattr(commands, "save", fail)
+    assert main(["lineage", "first", "windows=8", "threads=1"]) == 1
+    assert len(json.loads(Path("first/lineage.json").read_text())["models"]) == 1
 
 
 def test_from_is_another_name_of_parent(copied):

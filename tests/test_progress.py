@@ -1,9 +1,11 @@
 import io
 import logging
+from dataclasses import dataclass
 
 from rich.console import Console
 
 from drift_wm import progress
+from drift_wm.storage import units
 from drift_wm.storage.metrics import MetricsLog
 
 
@@ -15,6 +17,29 @@ def test_a_terminal_shows_a_bar_with_counts_and_numbers():
     assert "train" in shown
     assert "10/10" in shown
     assert "error 0.5" in shown
+
+
+def test_a_bar_foretells_steps_that_take_longer_than_rich_remembers():
+    clock, stream = [0.0], io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, get_time=lambda: clock[0])
+    with progress.track("truth", 10, console=console) as task:
+        for done in (1, 2, 3):
+            clock[0] += 40.0
+            task.update(done)
+    assert "0:04:40" in stream.getvalue(), "seven of 40 s"
+
+
+def test_a_log_file_is_told_of_the_end_once(monkeypatch, caplog):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with (
+        caplog.at_level(logging.INFO, logger="drift_wm.progress"),
+        progress.track("bench", 50, console=Console(file=io.StringIO())) as task,
+    ):
+        for tick in range(120):
+            clock[0] = 2.0 * tick
+            task.update(50)
+    assert [record.getMessage() for record in caplog.records] == ["bench: 50/50  "]
 
 
 def test_a_log_file_gets_a_line_now_and_then(monkeypatch, caplog):
@@ -42,6 +67,34 @@ def test_what_an_earlier_run_did_does_not_count_as_this_ones_pace(monkeypatch, c
         for done in (8, 8, 12):
             task.update(done)
     assert [record.getMessage() for record in caplog.records] == ["bench: 8/20  ", "bench: 12/20, 80 s left  "]
+
+
+@dataclass(frozen=True)
+class Unit:
+    words: tuple[str, ...]
+
+
+def test_units_of_a_comparison_that_are_kept_do_not_count_as_pace(tmp_path, monkeypatch, caplog):
+    clock = [0.0]
+
+    def one_after_another(work, jobs, *, workers, on_done):
+        for job in jobs:
+            clock[0] += 25.0
+            work(job)
+            on_done(job)
+
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(units, "run_in_processes", one_after_another)
+    stages = [[Unit((stage, str(number))) for number in range(20)] for stage in ("data", "models")]
+    for stage in stages:
+        for unit in stage[::2]:
+            units.do_unit(unit, lambda unit: [], tmp_path)
+    with caplog.at_level(logging.INFO, logger="drift_wm.progress"):
+        units.do_units("truth", stages, lambda unit: [], tmp_path, workers=1)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 20
+    assert lines[0].startswith("truth: 21/40, 475 s left")
+    assert lines[-2].startswith("truth: 39/40, 25 s left")
 
 
 def test_metrics_reach_tensorboard(tmp_path):

@@ -123,12 +123,14 @@ def test_a_read_only_folder_is_refused_with_a_remedy(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_refused_with_a_remedy(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
+    def refuse(path, content):
+        path.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
     with pytest.raises(OSError, match=r"No space left on device.*free space"):
         RunFolder(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == [], "what was begun would stand in the way of a corrected request"
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

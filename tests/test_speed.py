@@ -25,12 +25,13 @@ from drift_wm.speed.contenders import (
     make_policy,
 )
 from drift_wm.speed.limits import flops_of, multiplier, products_of
-from drift_wm.speed.plots import machine_of, speed_figure
+from drift_wm.speed.plots import speed_figure
 from drift_wm.speed.ratios import compared, ratios_of, read_ratios
 from drift_wm.speed.settings import PARTS, Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
-from drift_wm.speed.timing import SpeedRow, interleave
+from drift_wm.speed.timing import SpeedRow, interleave, machine_of
 from drift_wm.speed.training_loops import OUR_TRAINING, PLAIN, PLAIN_GATHERED, STEPS, plain_loss, training_calls
+from drift_wm.storage import run_folder
 from drift_wm.storage.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -241,6 +242,47 @@ def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "speed.png").stat().st_size > 0
     assert "The default planner on every benchmark task" in capsys.readouterr().out
     assert RunFolder(tmp_path).read_results() == results
+
+
+def test_goes_on_with_the_parts_that_are_left(tmp_path, monkeypatch, capsys):
+    done = []
+
+    def measure(name, settings, device, task):
+        if name in stopped:
+            raise KeyboardInterrupt
+        done.append(name)
+        contenders = ("16 calls", "16 environments in one call") if name == "batch" else (OURS, suite.SIMULATOR)
+        return [SpeedRow(name, "c", contender, (1.0,)) for contender in contenders]
+
+    for name in ("simulator", "batch"):
+        monkeypatch.setattr(suite, f"_{name}", partial(measure, name))
+    arguments = ["speed", "parts=[simulator,batch]", "repeats=1", f"run_dir={tmp_path}"]
+    stopped = ["batch"]
+    assert main(arguments) == 130
+    first = json.loads((tmp_path / "results.json").read_text())
+    stopped = ["simulator"]
+    assert main(arguments) == 0
+    assert done == ["simulator", "batch"]
+    whole = (tmp_path / "results.json").read_text()
+    assert json.loads(whole)["rows"][:2] == first["rows"]
+    (tmp_path / "tables.md").unlink()
+    assert main(arguments) == 0
+    assert done == ["simulator", "batch"], "once each"
+    assert (tmp_path / "results.json").read_text() == whole
+    assert "Several environments, together and one by one" in (tmp_path / "tables.md").read_text()
+
+
+def test_times_of_another_machine_are_not_put_beside_those_of_this_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        suite, "_suite", lambda *given: [SpeedRow("suite", "a-b", OURS, (3.0,), {"decision_seconds": 1})]
+    )
+    arguments = ["speed", "parts=[suite]", f"run_dir={tmp_path}"]
+    assert main(arguments) == 0
+    kept = (tmp_path / "results.json").read_text()
+    monkeypatch.setattr(run_folder, "_processor", lambda: "Abacus")
+    assert main(arguments) == 2
+    assert "and this is Abacus, 1 thread; choose another run_dir" in capsys.readouterr().err
+    assert (tmp_path / "results.json").read_text() == kept
 
 
 EXTRA = ("drifting, k = 1", "diffusion, 5 steps")

@@ -7,7 +7,6 @@ episodes are those of environments in this process, to the last bit.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 
 from drift_wm.acting.episodes import Environment, Step, World
 from drift_wm.build import make_env
+from drift_wm.cores import available_cores
 from drift_wm.env_settings import EnvSettings
 from drift_wm.pool import start_worker
 
@@ -46,7 +46,7 @@ def open_worlds(task: str, settings: EnvSettings, *, count: int, workers: int) -
     Raises:
         ValueError: as `make_env`.
     """
-    processes = min(workers or os.cpu_count() or 1, count)
+    processes = min(workers or available_cores(), count)
     with ExitStack() as stack:
         if processes == 1:
             yield [*stack.enter_context(open_environments(task, settings, count=count))]

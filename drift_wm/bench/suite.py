@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
         All that is finished or known, in the grid's order.
 
     Raises:
+        FloatingPointError: the numbers of some parts ran away; all others are done and kept.
         ValueError: there is no such task, there are more shards than parts, a part's folder belongs to a run with other
             settings, a file of known results cannot be read, is of another suite or overrides or has a cell of other
             frames, or nothing is to be run and there is no result.
@@ -70,16 +70,21 @@ def bench(settings: BenchSettings, folder: RunFolder, *, compose: Compose) -> Gr
 
     if settings.run:
         mine = {part: parts[part] for part in list(parts)[settings.shard :: settings.shards] if part in folders}
+        for part, place in folders.items():
+            place.asked_before(_command_of(part), parts[part], may_change=_may_change(part))
         new: list[Part] = []
         try:
-            for part, place in folders.items():
-                may_change = () if isinstance(part, Cell) else ("episodes",)
-                if place.write_config(_command_of(part), parts[part], may_change=may_change):
+            for part, asked in mine.items():
+                command, may_change = _command_of(part), _may_change(part)
+                if part not in own and folders[part].write_config(command, asked, may_change=may_change):
                     new.append(part)
             _run(mine, folders, workers=settings.workers, on_done=keep)
         except ValueError:
-            for part in mine.keys() & new:
+            for part in new:
                 folders[part].forget_config()  # what was refused must not stand in the way of the corrected request
+            raise
+        except FloatingPointError:
+            keep()  # all others are done
             raise
     return keep()
 
@@ -108,6 +113,11 @@ def _require_tasks(asked: Iterable[Asked]) -> None:
 
 def _command_of(part: Part) -> str:
     return "online" if isinstance(part, Cell) else "evaluate"
+
+
+def _may_change(part: Part) -> tuple[str, ...]:
+    """Settings that may be others when the grid is asked for again."""
+    return () if isinstance(part, Cell) else ("episodes",)
 
 
 def _known(settings: BenchSettings, cells: Mapping[Cell, OnlineSettings]) -> dict[Part, Result]:
@@ -168,7 +178,7 @@ def _run(
         run_in_processes(
             _run_part,
             jobs,
-            workers=min(workers or os.cpu_count() or 1, max(1, len(left))),
+            workers=workers,
             on_done=lambda job: on_done(),
             on_tick=lambda: _show(bar, parts, folders),
         )
@@ -197,10 +207,14 @@ class _Job:
     path: Path
     asked: Asked
 
+    def __str__(self) -> str:
+        return str(self.path)
+
 
 def _run_part(job: _Job) -> None:
     device, folder = prepare_machine(job.asked), RunFolder(job.path)
     with folder.locked():
+        folder.write_environment()
         if isinstance(job.asked, OnlineSettings):
             online(job.asked, folder, device=device)
         else:

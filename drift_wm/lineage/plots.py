@@ -31,17 +31,14 @@ def lineage_figure(lineage: Lineage) -> Figure:
     _draw(below, steps, [model.quality.open_loop_error for model in models], f"error, {whole}", VERMILION, "s")
     if not any(model.drift for model in models):
         above.text(0.5, 0.5, "no model here has a parent beside it", transform=above.transAxes, ha="center", color=GREY)
-    above.set_title(
-        f"Lineage of {lineage.run.resolve().name}", loc="left", fontsize=12, fontweight="bold", color=INK, pad=26
-    )
     above.set_ylabel("parent to child\n(standard deviations)", color=INK)
     below.set_ylabel("prediction to data\n(standard deviations)", color=INK)
     below.set_xlabel("training steps", color=INK)
-    for axes in (above, below):
+    for axes, title in ((above, f"Lineage of {lineage.run.resolve().name}"), (below, "")):
         _mark_runs(axes, lineage)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        style(axes)
+        style(axes, title=title)
     return figure
 
 

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
 from drift_wm.plots import BLUE, INK, REFERENCE_COLOURS, VERMILION, plain_log, style
 from drift_wm.speed.timing import SpeedRow
-from drift_wm.wording import counted
 
 _COLOURS = (BLUE, VERMILION, *REFERENCE_COLOURS)
 _MARKERS = "osD^v*"
-
-
-def machine_of(results: Mapping[str, Any]) -> str:
-    """On what was measured: a GPU by its name, else the processor and how many threads computed.
-
-    Args:
-        results: what `drift-wm speed` wrote.
-    """
-    if results["device"] != "cpu":
-        return str(results["device"])
-    return f"{results['environment']['processor']}, {counted(results['threads'], 'thread')}"
 
 
 def speed_figure(rows: Sequence[SpeedRow], *, machine: str) -> Figure:

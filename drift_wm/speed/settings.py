@@ -17,7 +17,7 @@ class SpeedSettings(MachineSettings):
     """`drift-wm speed`: decision times with each kind of model on this machine, and the machine's limit."""
 
     run_dir: str | None = None
-    """Folder of the measurement."""
+    """Folder of the measurement; parts that it holds are not measured again."""
     parts: list[str] = field(default_factory=lambda: list(PARTS))
     """What to measure: `decisions` (every model on the budgets), `simulator` (one planner iteration in it and in the
     model), `mppi` (beside the package pytorch-mppi, where it is installed), `batch` (environments planned together),

@@ -31,7 +31,7 @@ from drift_wm.speed.ratios import RATIOS, compared, ratios_of, read_ratios
 from drift_wm.speed.readers import BATCH, BATCHES, CHUNK, HISTORY, reader_calls, robomimic_is_there
 from drift_wm.speed.settings import Budget, SpeedSettings
 from drift_wm.speed.tables import markdown
-from drift_wm.speed.timing import SpeedRow, interleave
+from drift_wm.speed.timing import SpeedRow, Steps, interleave, machine_of
 from drift_wm.speed.training_loops import STEPS, training_calls
 from drift_wm.storage.run_folder import RunFolder, describe_environment, write_json
 from drift_wm.storage.units import TABLES
@@ -51,7 +51,7 @@ SMALL = Budget("", 64, 20, 2)
 
 
 def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -> list[SpeedRow]:
-    """Measure every part that was asked for.
+    """Measure every part that was asked for and that the folder does not hold yet.
 
     Args:
         settings: what to measure.
@@ -59,10 +59,15 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
         device: of the learned models.
 
     Raises:
-        ValueError: the ratios to compare with cannot be read.
+        ValueError: the ratios to compare with cannot be read, or the folder holds times of another machine.
     """
     before = None if settings.against is None else read_ratios(Path(settings.against))
-    rows: list[SpeedRow] = []
+    machine = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "environment": describe_environment(),
+    }
+    rows = _kept(folder, machine_of(machine))
     parts: dict[str, Callable[[SpeedSettings, torch.device, Task], list[SpeedRow]]] = {
         "decisions": _decisions,
         "simulator": _simulator,
@@ -74,22 +79,28 @@ def speed(settings: SpeedSettings, folder: RunFolder, *, device: torch.device) -
         "suite": _suite,
     }
     for part in settings.parts:
-        with track(f"speed: {part}", _rounds(part, settings)) as task:
-            rows += parts[part](settings, device, task)
-        folder.write_results(
-            {
-                "command": "speed",
-                "settings": asdict(settings),
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-                "threads": torch.get_num_threads(),
-                "environment": describe_environment(),
-                "rows": [row.as_dict() for row in rows],
-            }
-        )
+        if any(row.part == part for row in rows):
+            logger.info("speed: part %s has been measured; to measure it anew, set run_dir to another folder", part)
+        else:
+            with track(f"speed: {part}", _rounds(part, settings)) as task:
+                found = parts[part](settings, device, task)
+            if found or not rows:  # of a part that is left out there is nothing to add
+                rows += found
+                written = [row.as_dict() for row in rows]
+                folder.write_results({"command": "speed", "settings": asdict(settings), **machine, "rows": written})
         ratios = ratios_of(rows)
         write_json(folder.path / RATIOS, ratios)
         write_text(folder.path / TABLES, markdown(rows) + ("\n" + compared(ratios, before) if before else ""))
     return rows
+
+
+def _kept(folder: RunFolder, machine: str) -> list[SpeedRow]:
+    """What an earlier run measured, on this machine."""
+    if (results := folder.read_results()) is None:
+        return []
+    if (there := machine_of(results)) != machine:
+        raise ValueError(f"{folder.path} holds times of {there}, and this is {machine}; choose another run_dir")
+    return [SpeedRow.from_dict(row) for row in results["rows"]]
 
 
 def _rounds(part: str, settings: SpeedSettings) -> int:
@@ -107,20 +118,9 @@ def _rounds(part: str, settings: SpeedSettings) -> int:
     return cases[part] * (settings.repeats + 1)
 
 
-class _Steps:
-    """Counts rounds for the progress bar."""
-
-    def __init__(self, task: Task) -> None:
-        self._task, self._done, self.note = task, 0, ""
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._task.update(self._done, self.note)
-
-
 def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """Every contender on every budget, beside the limit; and where our time goes."""
-    rows, step = [], _Steps(task)
+    rows, step = [], Steps(task)
     for budget in map(Budget.read, settings.budgets):
         step.note, case = str(budget), str(budget)
         spec, planner = _spec_of(budget.task), budget.planner()
@@ -147,7 +147,7 @@ def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> lis
 
 def _simulator(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """One planner iteration's candidates, scored by the simulator and by our model."""
-    rows, step = [], _Steps(task)
+    rows, step = [], Steps(task)
     for name in settings.simulator_tasks:
         step.note = name
         with _world(name) as env, SimulatorWorldModel(name, action_repeat=2, observe=False) as simulator:
@@ -181,7 +181,7 @@ def _mppi(settings: SpeedSettings, device: torch.device, task: Task) -> list[Spe
     if not is_there():
         logger.warning("speed: pytorch-mppi is not installed, so part mppi is left out; pip install 'drift-wm[mppi]'")
         return []
-    spec, step = _spec_of(MPPI_BUDGET.task), _Steps(task)
+    spec, step = _spec_of(MPPI_BUDGET.task), Steps(task)
     planner = MPPIConfig(candidates=MPPI_BUDGET.candidates, horizon=MPPI_BUDGET.horizon, iterations=1)
     models = make_models((OURS, COMPILED, "drifting, k = 1"), spec, width=settings.width, device=device)
     calls: dict[str, Callable[[], object]] = {
@@ -195,7 +195,7 @@ def _mppi(settings: SpeedSettings, device: torch.device, task: Task) -> list[Spe
 
 def _batch(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """Several environments in one call, and one after the other."""
-    rows, step, count = [], _Steps(task), settings.environments
+    rows, step, count = [], Steps(task), settings.environments
     for budget in map(Budget.read, settings.budgets):
         for spent in (budget, replace(SMALL, task=budget.task)):
             step.note = str(spent)
@@ -223,7 +223,7 @@ def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
 
 def _training(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """Steps of our trainer beside those of plain loops, on shapes of the budgets' tasks."""
-    rows, step = [], _Steps(task)
+    rows, step = [], Steps(task)
     for name in dict.fromkeys(Budget.read(budget).task for budget in settings.budgets):
         step.note = name
         calls = training_calls(_spec_of(name), width=settings.width, device=device)
@@ -242,14 +242,14 @@ def _readers(settings: SpeedSettings, device: torch.device, task: Task) -> list[
         return []
     with TemporaryDirectory() as folder:
         calls = reader_calls(Path(folder) / "demos.hdf5")
-    times = interleave(calls, repeats=settings.repeats, device=device, on_done=_Steps(task))
+    times = interleave(calls, repeats=settings.repeats, device=device, on_done=Steps(task))
     case, facts = f"{HISTORY} + {CHUNK} steps, {BATCH} a batch", {"windows": float(BATCH * BATCHES)}
     return [SpeedRow("readers", case, name, ms, facts) for name, ms in times.items()]
 
 
 def _scaling(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """Decision time against candidates and horizon."""
-    rows, step = [], _Steps(task)
+    rows, step = [], Steps(task)
     name = Budget.read(settings.budgets[-1]).task
     models = {
         contender: make_model(CONTENDERS[contender], _spec_of(name), width=settings.width, device=device)
@@ -271,7 +271,7 @@ def _scaling(settings: SpeedSettings, device: torch.device, task: Task) -> list[
 
 def _suite(settings: SpeedSettings, device: torch.device, task: Task) -> list[SpeedRow]:
     """The default planner's decision on every benchmark task, beside the time between two decisions."""
-    rows, step = [], _Steps(task)
+    rows, step = [], Steps(task)
     for name in benchmark_tasks():
         step.note, spec = name, _spec_of(name)
         model = make_model(CONTENDERS[OURS], spec, width=settings.width, device=device)

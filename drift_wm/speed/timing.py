@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from drift_wm.progress import Task
+from drift_wm.wording import counted
+
 Name = TypeVar("Name")  # whatever tells calls apart
 
 
@@ -25,6 +28,11 @@ class SpeedRow:
     """Each repetition."""
     facts: dict[str, float] = field(default_factory=dict)
     """What else is known of it, by name."""
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> SpeedRow:
+        """The inverse of `as_dict`."""
+        return cls(found["part"], found["case"], found["contender"], tuple(found["ms"]), found["facts"])
 
     @property
     def median(self) -> float:
@@ -76,6 +84,18 @@ def interleave(
     return {name: tuple(values) for name, values in times.items()}
 
 
+class Steps:
+    """Counts rounds for the progress bar."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._done, self.note = task, 0, ""
+
+    def __call__(self) -> None:
+        """One more is done; `note` says of what."""
+        self._done += 1
+        self._task.update(self._done, self.note)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Torch computes on one thread for as long as the block lasts."""
@@ -85,6 +105,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def machine_of(results: Mapping[str, Any]) -> str:
+    """On what was measured: a GPU by its name, else the processor and how many threads computed.
+
+    Args:
+        results: what `drift-wm speed` wrote.
+    """
+    if results["device"] != "cpu":
+        return str(results["device"])
+    return f"{results['environment']['processor']}, {counted(results['threads'], 'thread')}"
 
 
 def now(device: torch.device) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from drift_wm.cores import available_cores
 from drift_wm.storage.run_lock import LOCK, locked
 from drift_wm.storage.same_run import planner_record, require_same_run
 from drift_wm.storage.writing import beside, write_text
@@ -47,8 +47,10 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             probe = beside(path / "writable")
-            probe.write_bytes(b"\0" * 4096)
-            probe.unlink()
+            try:
+                probe.write_bytes(b"\0" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)  # on a full disk it is there, too, and would pass for work that was done
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -61,34 +63,44 @@ class RunFolder:
         """Be the only process that works here, see `run_lock.locked`."""
         return locked(self.path)
 
-    def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
-        """Keep what was asked. Returns whether nothing was asked before.
+    def asked_before(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> dict[str, Any] | None:
+        """What was asked of the run that is asked for now; None: nothing yet.
 
         Args:
             command: its name.
             config: its settings, a dataclass.
-            may_change: names of settings that may be others from time to time; the newest are kept.
+            may_change: names of settings that may be others from time to time.
 
         Raises:
             ValueError: the folder belongs to a run with another command or other settings, is damaged, or holds
                 results that no run recorded its settings for.
         """
-        asked = {"command": command, **_plain(asdict(config)), **planner_record(config)}
         path = self.path / CONFIG
-        is_new = not path.exists()
-        if is_new:
+        if not path.exists():
             _require_no_results(self.path)
-            write_json(path, asked)
-        else:
-            found = read_json(path, dict)
-            require_same_run(self.path, found, asked, config, may_change=may_change)
-            if may_change:
-                write_json(path, found | {name: asked[name] for name in may_change})
+            return None
+        found = read_json(path, dict)
+        require_same_run(self.path, found, _record(command, config), config, may_change=may_change)
+        return found
+
+    def write_config(self, command: str, config: Any, *, may_change: Collection[str] = ()) -> bool:
+        """Keep what was asked; of what may change, the newest. Returns whether nothing was asked before.
+
+        Arguments and errors are those of `asked_before`.
+        """
+        asked, found = _record(command, config), self.asked_before(command, config, may_change=may_change)
+        if found is None:
+            write_json(self.path / CONFIG, asked)
+        elif may_change:
+            write_json(self.path / CONFIG, found | {name: asked[name] for name in may_change})
+        return found is None
+
+    def write_environment(self) -> None:
+        """Keep with what is done from now on; of what is finished it stays as it was."""
         write_json(self.path / ENVIRONMENT, describe_environment())
-        return is_new
 
     def forget_config(self) -> bool:
-        """Undo `write_config`, unless a file or a link besides is in the folder or in a folder of it.
+        """Undo what the two above wrote, unless a file or a link besides is in the folder or in a folder of it.
 
         A folder that was made for the run goes with it; in one that was there before all else stays as it was.
 
@@ -134,6 +146,11 @@ class RunFolder:
         """
         path = self.path / "results.json"
         return read_json(path, dict, remedy=DONE_AGAIN) if path.exists() else None
+
+
+def _record(command: str, config: Any) -> dict[str, Any]:
+    """What `config.json` says."""
+    return {"command": command, **_plain(asdict(config)), **planner_record(config)}
 
 
 def _require_no_results(folder: Path) -> None:
@@ -192,7 +209,7 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
     }

@@ -63,22 +63,18 @@ def do_units(
         workers: processes, each with one thread; 0: one for each core.
     """
     work = partial(do_unit, rows_of=rows_of, folder=folder)
+    left = [[unit for unit in units if not unit_file(unit, folder).exists()] for units in stages]
     with track(title, sum(map(len, stages))) as task:
-        done = 0
+        done = sum(map(len, stages)) - sum(map(len, left))
+        task.update(done)  # at once: what is kept tells nothing of the pace
 
         def on_done(unit: AnyUnit) -> None:
             nonlocal done
             done += 1
             task.update(done, str(unit))
 
-        for units in stages:
-            left = []
-            for unit in units:
-                if unit_file(unit, folder).exists():
-                    on_done(unit)
-                else:
-                    left.append(unit)
-            run_in_processes(work, left, workers=workers, on_done=on_done)
+        for units in left:
+            run_in_processes(work, units, workers=workers, on_done=on_done)
 
 
 def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
