@@ -57,6 +57,14 @@ class Description:
         """
         return choose_keys(asked, known=list(self.obs_shapes), flat=self.flat_keys, path=path)
 
+    def sizes(self, keys: Sequence[str], *, total: int) -> dict[str, int] | None:
+        """How many of an observation's `total` numbers are each key's, in the order of the keys.
+
+        None where the shapes that are told do not add up to that, as those of a first demonstration that is damaged.
+        """
+        sizes = {key: math.prod(self.obs_shapes[key]) for key in keys}
+        return sizes if sum(sizes.values()) == total else None
+
 
 Reading = tuple[str, Callable[[], Episode]]
 """The name of a demonstration, and what reads it as long as its file is open; a ValueError where it is damaged."""

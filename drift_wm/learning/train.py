@@ -68,6 +68,7 @@ def train(
     seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(*episodes[0].sizes, seconds)
     task = recorded_task(settings.data)
+    keys = description.keys(settings.obs_keys, Path(settings.data))
     trainer = Trainer(
         spec,
         shape,
@@ -75,7 +76,8 @@ def train(
         seed=settings.seed,
         device=device,
         task=task,
-        obs_keys=description.keys(settings.obs_keys, Path(settings.data)),
+        obs_keys=keys,
+        obs_sizes=description.sizes(keys, total=spec.observation_size),
         ranks=ranks,
     )
     number = _begin(trainer, settings, folder, device=device)
