@@ -31,7 +31,7 @@ class Description:
     action_size: int
     """A."""
     flat_keys: tuple[str, ...] = ()
-    """Those of the observation keys that are read where none are named."""
+    """Those of the observation keys that are read where none are named, in this order."""
     masks: Mapping[str, int] = field(default_factory=dict)
     """Names of subsets, and the number of demonstrations in each."""
     has_rewards: bool = True

@@ -119,9 +119,6 @@ def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, c
 def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
     results = convert(settings, folder)
     say(console, f"{counted(results['converted'], 'demonstration')}: {results['file']}")
-    if len(joined := results["joined"]) > 1:
-        note = f"observations joined into obs/state, from which obs_keys= can choose no more: {', '.join(joined)}"
-        say(console, note)
     if absent := results["not_written"]:
         say(console, f"not written: {', '.join(absent)}")
     if share := results["actions_beyond_bounds"]:
