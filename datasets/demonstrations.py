@@ -11,7 +11,7 @@ from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.guard import NoRewardsError
+from drift_wm.datasets.guard import NotDamagedError
 from drift_wm.datasets.keys import choose_keys
 
 
@@ -162,7 +162,7 @@ class Readable:
                 yield found
             elif self._skip_damaged:
                 self.damaged.append(str(found).removeprefix(f"{self._path}: "))
-            elif isinstance(found, NoRewardsError):
+            elif isinstance(found, NotDamagedError):
                 raise found
             else:
                 raise ValueError(f"{found}; {without_damaged(self._path)} writes a file without it") from found
