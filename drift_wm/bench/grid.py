@@ -10,6 +10,7 @@ from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import suite_model, suite_task
 from drift_wm.build import has_simulator
 from drift_wm.env_settings import EnvSettings
+from drift_wm.generators.config import OWN_GENERATORS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.results import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
@@ -42,7 +43,7 @@ def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     of_model = suite_model(cell.model) if suite_task(settings.suite, cell.task) else ()
     return [
         f"task={cell.task}",
-        f"model={cell.model}",
+        f"model.generator.name={cell.model}" if cell.model in OWN_GENERATORS else f"model={cell.model}",
         f"planner={cell.planner}",
         f"seed={cell.seed}",
         *_of_suite(cell.task, settings),
