@@ -17,6 +17,7 @@ from rich.markdown import Markdown
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
 from drift_wm.bench.aggregates import sentences
+from drift_wm.bench.grid import unfinished
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.bench.results import as_table, table
@@ -149,7 +150,8 @@ def _speed(settings: SpeedSettings, folder: RunFolder, console: Console) -> None
 
 def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None:
     results = bench(settings, folder, compose=lambda overrides: read_settings("online", overrides))
-    rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
+    rows = table(results, suite=settings.suite)
+    found = [*sentences(results, suite=settings.suite), *unfinished(settings, results)]
     if not results.cells:
         console.print(as_table(rows))
         console.print("No run of the grid is finished yet: this share held references only, and others are at work.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from drift_wm.bench.cells import NO_PLANNER, Cell, ReferenceCell
+from drift_wm.bench.cells import NO_PLANNER, Cell, GridResults, ReferenceCell
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import suite_model, suite_task
 from drift_wm.build import has_simulator
@@ -14,10 +14,13 @@ from drift_wm.generators.config import OWN_GENERATORS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.results import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
+from drift_wm.wording import counted
 
 Compose = Callable[[list[str]], OnlineSettings]
 """Overrides of `online` -> its settings."""
 
+_SHOWN = 10
+"""Runs that a sentence lists."""
 _ACTION_REPEAT = EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
     "model.value_discount=0.97",
@@ -36,6 +39,16 @@ def grid(settings: BenchSettings) -> Iterator[Cell]:
             for planner in settings.planners:
                 for model in settings.models:
                     yield Cell(task, model, planner, seed)
+
+
+def unfinished(settings: BenchSettings, results: GridResults) -> list[str]:
+    """What to say of the runs that a grid asks for and that are not among its results; nothing if all are."""
+    done, asked = {Cell.of(result) for result in results.cells}, list(grid(settings))
+    left = [f"{cell.task} {cell.model} {cell.planner}, seed {cell.seed}" for cell in asked if cell not in done]
+    if not left:
+        return []
+    shown = "; ".join(left[:_SHOWN]) + ("; ..." if len(left) > _SHOWN else "")
+    return [f"{len(left)} of {counted(len(asked), 'run')} are not finished, and not in the table: {shown}"]
 
 
 def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
