@@ -11,7 +11,7 @@ from typing import Any
 
 from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.episodes import Episode
-from drift_wm.datasets.guard import NoRewardsError
+from drift_wm.datasets.guard import NotDamagedError
 from drift_wm.datasets.keys import choose_keys
 
 
@@ -31,7 +31,7 @@ class Description:
     action_size: int
     """A."""
     flat_keys: tuple[str, ...] = ()
-    """Those of the observation keys that are read where none are named."""
+    """Those of the observation keys that are read where none are named, in this order."""
     masks: Mapping[str, int] = field(default_factory=dict)
     """Names of subsets, and the number of demonstrations in each."""
     has_rewards: bool = True
@@ -56,6 +56,14 @@ class Description:
             ValueError: one is not there, or none is left.
         """
         return choose_keys(asked, known=list(self.obs_shapes), flat=self.flat_keys, path=path)
+
+    def sizes(self, keys: Sequence[str], *, total: int) -> dict[str, int] | None:
+        """How many of an observation's `total` numbers are each key's, in the order of the keys.
+
+        None where the shapes that are told do not add up to that, as those of a first demonstration that is damaged.
+        """
+        sizes = {key: math.prod(self.obs_shapes[key]) for key in keys}
+        return sizes if sum(sizes.values()) == total else None
 
 
 Reading = tuple[str, Callable[[], Episode]]
@@ -154,7 +162,7 @@ class Readable:
                 yield found
             elif self._skip_damaged:
                 self.damaged.append(str(found).removeprefix(f"{self._path}: "))
-            elif isinstance(found, NoRewardsError):
+            elif isinstance(found, NotDamagedError):
                 raise found
             else:
                 raise ValueError(f"{found}; {without_damaged(self._path)} writes a file without it") from found

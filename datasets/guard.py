@@ -11,8 +11,8 @@ BROKEN = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticE
 a KeyError, a bad tree a RuntimeError, a type that NumPy has no equivalent of a TypeError, a wild size a MemoryError."""
 
 
-class NoRewardsError(ValueError):
-    """A demonstration without rewards, which were not declared to be missing: it is not damaged."""
+class NotDamagedError(ValueError):
+    """A demonstration that is whole and yet not read, as very likely all others: leaving it out is no remedy."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drift_wm.datasets.checked_file import CheckedFile
 from drift_wm.datasets.episodes import Float32Array
-from drift_wm.datasets.guard import BROKEN, NoRewardsError, reading
+from drift_wm.datasets.guard import BROKEN, NotDamagedError, reading
 from drift_wm.datasets.hdf5_storage import require_in_file, require_stored
 from drift_wm.datasets.single_precision import as_matrix
 
@@ -284,7 +284,7 @@ def read_rewards(group: h5py.Group, path: Path, *, rows: int, allow_missing: boo
     if "rewards" not in group and allow_missing:
         return np.zeros(rows, np.float32)
     if "rewards" not in group:
-        raise NoRewardsError(f"{path}: {group.name} has no rewards; set allow_missing_rewards=true to read zeros")
+        raise NotDamagedError(f"{path}: {group.name} has no rewards; set allow_missing_rewards=true to read zeros")
     dataset = array_in(group, "rewards", path)
     rewards = read_matrix(dataset, path, rows=rows)
     if rewards.shape[1] != 1:

@@ -20,14 +20,14 @@ def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequ
     Args:
         asked: names and patterns; None: all that are low-dimensional.
         known: every key.
-        flat: those with at most one dimension a frame.
+        flat: those with at most one dimension a frame, in the order in which they are read if none are asked for.
         path: for messages.
 
     Raises:
         ValueError: a name is not there, a pattern matches nothing, or no key is left.
     """
     if asked is None:
-        chosen = sorted(flat)
+        chosen = list(flat)
     else:
         chosen = [key for entry in asked for key in _meant(entry, known=known, flat=flat, path=path)]
     if not chosen and asked is not None:

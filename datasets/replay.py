@@ -7,7 +7,7 @@ the time in which the episode was made. One process writes a file at a time; any
 
 A demo holds what robomimic's own tools expect, and a little more, so that reading it back is exact:
 
-    obs/state, next_obs/state    (L, D) float32
+    obs/state, next_obs/state    (L, D) float32; `write_episodes` writes an array for each sensor where it is told
     actions, rewards             (L, A), (L,) float32
     dones                        (L,) int64: 1 at the last transition if the world ended there, else 0. A time
                                  limit is no end of the world: robomimic's `done_mode` 0, with termination in
@@ -31,12 +31,12 @@ from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.hdf5 import attribute, data_group, demo_names, demo_number, number_attribute, open_hdf5
 from drift_wm.datasets.rewriting import rewrite
-from drift_wm.datasets.robomimic import ACTION_BOUNDS, read_episodes
+from drift_wm.datasets.robomimic import ACTION_BOUNDS, OBS_KEYS, read_episodes
 from drift_wm.interfaces import Spec
 from drift_wm.storage.writing import appearing, temporary_of
 
 OBS_KEY = "state"
-"""The one observation key of these files: observations are flat."""
+"""The one observation key of a `Replay`: observations are flat."""
 
 _ROBOMIMIC_GYM = 2
 """robomimic's EnvType.GYM_TYPE."""
@@ -135,6 +135,7 @@ def write_episodes(
     spec: Spec,
     rewards: Iterable[bool] | None = None,
     bounds: ActionBounds | None = None,
+    obs_sizes: Mapping[str, int] | None = None,
     finish: Callable[[h5py.File], None] | None = None,
 ) -> int:
     """Write a file in one go, an episode in memory at a time; it appears under its name when it is complete.
@@ -147,6 +148,8 @@ def write_episodes(
         rewards: of each episode, whether its rewards were recorded; if not, none are written, for zeros would be taken
             for rewards. None: all were.
         bounds: what -1 and 1 of the actions stand for in the robot's units; None: it is not known.
+        obs_sizes: keys under which to write an observation's entries, in their order, and how many are of each; None:
+            all are `OBS_KEY`.
         finish: adds what episodes do not hold, such as `write_masks`, before the file appears.
 
     Returns:
@@ -163,10 +166,12 @@ def write_episodes(
         if bounds is not None:
             for name, bound in zip(ACTION_BOUNDS, (bounds.low, bounds.high), strict=True):
                 file["data"].attrs[name] = np.broadcast_to(bound, spec.action_size)
+        if obs_sizes is not None:
+            file["data"].attrs[OBS_KEYS] = list(obs_sizes)
         for episode, recorded in pairs:
             if episode.sizes != spec.sizes:
                 raise ValueError(f"episode {count} has sizes {episode.sizes}, expected {spec.sizes} as the first")
-            _write_demo(file["data"], episode, number=count, rewards=recorded)
+            _write_demo(file["data"], episode, number=count, rewards=recorded, obs_sizes=obs_sizes)
             count += 1
         if finish is not None:
             finish(file)
@@ -243,13 +248,17 @@ def _write_demo(
     *,
     number: int | None = None,
     rewards: bool = True,
+    obs_sizes: Mapping[str, int] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> None:
     if number is None:
         number = max((demo_number(name) for name in demo_names(data)), default=-1) + 1
     demo = data.create_group(f"demo_{number}")
-    demo[f"obs/{OBS_KEY}"] = episode.obs[:-1]
-    demo[f"next_obs/{OBS_KEY}"] = episode.obs[1:]
+    sizes = obs_sizes or {OBS_KEY: episode.obs.shape[1]}
+    parts = np.split(episode.obs, np.cumsum([*sizes.values()])[:-1], axis=1)
+    for key, part in zip(sizes, parts, strict=True):
+        demo[f"obs/{key}"] = part[:-1]
+        demo[f"next_obs/{key}"] = part[1:]
     demo["actions"] = episode.actions
     if rewards:
         demo["rewards"] = episode.rewards

@@ -71,6 +71,8 @@ from drift_wm.datasets.robomimic_notes import (
 _NOT_OBSERVATIONS = frozenset({"actions", "datagen_info"})
 """Isaac Lab stores the previous action under the first of these observation keys, and in the second, a group, by what
 its demos are multiplied: the pose that an action aims at, for one."""
+OBS_KEYS = "obs_keys"
+"""Attribute of `data` in files of `drift-wm data convert`: the observation keys in the order of their source."""
 ACTION_BOUNDS = ("action_low", "action_high")
 """Attributes of `data` in files of `drift-wm data convert`, (A,): what -1 and 1 stand for in the robot's units."""
 
@@ -78,7 +80,8 @@ ACTION_BOUNDS = ("action_low", "action_high")
 class RobomimicFile(Demonstrations):
     """A file of demonstrations.
 
-    Without `obs_keys`, `_NOT_OBSERVATIONS` are left out. `terminated` is the attribute of that name, as `Replay`
+    Without `obs_keys`, those that the attribute of that name lists are read first, in its order, then the others,
+    sorted, of which `_NOT_OBSERVATIONS` are left out. `terminated` is the attribute of that name, as `Replay`
     writes it; in files of others it is the file's own `dones` at the last transition that is kept, unless those of all
     demos are set: robomimic's `done_mode` 1 and 2 mark the end of every demo so, whatever its cause.
     """
@@ -107,7 +110,7 @@ class RobomimicFile(Demonstrations):
                 steps=steps,
                 obs_shapes={name: shape_of(array, path)[1:] for name, array in arrays.items()},
                 action_size=math.prod(shape_of(actions_of(first, path), path)[1:]),
-                flat_keys=tuple(_flat(arrays, path)),
+                flat_keys=tuple(_flat(arrays, first, path)),
                 masks={name: len(members) for name, members in masks.items()},
                 has_rewards="rewards" in first_whole(demos, path),
                 decision_seconds=float(number_attribute(data, "decision_seconds", path) or 0.0),
@@ -176,17 +179,17 @@ def read_episodes(
 
 def chosen_keys(demos: Sequence[h5py.Group], asked: Sequence[str] | None, path: Path) -> list[str]:
     """The observation keys that are read of all demos, by the first of them that has any; see `choose_keys`."""
-    arrays = arrays_of(first_whole(demos, path), path)
-    return choose_keys(asked, known=list(arrays), flat=_flat(arrays, path), path=path)
+    demo = first_whole(demos, path)
+    arrays = arrays_of(demo, path)
+    return choose_keys(asked, known=list(arrays), flat=_flat(arrays, demo, path), path=path)
 
 
-def _flat(arrays: Mapping[str, h5py.Dataset], path: Path) -> list[str]:
-    """The keys that are read where none are named."""
-    return [
-        key
-        for key, array in arrays.items()
-        if len(shape_of(array, path)) <= 2 and holds_numbers(array) and key.split("/")[0] not in _NOT_OBSERVATIONS
-    ]
+def _flat(arrays: Mapping[str, h5py.Dataset], demo: h5py.Group, path: Path) -> list[str]:
+    """The keys of a demo that are read where none are named."""
+    flat = {key for key, array in arrays.items() if len(shape_of(array, path)) <= 2 and holds_numbers(array)}
+    listed = [key for key in np.asarray(attribute(demo.parent, OBS_KEYS, path)).flat if isinstance(key, str)]
+    others = sorted(key for key in flat.difference(listed) if key.split("/")[0] not in _NOT_OBSERVATIONS)
+    return [*(key for key in listed if key in flat), *others]
 
 
 def _rows(demo: h5py.Group, path: Path) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
+from drift_wm.datasets.guard import NotDamagedError
 from drift_wm.datasets.hdf5 import (
     array_in,
     attribute,
@@ -79,9 +81,20 @@ def read_demo(
 
 
 def actions_of(demo: h5py.Group, path: Path) -> h5py.Dataset:
-    """The array of a demo's actions, which must be there."""
+    """The array of a demo's actions, which must be there.
+
+    Raises:
+        ValueError: there is none, or an action is no row of numbers.
+    """
     remedy = "rename action to actions" if "action" in names_in(demo, path) else REPAIR
-    return array_in(demo, "actions", path, remedy=remedy)
+    actions = array_in(demo, "actions", path, remedy=remedy)
+    if len(shape := shape_of(actions, path)) > 2:
+        rows = (shape[0], math.prod(shape[1:]))
+        raise NotDamagedError(
+            f"{path}: {actions.name} has shape {shape}, expected (T,) or (T, size), a row of numbers for each step; "
+            f"rewrite them as {rows}, for example with numpy's reshape"
+        )
+    return actions
 
 
 def obs_group(demo: h5py.Group, path: Path) -> h5py.Group:

@@ -35,6 +35,7 @@ class Agent:
         spec: sizes of what it sees and does.
         device: where it computes.
         obs_keys: names of the sensors whose values make an observation, in this order, where they are known.
+        obs_sizes: how many numbers each of them gives, where that is known.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Agent:
         *,
         device: torch.device | str = "cpu",
         obs_keys: Sequence[str] | None = None,
+        obs_sizes: Mapping[str, int] | None = None,
     ) -> None:
         self.policy = policy
         self.spec = spec
-        self.obs_keys = obs_keys
+        self.obs_keys, self.obs_sizes = obs_keys, obs_sizes
         self._device = torch.device(device)
         self.reset()
 
@@ -71,7 +73,8 @@ class Agent:
             obs: D numbers, or the values of each sensor by its name, where `obs_keys` are known.
 
         Raises:
-            ValueError: the observation has another shape, lacks a sensor, or holds a NaN or an infinity.
+            ValueError: the observation or one of its sensors has another shape, it lacks a sensor, or holds a NaN or an
+                infinity.
         """
         seen = self._joined(obs) if isinstance(obs, Mapping) else _numbers(obs)
         if seen.shape != (self.spec.observation_size,):
@@ -93,7 +96,11 @@ class Agent:
             )
         if missing := [key for key in self.obs_keys if key not in sensors]:
             raise ValueError(f"obs lacks {', '.join(missing)}; expected all of {', '.join(self.obs_keys)}")
-        return np.concatenate([_numbers(sensors[key]).ravel() for key in self.obs_keys])
+        parts = {key: _numbers(sensors[key]).ravel() for key in self.obs_keys}
+        for key, size in (self.obs_sizes or {}).items():
+            if parts[key].size != size:  # two that are exchanged have the right sum
+                raise ValueError(f"obs[{key!r}] has {parts[key].size} numbers; expected {size}, as were learned from")
+        return np.concatenate(list(parts.values()))
 
 
 def _numbers(values: ArrayLike) -> NDArray[np.float32]:
@@ -147,7 +154,7 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     path = quoted(Path(run).expanduser())
     asked = read_settings("evaluate", [f"checkpoint={path}", f"actor={actor}", *settings])
     policy = act_by(model, asked, device=where, obs_keys=checkpoint.obs_keys).policy
-    return Agent(policy, model.spec, device=where, obs_keys=checkpoint.obs_keys)
+    return Agent(policy, model.spec, device=where, obs_keys=checkpoint.obs_keys, obs_sizes=checkpoint.obs_sizes)
 
 
 def plan_in(

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 from rich.console import Console
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(parsed.command, parsed.settings)
         if parsed.show:
-            sys.stdout.write(yaml.safe_dump(asdict(settings), sort_keys=False))
+            _write(sys.stdout, yaml.safe_dump(asdict(settings), sort_keys=False))
             return 0
         _tell_of_no_effect(settings)
         return _lineage(settings) if parsed.command == "lineage" else _run(parsed.command, settings)
@@ -130,7 +130,7 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
             remedy = "free some space, and repeat the command: it goes on with what is there"
             raise OSError(error.errno, f"the disk is full ({error.strerror}); {remedy}", str(path)) from error
         raise
-    sys.stdout.write(f"{path}\n")
+    _write(sys.stdout, f"{path}\n")
     return 0
 
 
@@ -142,7 +142,7 @@ def _lineage(settings: Any) -> int:
         commands.show_lineage(settings)
     except KeyboardInterrupt:
         return _interrupted()
-    sys.stdout.write(f"{settings.run}\n")
+    _write(sys.stdout, f"{settings.run}\n")
     return 0
 
 
@@ -158,7 +158,7 @@ def _what_is_left(command: str, settings: Any, path: Path, *, nothing: bool) -> 
 
 
 def _interrupted(left: str = _NOTHING) -> int:
-    sys.stderr.write(f"\ninterrupted; {left}\n")
+    _write(sys.stderr, f"\ninterrupted; {left}\n")
     return 130
 
 
@@ -169,8 +169,14 @@ def _doctor() -> int:
 
 
 def _fail(error: Exception | str, *, status: int) -> int:
-    sys.stderr.write(f"drift-wm: {error}\n")
+    _write(sys.stderr, f"drift-wm: {error}\n")
     return status
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write to a standard stream, if there is one: Python has None for one that a shell closed, as `>&-` does."""
+    if stream is not None:
+        stream.write(text)
 
 
 def _start_logging() -> None:

@@ -18,6 +18,7 @@ from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate
 from drift_wm.bench.aggregates import sentences
 from drift_wm.bench.cells import GridResults, read_grid
+from drift_wm.bench.grid import unfinished
 from drift_wm.bench.plots import curves_figure, decision_figure
 from drift_wm.bench.report import TIMES_CAPTION, Plot, bench_tables, curves_caption, write_bench_page
 from drift_wm.bench.results import as_table, table
@@ -121,9 +122,6 @@ def _bench_demonstrations(settings: DemonstrationsSettings, folder: RunFolder, c
 def _convert(settings: ConvertSettings, folder: RunFolder, console: Console) -> None:
     results = convert(settings, folder)
     say(console, f"{counted(results['converted'], 'demonstration')}: {results['file']}")
-    if len(joined := results["joined"]) > 1:
-        note = f"observations joined into obs/state, from which obs_keys= can choose no more: {', '.join(joined)}"
-        say(console, note)
     if absent := results["not_written"]:
         say(console, f"not written: {', '.join(absent)}")
     if share := results["actions_beyond_bounds"]:
@@ -163,7 +161,8 @@ def _bench(settings: BenchSettings, folder: RunFolder, console: Console) -> None
 
 def _show_grid(results: GridResults, settings: BenchSettings, folder: RunFolder, console: Console) -> None:
     """The table of what is finished, learning curves and a page."""
-    rows, found = table(results, suite=settings.suite), sentences(results, suite=settings.suite)
+    rows = table(results, suite=settings.suite)
+    found = [*sentences(results, suite=settings.suite), *unfinished(settings, results)]
     if not results.cells:
         console.print(as_table(rows))
         console.print("No run of the grid is finished yet, so that there are no curves and no page.")

@@ -71,7 +71,7 @@ def test_names_are_completed_before_they_are_imported():
         (np.zeros((1, 5)), r"obs has shape \(1, 5\)"),
         ([0, 0, np.nan, 0, 0], "expected finite numbers: look for the NaN in the sensors"),
         (["one"] * 5, "could not convert string to float.*expected numbers"),
-        ({"state": np.zeros(6)}, r"obs has shape \(6,\)"),
+        ({"state": np.zeros(6)}, r"obs\['state'\] has 6 numbers; expected 5"),
     ],
 )
 def test_an_agent_refuses_what_is_no_observation(runs, obs, message):
@@ -121,6 +121,11 @@ def test_sensors_are_joined_by_name(sensors, tmp_path):
     np.testing.assert_array_equal(joined, by_name)
     with pytest.raises(ValueError, match="obs lacks velocity; expected all of position, velocity"):
         agent.act({"position": np.zeros(3)})
+    exchanged = {"position": np.zeros(2), "velocity": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"obs\['position'\] has 2 numbers; expected 3"):
+        agent.act(exchanged)  # five together, as expected
+    agent.obs_sizes = None  # as checkpoints of earlier versions do not tell
+    agent.act(exchanged)
     with pytest.raises(ValueError, match="obs is a dict of position; expected 5 numbers"):
         drift_wm.Agent(agent.policy, agent.spec).act({"position": np.zeros(5)})
 

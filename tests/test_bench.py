@@ -295,6 +295,19 @@ def test_a_grid_of_nothing_says_so(tmp_path, runs):
     assert not any(tmp_path.iterdir())
 
 
+def test_runs_that_are_not_finished_are_named(tmp_path, runs, capsys):
+    asked = ["bench", "models=[drifting]", "seeds=[1]", "reference_simulator_episodes=0", f"run_dir={tmp_path}"]
+    assert main(asked) == 0
+    assert "not finished" not in capsys.readouterr().out
+    assert main([*asked, "models=[drifting,regression]", "seeds=[1,2]", "run=false"]) == 0
+    told = (
+        "3 of 4 runs are not finished, and not in the table: cartpole-swingup regression icem, seed 1; "
+        "cartpole-swingup drifting icem, seed 2; cartpole-swingup regression icem, seed 2"
+    )
+    assert f"{told}\n" in capsys.readouterr().out
+    assert told in (tmp_path / "report.html").read_text()
+
+
 def test_a_grid_grows_in_its_folder(tmp_path, runs, capsys):
     arguments = ["bench", "models=[drifting]", f"run_dir={tmp_path}"]
     assert main([*arguments, "seeds=[1]"]) == 0

@@ -10,6 +10,7 @@ from drift_wm.bench.grid import grid, overrides_of, reference_cells
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import PUBLISHED, SUITES
 from drift_wm.configs.schema import read_settings
+from drift_wm.generators.config import OWN_GENERATORS
 
 SETTINGS = BenchSettings(tasks=["cartpole-swingup", "reacher-easy"], planners=["icem", "mppi"], seeds=[1, 2])
 
@@ -109,6 +110,34 @@ def test_rivals_of_a_suite_plan_as_their_methods_do_and_on_the_same_budget():
     assert asked["diffusion"].model.generator.steps == 5
     assert len({str(run.planner) for run in asked.values()}) == 1
     assert len({(run.episodes, run.episode_decisions, run.round_steps) for run in asked.values()}) == 1
+
+
+def test_a_generator_of_ones_own_is_a_model_of_the_grid():
+    OWN_GENERATORS.add("mine")  # as `register_generator` does
+    try:
+        settings = BenchSettings(models=["drifting", "mine"], seeds=[1])
+        asked = {cell.model: compose(overrides_of(cell, settings)) for cell in grid(settings)}
+        usual = asked["drifting"].model
+        assert asked["mine"].model == replace(usual, generator=replace(usual.generator, name="mine"))
+        assert replace(asked["mine"], model=usual) == asked["drifting"]
+    finally:
+        OWN_GENERATORS.discard("mine")
+
+
+@pytest.mark.parametrize(
+    ("override", "axis"),
+    [
+        ("model.generator.name=flow", "models"),
+        ("model=flow", "models"),
+        ("planner=mppi", "planners"),
+        ("task=walker-walk", "tasks"),
+        ("seed=3", "seeds"),
+    ],
+)
+def test_overrides_do_not_run_something_else_under_the_names_that_are_asked_for(override, axis):
+    told = rf"overrides=\[{override}\]: expected none of what .* run under the names in {axis}=; name it there"
+    with pytest.raises(ValueError, match=told):
+        BenchSettings(overrides=["episodes=7", override])
 
 
 def test_overrides_come_after_those_of_the_suite():

@@ -71,7 +71,7 @@ def test_damaged_demos_are_left_out_by_name_and_the_rest_stays_together(path, tm
     with h5py.File(tmp_path / "clean.hdf5") as file:
         for number, source in enumerate(left):
             demo = file[f"data/demo_{number}"]
-            assert demo["obs/state"][0, 0] == demo["states"][0, 0] == source
+            assert demo["obs/pose"][0, 0] == demo["states"][0, 0] == source
             assert demo.attrs["model_file"] == f"scene {source}"
             assert ("rewards" in demo) == bool(source % 2)
             assert not source % 2 or demo["rewards"][0] == source
@@ -150,7 +150,7 @@ def test_minari_episodes_are_left_out_too(minari, tmp_path):
     assert [told.split(" ")[0].rstrip(":") for told in found["left_out"]] == ["/episode_0", "/episode_2"]
     with h5py.File(tmp_path / "clean.hdf5") as file:
         demos = [file[f"data/demo_{i}"] for i in range(found["converted"])]
-        assert [demo["obs/state"][0, 0] for demo in demos] == [1, 3]
+        assert [demo["obs/observations"][0, 0] for demo in demos] == [1, 3]
         assert ["rewards" in demo for demo in demos] == [False, True]
 
 

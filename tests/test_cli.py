@@ -161,6 +161,16 @@ def test_ctrl_c_tells_what_is_there_already_of_what_is_written_at_the_end(tmp_pa
     assert f"interrupted; {new} is whole" in capsys.readouterr().err
 
 
+def test_closed_streams_are_no_error(tmp_path, monkeypatch):
+    """As of `drift-wm ... >&- 2>&-`."""
+    monkeypatch.setattr(commands, "run", lambda command, settings, folder: None)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["online", "--show"]) == 0
+    assert main(["online", f"run_dir={tmp_path}/run"]) == 0
+    assert main(["online", "planner.horizon=0"]) == 2
+
+
 def test_show_prints_settings_and_does_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["online", "--show", "planner=mppi", "seed=9"]) == 0

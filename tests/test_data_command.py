@@ -160,7 +160,7 @@ def test_the_keys_of_a_subset_are_those_of_its_own_first_demo(demos, tmp_path, a
     assert len(found.entries) == episode.obs.shape[1]
     assert not any("no obs/force" in warning for warning in found.warnings)
     settings = ConvertSettings(data=str(demos), mask="late", obs_keys=asked, out=str(tmp_path / "new.hdf5"))
-    assert convert.convert(settings, RunFolder(tmp_path / "copy"))["joined"] == keys
+    assert convert.convert(settings, RunFolder(tmp_path / "copy"))["obs_keys"] == keys
     groups = groups_of_file(demos, ["force", "state"], 4, mask="late")
     assert [(group.name, group.start, group.stop) for group in groups] == [("force", 0, 1), ("state", 1, 4)]
 
@@ -275,10 +275,49 @@ def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
             demo["obs/force"] = np.zeros((rows, 1))
     absent = ["obs/camera", "obs/robot/wrist", "obs/words", "processed_actions"]
     assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run"]) == 0
-    told = capsys.readouterr().out
-    assert f"not written: {', '.join(absent)}\n" in told
-    assert re.search(r"joined into obs/state, from which obs_keys= can choose no more: force, \w+\n", told)
+    assert f"not written: {', '.join(absent)}\n" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == absent
+
+
+@pytest.mark.parametrize(
+    ("asked", "keys"),
+    [
+        (None, ["arm/angles", "force", "state"]),
+        (["state", "force"], ["state", "force"]),
+        (["force", "actions", "arm/*"], ["force", "actions", "arm/angles"]),
+    ],
+)
+def test_converted_sensors_keep_their_names_and_order(demos, tmp_path, asked, keys):
+    rng = np.random.default_rng(1)
+    with h5py.File(demos, "r+") as file:
+        for demo in file["data"].values():
+            for key, shape in (("force", ()), ("arm/angles", (7,)), ("actions", (1,))):
+                demo[f"obs/{key}"] = rng.normal(size=(len(demo["actions"]), *shape))
+    out = tmp_path / "new.hdf5"
+    settings = ConvertSettings(data=str(demos), obs_keys=asked, out=str(out))
+    assert convert.convert(settings, RunFolder(tmp_path / "run"))["obs_keys"] == keys
+    new, wanted = open_demonstrations(out).describe(), open_demonstrations(demos).describe()
+    assert new.keys(None, out) == wanted.keys(asked, demos) == keys
+    assert [np.prod(new.obs_shapes[key]) for key in keys] == [np.prod(wanted.obs_shapes[key]) for key in keys]
+    for found, episode in zip(read_episodes(out), read_episodes(demos, obs_keys=asked), strict=True):
+        np.testing.assert_array_equal(found.obs, episode.obs)
+        assert found.fingerprint == episode.fingerprint
+    with h5py.File(out, "r+") as file:
+        for demo in file["data"].values():
+            for group in ("obs", "next_obs"):
+                demo[f"{group}/brake"] = np.zeros(len(demo["actions"]))
+    assert open_demonstrations(out).describe().keys(None, out) == [*keys, "brake"], "what is added later is read too"
+
+
+def test_sensors_whose_sizes_are_not_known_are_joined(demos, tmp_path):
+    """The first demo, whose sizes are told, is damaged and has others."""
+    with h5py.File(demos, "r+") as file:
+        file["data/demo_0/obs/force"], file["data/demo_2/obs/force"] = np.full((5, 2), np.nan), np.zeros((4, 1))
+    settings = ConvertSettings(data=str(demos), out=str(tmp_path / "new.hdf5"), skip_damaged=True)
+    found = convert.convert(settings, RunFolder(tmp_path / "run"))
+    assert found["obs_keys"] == ["state"]
+    assert "the sizes of force, state are not those that were told: joined into obs/state" in found["notes"]
+    assert read_episodes(tmp_path / "new.hdf5")[0].sizes == (4, 1)
 
 
 def test_convert_names_what_any_demo_or_the_file_holds_besides(demos, tmp_path):

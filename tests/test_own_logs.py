@@ -8,6 +8,7 @@ import pytest
 
 from drift_wm.cli import main
 from drift_wm.datasets.demonstrations import read_or_tell
+from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from drift_wm.datasets.single_precision import as_matrix
 
@@ -143,6 +144,7 @@ def test_an_array_in_the_place_of_masks_is_refused_only_if_one_is_asked_for(path
     [
         (["data/episode_0"], "data/episode_0"),
         (["demo_0", "demo_1"], "demo_0, demo_1"),
+        (["episode_0", "episode_1"], "episode_0, episode_1"),
         (
             [f"trajectories/traj{i}" for i in range(5)],
             "trajectories/traj0, trajectories/traj1, trajectories/traj2, ...",
@@ -154,7 +156,7 @@ def test_demos_of_other_names_are_shown_the_layout(path, file, names, shown):
         write_demo(file, name)
     file.close()
     with pytest.raises(ValueError, match=r"found \[.*\]; expected data/demo_0/actions, .*h5py.*README") as told:
-        RobomimicFile(path).describe()
+        open_demonstrations(path).describe()
     assert str(told.value).endswith(f'"Your own logs"; what looks like demos is called {shown} here: rename it')
 
 
@@ -192,6 +194,18 @@ def test_an_action_in_the_singular_is_to_be_renamed(path, file):
     for look in (read_episodes, lambda path: RobomimicFile(path).describe()):
         end = r"rename action to actions(; drift-wm data convert .* skip_damaged=true writes a file without it)?$"
         with pytest.raises(ValueError, match=rf"demo_0 has no array 'actions', .*; {end}"):
+            look(path)
+
+
+def test_actions_in_several_dimensions_are_to_be_rewritten(path, file, tmp_path, capsys):
+    """No setting chooses another key of actions, and without such demos none is left."""
+    write_three(file)
+    for demo in file["data"].values():
+        replace(demo, "actions", np.zeros((6, 2, 3)))
+    file.close()
+    for look in (read_episodes, lambda path: RobomimicFile(path).describe()):
+        told = r"demo_0/actions has shape \(6, 2, 3\), expected \(T,\) or \(T, size\), a row .*; rewrite them as"
+        with pytest.raises(ValueError, match=told + r" \(6, 6\), for example with numpy's reshape$"):
             look(path)
 
 

@@ -21,7 +21,7 @@ FLAT = ["object", "robot0_eef_pos", "robot0_gripper", "a[0]"]
 @pytest.mark.parametrize(
     ("asked", "chosen"),
     [
-        (None, ["a[0]", "object", "robot0_eef_pos", "robot0_gripper"]),
+        (None, ["object", "robot0_eef_pos", "robot0_gripper", "a[0]"]),  # in the order of their reader
         (["robot0_*"], ["robot0_eef_pos", "robot0_gripper"]),
         (["object", "robot0_*", "*"], ["object", "robot0_eef_pos", "robot0_gripper", "a[0]"]),
         (["robot0_grippe?", "object"], ["robot0_gripper", "object"]),

@@ -468,7 +468,7 @@ def converted(path, folder, *asked):
 def test_convert_writes_any_column_that_training_can_read_and_names_the_others(lerobot3, tmp_path):
     keys = ["episode_index", "observation.state"]
     found = converted(lerobot3, tmp_path, "obs_keys=[episode_index,observation.state]")
-    assert (found["joined"], found["not_written"]) == (keys, ["observation.gripper", "observation.images.top"])
+    assert (found["obs_keys"], found["not_written"]) == (keys, ["observation.gripper", "observation.images.top"])
     written, read = read_demonstrations(tmp_path / "new.hdf5"), read_demonstrations(lerobot3, obs_keys=keys)
     for one, other in zip(written, read, strict=True):
         np.testing.assert_array_equal(one.obs, other.obs)

@@ -216,6 +216,25 @@ def test_ends_and_keys_that_are_not_learned_are_named(tmp_path, data, caplog):
         assert "set the attribute terminated" in told[0]
 
 
+def test_rewards_of_some_demos_alone_are_named(tmp_path, data, caplog):
+    told = "1 of 3 demonstrations have no rewards, and count as if all of theirs were 0; the others as recorded"
+
+    def warned(name, **asked):
+        caplog.clear()
+        train(settings(data, mask="some", allow_missing_rewards=True, **asked), RunFolder(tmp_path / name), device=CPU)
+        return told in caplog.text
+
+    assert not warned("all")
+    with h5py.File(data, "r+") as file:
+        del file["data/demo_1/rewards"]
+    assert warned("two")
+    policy = PolicySettings(chunk=2)
+    assert not warned("policy", kind="policy", policy=policy, model=WorldModelConfig()), "which learns from none"
+    with h5py.File(data, "r+") as file:
+        del file["data/demo_0/rewards"], file["data/demo_2/rewards"]
+    assert not warned("none"), "all alike: planning tells of it"
+
+
 @pytest.mark.parametrize(("asked", "found"), [(0.0, 0.05), (0.2, 0.2)])
 def test_the_pace_is_that_of_the_data_unless_told(tmp_path, linear_episodes, asked, found):
     logs = write_logs(tmp_path / "paced.hdf5", linear_episodes, decision_seconds=0.05)

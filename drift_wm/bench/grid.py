@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
-from drift_wm.bench.cells import NO_PLANNER, Cell, ReferenceCell
+from drift_wm.bench.cells import NO_PLANNER, Cell, GridResults, ReferenceCell
 from drift_wm.bench.settings import BenchSettings
 from drift_wm.bench.tasks import suite_model, suite_task
 from drift_wm.build import has_simulator
 from drift_wm.env_settings import EnvSettings
+from drift_wm.generators.config import OWN_GENERATORS
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.results import RANDOM, SIMULATOR
 from drift_wm.settings import EvaluateSettings, OnlineSettings, PlanningSettings
+from drift_wm.wording import counted
 
 Compose = Callable[[list[str]], OnlineSettings]
 """Overrides of `online` -> its settings."""
 
+_SHOWN = 10
+"""Runs that a sentence lists."""
 _ACTION_REPEAT = EnvSettings().action_repeat
 _SUITE_OVERRIDES = (
     "model.value_discount=0.97",
@@ -37,12 +41,22 @@ def grid(settings: BenchSettings) -> Iterator[Cell]:
                     yield Cell(task, model, planner, seed)
 
 
+def unfinished(settings: BenchSettings, results: GridResults) -> list[str]:
+    """What to say of the runs that a grid asks for and that are not among its results; nothing if all are."""
+    done, asked = {Cell.of(result) for result in results.cells}, list(grid(settings))
+    left = [f"{cell.task} {cell.model} {cell.planner}, seed {cell.seed}" for cell in asked if cell not in done]
+    if not left:
+        return []
+    shown = "; ".join(left[:_SHOWN]) + ("; ..." if len(left) > _SHOWN else "")
+    return [f"{len(left)} of {counted(len(asked), 'run')} are not finished, and not in the table: {shown}"]
+
+
 def overrides_of(cell: Cell, settings: BenchSettings) -> list[str]:
     """What to ask of `online` for a cell."""
     of_model = suite_model(cell.model) if suite_task(settings.suite, cell.task) else ()
     return [
         f"task={cell.task}",
-        f"model={cell.model}",
+        f"model.generator.name={cell.model}" if cell.model in OWN_GENERATORS else f"model={cell.model}",
         f"planner={cell.planner}",
         f"seed={cell.seed}",
         *_of_suite(cell.task, settings),

@@ -13,6 +13,9 @@ MAY_GROW = (
 )
 """What may be asked otherwise of the same folder: each cell has settings of its own to hold to."""
 
+_AXES = {"task": "tasks", "model": "models", "model.generator.name": "models", "planner": "planners", "seed": "seeds"}
+"""What tables call a run by, and the setting that lists it."""
+
 
 @dataclass
 class BenchSettings:
@@ -29,13 +32,14 @@ class BenchSettings:
     tasks: list[str] = field(default_factory=list)
     """Tasks (`domain-task` names); empty: those of the suite, or cartpole-swingup. With a suite, some of its tasks."""
     models: list[str] = field(default_factory=lambda: ["drifting", "regression"])
-    """World models to compare: names of the `model` group."""
+    """World models to compare: names of the `model` group, or of generators of your own that your program registered,
+    which have the settings of the default model else."""
     planners: list[str] = field(default_factory=lambda: ["icem"])
     """Planners to compare: names of the `planner` group."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds."""
     overrides: list[str] = field(default_factory=list)
-    """Further overrides of every online run, such as `episodes=20`."""
+    """Further overrides of every online run, such as `episodes=20`; not of what a cell is called by."""
     known: list[str] = field(default_factory=list)
     """Paths of `results.json` of other grids: cells and references that this grid asks for, too, are taken from them
     instead of being run, if it has the same suite and overrides. If several hold a cell, the last one counts, and one
@@ -62,6 +66,12 @@ class BenchSettings:
         unknown = [task for task in self.tasks if known and task not in known]
         require(not unknown, "tasks", unknown, f"tasks of suite={self.suite}: {', '.join(known)}")
         require_entries(self, "models", "planners", "seeds")
+        for override in self.overrides:
+            if axis := _AXES.get(override.partition("=")[0].strip()):
+                raise ValueError(
+                    f"overrides=[{override}]: expected none of what the table names runs by, as something else would "
+                    f"run under the names in {axis}=; name it there"
+                )
         require_at_least(0, self, "reference_random_episodes", "reference_simulator_episodes", "workers")
         require_at_least(1, self, "shards")
         require(

@@ -27,6 +27,7 @@ from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.progress import track
 from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.recordings.remarks import remarks_on_rewards
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.metrics import MetricsLog
@@ -61,13 +62,16 @@ def train(
     """
     shape = shape_of_kind(settings.kind, settings.model, settings.policy)
     episodes = read(settings, folder, shape)
-    description = open_demonstrations(settings.data).describe(mask=settings.mask)
-    dropped = () if settings.kind == POLICY else description.dropped_rewards
-    for note in (*description.ignored_ends, *dropped, *(() if settings.obs_keys else description.unread_keys)):
+    demonstrations = open_demonstrations(settings.data)
+    description = demonstrations.describe(mask=settings.mask)
+    rewards = [*description.dropped_rewards, *remarks_on_rewards(demonstrations.rewards_recorded(mask=settings.mask))]
+    of_rewards = () if settings.kind == POLICY else rewards
+    for note in (*description.ignored_ends, *of_rewards, *(() if settings.obs_keys else description.unread_keys)):
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(*episodes[0].sizes, seconds)
     task = recorded_task(settings.data)
+    keys = description.keys(settings.obs_keys, Path(settings.data))
     trainer = Trainer(
         spec,
         shape,
@@ -75,7 +79,8 @@ def train(
         seed=settings.seed,
         device=device,
         task=task,
-        obs_keys=description.keys(settings.obs_keys, Path(settings.data)),
+        obs_keys=keys,
+        obs_sizes=description.sizes(keys, total=spec.observation_size),
         ranks=ranks,
     )
     number = _begin(trainer, settings, folder, device=device)

@@ -50,6 +50,7 @@ class Trainer:
         device: where to train.
         task: name of the environment and record of its settings, for the record that checkpoints carry.
         obs_keys: of the data, whose values in this order are an observation; for that record, too.
+        obs_sizes: how many numbers each of them has, where that is known; likewise.
         ranks: the processes that train together; all must be given the same data.
 
     Raises:
@@ -66,12 +67,13 @@ class Trainer:
         device: torch.device | str = "cpu",
         task: dict[str, Any] | None = None,
         obs_keys: list[str] | None = None,
+        obs_sizes: dict[str, int] | None = None,
         ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     ) -> None:
         ranks.require_divides(config.batch_size)
         self.config = config
         self.ranks = ranks
-        self.task, self.obs_keys = task, obs_keys
+        self.task, self.obs_keys, self.obs_sizes = task, obs_keys, obs_sizes
         self.model: LearnedModel = make_model(spec, model_config, rng=torch.Generator().manual_seed(seed)).to(device)
         self.averaged: LearnedModel = copy.deepcopy(self.model).requires_grad_(False)
         """What predicts or acts."""
@@ -176,6 +178,7 @@ class Trainer:
                     "training": asdict(self.config),
                     "task": self.task,
                     "obs_keys": self.obs_keys,
+                    "obs_sizes": self.obs_sizes,
                 },
                 state={
                     "model": self.model.state_dict(),

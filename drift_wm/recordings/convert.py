@@ -13,7 +13,7 @@ from drift_wm.datasets.demonstrations import Demonstrations, Readable
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import open_demonstrations
-from drift_wm.datasets.replay import read_env_args, write_episodes
+from drift_wm.datasets.replay import OBS_KEY, read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import keep_beside, parts_not_copied
 from drift_wm.interfaces import Spec
@@ -28,7 +28,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     """Write the demonstrations as a robomimic HDF5 file, one at a time.
 
     Of a file of robomimic's schema, its subsets, the simulator's states and what it says of its environment are kept.
-    No rewards are written where there are none. The observations that were chosen are joined into one key, `state`.
+    No rewards are written where there are none. Observations keep their keys, and the order in which they are read.
     What -1 and 1 of the actions stand for in the robot's units is written where it is asked for or the source tells it.
 
     Returns:
@@ -43,12 +43,13 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     out = _new_file(settings.out)
     demonstrations = open_demonstrations(settings.data, skip_missing=settings.skip_missing)
     description = demonstrations.describe(mask=settings.mask)
-    joined = description.keys(settings.obs_keys, demonstrations.path)
+    keys = description.keys(settings.obs_keys, demonstrations.path)
     found = demonstrations.readings(obs_keys=settings.obs_keys, mask=settings.mask, allow_missing_rewards=True)
     found = tracked(found, demonstrations, settings, description)
     readable = Readable(found, demonstrations.path, skip_damaged=settings.skip_damaged)
     episodes = iter(readable)
     first = next(episodes)
+    obs_sizes = description.sizes(keys, total=first.sizes[0])
     bounds = _bounds(settings, size=first.actions.shape[1])
     known = isinstance(demonstrations, RobomimicFile)
     mask, places = settings.mask, readable.places  # the places grow while episodes are read
@@ -62,22 +63,26 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         spec=Spec(*first.sizes, description.decision_seconds),
         rewards=(recorded[place] for place in places),
         bounds=_units(demonstrations.action_bounds(size=first.actions.shape[1]), bounds),
+        obs_sizes=obs_sizes,
         finish=partial(keep_beside, demonstrations.path, mask=mask, places=places) if known else None,
     )
     if known:
         absent = parts_not_copied(demonstrations.path, out, obs_keys=settings.obs_keys, mask=mask, places=places)
     else:
-        absent = sorted({*description.obs_shapes, *description.unread_parts} - {*joined})
+        absent = sorted({*description.obs_shapes, *description.unread_parts} - {*keys})
+    notes = [*description.warnings, *description.ignored_ends, *description.dropped_rewards]
+    if obs_sizes is None:
+        notes.append(f"the sizes of {', '.join(keys)} are not those that were told: joined into obs/{OBS_KEY}")
     results = {
         "command": "data-convert",
         "data": settings.data,
         "file": str(out),
         "converted": count,
-        "joined": joined,
+        "obs_keys": [OBS_KEY] if obs_sizes is None else keys,
         "not_written": absent,
         "actions_beyond_bounds": tally.share,
         "left_out": readable.damaged,
-        "notes": [*description.warnings, *description.ignored_ends, *description.dropped_rewards],
+        "notes": notes,
     }
     folder.write_results(results)
     return results

@@ -83,6 +83,20 @@ def remarks_on_turns(steps: StepSizes, observations: Range, entries: Sequence[st
     ]
 
 
+def remarks_on_rewards(recorded: Sequence[bool]) -> list[str]:
+    """What to say where zeros stand for the rewards of some demonstrations, and not of others.
+
+    Args:
+        recorded: of each, whether it has rewards.
+    """
+    if all(recorded) or not any(recorded):
+        return []
+    return [
+        f"{recorded.count(False)} of {counted(len(recorded), 'demonstration')} have no rewards, and count as if all of "
+        "theirs were 0; the others as recorded"
+    ]
+
+
 def first_of(told: Sequence[str]) -> list[str]:
     """As many as a person reads, and how many more there are."""
     more = [f"and {len(told) - _TOLD} more, see results.json"] if len(told) > _TOLD else []

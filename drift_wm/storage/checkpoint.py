@@ -46,6 +46,11 @@ class Checkpoint:
         """Of the data that the model was trained on, in the order that it reads them; None where it is not known."""
         return self.config.get("obs_keys")
 
+    @property
+    def obs_sizes(self) -> dict[str, int] | None:
+        """How many numbers of an observation are each key's; None where it is not known, as of older checkpoints."""
+        return self.config.get("obs_sizes")
+
 
 def weights_id(weights: dict[str, Tensor]) -> str:
     """Twelve hexadecimal digits that name a set of weights by their content."""
