@@ -204,6 +204,12 @@ def test_help_is_of_what_is_chosen(capsys):
     assert "settings, with those given here:" in chosen
 
 
+def test_help_says_which_settings_a_planner_does_not_use(capsys):
+    lines = help_of(["online", "planner=random_shooting"], capsys).splitlines()
+    meaning = lines[lines.index("  planner.initial_std=0.5") + 1]
+    assert meaning.strip() == "Has no effect with this planner: proposals are uniform."
+
+
 def test_help_knows_what_is_required_of_a_command_and_what_is_given(capsys):
     assert "  data=FILE\n" in help_of(["train"], capsys)
     given = help_of(["train", "from=runs/first", "data=demos.hdf5"], capsys)
