@@ -73,7 +73,7 @@ class ColouredNoise:
         return (white @ self.filter).mT.contiguous()
 
     def _coloured(self, white: Tensor) -> Tensor:
-        """(..., H) float64 of either."""
+        """White noise (..., H) in float64 -> the same with this spectrum."""
         assert self.amplitude is not None
         filtered: Tensor = torch.fft.irfft(torch.fft.rfft(white) * self.amplitude.to(white.device), n=self.horizon)
         return filtered
