@@ -204,8 +204,7 @@ def test_predictive_sampling_perturbs_the_best_with_constant_noise():
     ],
 )
 def test_bad_settings_are_named(config_type, field, value):
-    message = rf"planner\.{field} is {value!r}; expected .*\. Change planner\.{field}\."
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"^planner\.{field}={value!r}: expected \S"):
         config_type(**{field: value})
 
 
