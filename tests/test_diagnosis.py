@@ -421,6 +421,12 @@ def test_equal_members_do_not_disagree():
     assert member_disagreement(samples, 3, torch.ones(3)).tolist() == [0.0] * 4
 
 
+def test_a_diverged_member_disagrees_without_bound():
+    samples = torch.randn(4, 6, 1, 2, generator=rng())
+    samples[2, 0, 0, 0], samples[3, 5, 0, 1] = math.nan, math.inf
+    assert member_disagreement(samples, 3, torch.ones(2)).isinf().tolist() == [False, False, True, True]
+
+
 def test_strange_situations_lie_beyond_the_data(toy_material):
     situations = draw_situations(toy_material.measured, history=2, horizon=3, count=20, device=CPU, rng=rng())
     data_range = torch.tensor([7.0, 0.0, 9.0])
