@@ -14,6 +14,7 @@ from drift_wm.generators import ConditionalGenerator
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.compiled import compiled
+from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class PreparedModel:
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
-        self._model.check(history, actions, particles)
+        require_fitting(self._model, history, actions, particles)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
         else:
