@@ -63,15 +63,13 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         action_size: int,
         *,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Set up a planner.
 
         Args:
             config: settings of the loop and of the rule.
             action_size: A.
-            device: where plans and candidates live.
-            dtype: their floating-point type.
+            device: where plans and candidates live, in float32.
 
         Raises:
             ValueError: `action_size` is not positive.
@@ -81,7 +79,6 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self.config = config
         self.action_size = action_size
         self.device = torch.device(device)
-        self.dtype = dtype
         self.horizon = config.horizon
         self.noise = NoiseStock(
             sum(self.populations),
@@ -89,7 +86,6 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             action_size,
             config.noise_exponent,
             device=self.device,
-            dtype=dtype,
         )
         """Where the proposals of all iterations of a decision come from."""
 
@@ -131,7 +127,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
 
     def init(self, batch_size: int) -> Plan:
         """The plan of someone who knows nothing yet: zero actions, the initial spread, no score."""
-        mean = torch.zeros(batch_size, self.horizon, self.action_size, device=self.device, dtype=self.dtype)
+        mean = torch.zeros(batch_size, self.horizon, self.action_size, device=self.device)
         return Plan(
             mean=mean,
             std=torch.full_like(mean, self.config.initial_std),

@@ -77,7 +77,7 @@ def test_one_seed_gives_one_noise(exponent):
 
 
 def stock(count=50, *, exponent=2.0):
-    return NoiseStock(count, 8, 2, exponent, device=torch.device("cpu"), dtype=torch.float32)
+    return NoiseStock(count, 8, 2, exponent, device=torch.device("cpu"))
 
 
 def test_a_stock_is_the_same_everywhere_and_each_seed_takes_a_stretch_of_it():
