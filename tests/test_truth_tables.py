@@ -185,11 +185,6 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     assert verdicts([]) == []
 
 
-def test_a_verdict_is_plain_for_json():
-    verdict = verdicts(laws())[0]
-    assert verdict.as_dict() == {"claim": verdict.claim, "found": "1.000 to 1.000", "holds": True}
-
-
 def test_a_table_shows_means_standard_errors_and_how_many_seeds():
     rows = [
         row("risk", "edge", "drifting", seed=1, **{"return": 10.0, "beyond": 0.25}),
