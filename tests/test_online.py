@@ -206,7 +206,6 @@ def test_interrupted_anywhere_the_run_goes_on_as_if_it_had_not(finished, tmp_pat
     assert_same_run(tmp_path, finished)
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_the_run_goes_on_as_if_it_had_not(finished, tmp_path):
     """SIGKILL, three times, at moments nobody chose."""
     command = [sys.executable, "-m", "drift_wm", "online", *SMALL_OVERRIDES, f"run_dir={tmp_path}", "video=false"]
