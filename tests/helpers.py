@@ -7,9 +7,22 @@ from typing import Any
 import pytest
 import torch
 
+STATES = 4000
+
 
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
+
+
+def forecasts(P: int, *, spread: float = 1.0, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples and outcomes of STATES states whose means differ; perfect unless told otherwise."""
+    mean = 3 * normal(STATES, 2, seed=1)
+    samples = mean[:, None] + bias + spread * normal(STATES, P, 2, seed=2)
+    return samples, mean + normal(STATES, 2, seed=3)
 
 
 def read_results(run: Path) -> Any:

@@ -1,6 +1,5 @@
 """`drift-wm bench suite=demonstrations`: what is asked, which units that makes, and how a stopped one goes on."""
 
-import json
 from dataclasses import asdict
 
 import gymnasium
@@ -22,6 +21,7 @@ from drift_wm.demonstrations.suite import compare_on_demonstrations, parts_to_do
 from drift_wm.interfaces import Spec
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.storage.units import Unit
+from helpers import read_results
 
 TASK = "test/Home-v0"
 LENGTH = 12
@@ -192,7 +192,7 @@ def test_units_are_done_once_and_rankings_after_the_policies_they_rank(done, fil
     (tmp_path / "units" / "policies-drifting-seed2.json").unlink()
     assert compare_on_demonstrations(asked, RunFolder(tmp_path)) == rows
     assert done[len(first) :] == [Unit("policies", ("drifting",), 2)], "what is there is not done again"
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = read_results(tmp_path)
     assert results["rows"] == [asdict(row) for row in rows]
     assert results["settings"]["seeds"] == [1, 2]
     assert "### Policies in closed loop" in (tmp_path / "tables.md").read_text()
@@ -274,7 +274,7 @@ def test_from_the_command_line(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "times drifting" in out
     assert out.splitlines()[-1] == f"{tmp_path}/run"
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = read_results(tmp_path / "run")
     timed = [(row["contender"], row["nfe"]) for row in results["rows"]]
     assert timed == [
         ("drifting", 1),

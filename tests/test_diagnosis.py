@@ -39,6 +39,7 @@ from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import History, Prediction, Spec
+from helpers import rng
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -54,10 +55,6 @@ SETTINGS = {
     "value_horizon": 4,
     "threads": 1,
 }
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def world(name="none", **amounts):

@@ -5,10 +5,7 @@ import torch
 
 from drift_wm.planners.mppi import MPPI, MPPIConfig
 from drift_wm.planners.noise import ColouredNoise, NoiseStock, spectrum_amplitude
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from helpers import rng as generator
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5, 20, 50])

@@ -12,10 +12,7 @@ from drift_wm.planners.loop import PlannerConfig
 from drift_wm.planners.mppi import MPPI, MPPIConfig, softmax_weights
 from drift_wm.planners.predictive_sampling import PredictiveSampling, PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShooting, RandomShootingConfig
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from helpers import rng as generator
 
 
 def recorder(score):

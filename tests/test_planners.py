@@ -14,13 +14,10 @@ from drift_wm.planners.loop import PlannerConfig
 from drift_wm.planners.mppi import MPPIConfig
 from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShootingConfig
+from helpers import rng as generator
 
 CONFIGS = [CEMConfig, ICEMConfig, MPPIConfig, RandomShootingConfig, PredictiveSamplingConfig]
 every_rule = pytest.mark.parametrize("config_type", CONFIGS)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def quadratic(target):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from drift_wm.diagnosis.rankings import auroc, elite_overlap, rank_correlation, regret
+from helpers import normal
 
 seeds = st.integers(0, 2**31)
 quick = settings(max_examples=30, deadline=None)
@@ -19,10 +20,6 @@ RANKINGS = {
     "regret": regret,
 }
 each_ranking = pytest.mark.parametrize("measure", RANKINGS.values(), ids=RANKINGS.keys())
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # --- rankings of candidates -------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """`drift-wm truth` as a whole: what is asked, which units that makes, and how a stopped comparison goes on."""
 
-import json
 from dataclasses import asdict
 
 import pytest
@@ -16,6 +15,7 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
 from drift_wm.truth.suite import read_rows, truth
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
+from helpers import read_results
 
 VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
 PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drifting ensemble"]
@@ -182,7 +182,7 @@ def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, inline_pool, t
 def test_results_hold_settings_verdicts_and_rows(done, tmp_path):
     settings = TruthSettings(parts=["cost"])
     rows = truth(settings, RunFolder(tmp_path))
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = read_results(tmp_path)
     assert results["command"] == "truth"
     assert results["settings"]["parts"] == ["cost"]
     assert results["rows"] == [asdict(row) for row in rows]
@@ -197,7 +197,7 @@ def test_from_the_command_line_with_processes_and_again(tmp_path, capsys, monkey
     out = capsys.readouterr().out
     assert "std ratio" in out
     assert out.splitlines()[-1] == f"{tmp_path}/run"
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = read_results(tmp_path / "run")
     assert results["rows"][0]["case"] == "near-deterministic"
     assert len(results["verdicts"]) == 2, "of the claims that drifting alone can bear out"
     assert (tmp_path / "run" / "tables.md").read_text().startswith("### Known laws")
