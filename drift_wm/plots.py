@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -109,32 +109,15 @@ def _draw_episodes(axes: Axes, points: Sequence[CurvePoint], decisions: tuple[in
     ordered = sorted(points, key=lambda point: point.frames)
     exploring = [point for point in ordered if point.source in _EXPLORING]
     planner = [point for point in ordered if point.source == "planner"]
-    if exploring:
-        axes.plot(
-            [point.frames for point in exploring],
-            [point.value for point in exploring],
-            "o",
-            mfc="white",
-            mec=GREY,
-            mew=1.3,
-            ms=6,
-            label="exploring episode (pink noise)" + _drawn(exploring, decisions),
-            zorder=3,
-        )
-    if planner:
-        many = len(planner) > 60  # markers that would touch are drawn small
-        axes.plot(
-            [point.frames for point in planner],
-            [point.value for point in planner],
-            "o-",
-            color=BLUE,
-            lw=1.6,
-            ms=2.5 if many else 6,
-            mec="white",
-            mew=0 if many else 0.8,
-            label="planner episode" + _drawn(planner, decisions),
-            zorder=4,
-        )
+    circles: dict[str, Any] = {"ls": "", "mfc": "white", "mec": GREY, "mew": 1.3, "ms": 6, "zorder": 3}
+    line: dict[str, Any] = {"color": BLUE, "lw": 1.6, "zorder": 4, **markers(len(planner))}
+    for shown, name, look in (
+        (exploring, "exploring episode (pink noise)", circles),
+        (planner, "planner episode", line),
+    ):
+        if shown:
+            frames, values = [point.frames for point in shown], [point.value for point in shown]
+            axes.plot(frames, values, marker="o", label=name + _drawn(shown, decisions), **look)
 
 
 def _drawn(points: Sequence[CurvePoint], decisions: tuple[int, int] | None) -> str:
@@ -272,17 +255,27 @@ def _ticks(low: float, high: float) -> list[float]:
     return shown
 
 
+def markers(count: int) -> dict[str, Any]:
+    """Of a line of so many points: those that would touch are drawn small."""
+    return {"mec": "white", "ms": 2.5, "mew": 0} if count > 60 else {"mec": "white", "ms": 6, "mew": 0.8}
+
+
+def quiet(axes: Axes, *, grid: Literal["both", "x", "y"] = "y") -> None:
+    """A grid, edges and numbers that stay behind what is drawn."""
+    axes.grid(axis=grid, color="#E6E6E6", lw=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#999999")
+    axes.tick_params(colors=INK, labelsize=9)
+
+
 def style(axes: Axes, *, title: str = "", size: int = 12, legend: bool = True, legend_columns: int = 3) -> None:
     """What all plots look like: thousands separated, a quiet grid, the legend above, unless the figure has one.
 
     After everything is drawn: a title, of that size, stands above all rows of the legend. A $ in it begins no formula.
     """
     axes.xaxis.set_major_formatter(lambda x, position: f"{x:,.0f}")
-    axes.grid(axis="y", color="#E6E6E6", lw=0.8, zorder=0)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=INK, labelsize=9)
+    quiet(axes)
     if not legend:
         return
     if title:

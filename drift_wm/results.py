@@ -89,10 +89,6 @@ class CurvePoint:
     cut: bool = False
     """Whether it was cut short, and its return scaled."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 def success_interval(successes: Sequence[bool]) -> tuple[float, float] | None:
     """Wilson's 95 % interval of a share, which holds its level for few episodes, and for shares near 0 and 1.

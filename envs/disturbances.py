@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_wm.requirements import require, require_one_of
+
 Array = NDArray[np.float64]
 
 DISTURBANCES = ("none", "gust", "slip", "payload", "sensor")
@@ -49,25 +51,21 @@ class DisturbanceConfig:
     """`gust`, `payload`: the body that is pushed or loaded; empty: the first that moves (cart, torso, first link)."""
 
     def __post_init__(self) -> None:
-        if self.name and self.name not in DISTURBANCES:
-            raise ValueError(f"disturbance name is {self.name!r}; expected one of {', '.join(DISTURBANCES)}")
+        if self.name:
+            require_one_of(DISTURBANCES, "env.disturbance.name", self.name)
         known = self.name or "none"
         own = _DEFAULTS[known]
         for amount in ("strength", "probability", "delay"):
-            if getattr(self, amount) is None:
+            given = getattr(self, amount)
+            if given is None:
                 setattr(self, amount, own.get(amount))
-            elif amount not in own:
-                users = ", ".join(name for name, amounts in _DEFAULTS.items() if amount in amounts)
-                raise ValueError(
-                    f"disturbance {amount} is {getattr(self, amount)}, but {known!r} has none; leave it open, "
-                    f"or choose a disturbance name that has one: {users}"
-                )
+                continue
+            users = ", ".join(name for name, amounts in _DEFAULTS.items() if amount in amounts)
+            expected = f"none with env.disturbance.name={known}; names that have one: {users}"
+            require(amount in own, f"env.disturbance.{amount}", given, expected)
         self._check_amounts()
-        if self.body and self.name not in ("gust", "payload"):
-            raise ValueError(
-                f"disturbance body is {self.body!r}, but {known!r} concerns no body; leave it empty, or choose "
-                "the disturbance name gust or payload"
-            )
+        expected = f"none with env.disturbance.name={known}; names that concern a body: gust, payload"
+        require(not self.body or known in ("gust", "payload"), "env.disturbance.body", self.body, expected)
 
     @property
     def disturbs(self) -> bool:
@@ -76,17 +74,11 @@ class DisturbanceConfig:
 
     def _check_amounts(self) -> None:
         strength, probability, delay = self.strength or 0.0, self.probability or 0.0, self.delay or 0
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ValueError(f"disturbance strength is {strength}; expected a number of at least 0")
-        if self.name == "payload" and strength >= 1:
-            raise ValueError(
-                f"disturbance strength is {strength}; expected less than 1 for 'payload': a mass that shrinks by its "
-                "whole is no mass"
-            )
-        if not 0 <= probability <= 1:
-            raise ValueError(f"disturbance probability is {probability}; expected a number from 0 to 1")
-        if delay < 0:
-            raise ValueError(f"disturbance delay is {delay}; expected at least 0 decisions")
+        require(0 <= strength < math.inf, "env.disturbance.strength", strength, "a number of at least 0")
+        expected = "less than 1 for payload: a mass that shrinks by its whole is no mass"
+        require(self.name != "payload" or strength < 1, "env.disturbance.strength", strength, expected)
+        require(0 <= probability <= 1, "env.disturbance.probability", probability, "a number from 0 to 1")
+        require(delay >= 0, "env.disturbance.delay", delay, "an integer of at least 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,6 @@ def _find_body(model: mujoco.MjModel, name: str) -> int:
         if model.body(body).name == name:
             return body
     raise ValueError(
-        f"disturbance body is {name!r}; expected one that moves and has mass: "
+        f"env.disturbance.body={name!r}: expected one that moves and has mass: "
         f"{', '.join(model.body(body).name for body in able)}"
     )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
-from drift_wm.planners.loop import PlannerConfig, SamplingPlanner, require
+from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
+from drift_wm.requirements import require
 
 
 @dataclass(kw_only=True)
@@ -24,8 +25,8 @@ class CEMConfig(PlannerConfig):
         """Reject settings the rule cannot work with."""
         super().__post_init__()
         expected = f"an integer from 1 to candidates = {self.candidates}"
-        require(1 <= self.elites <= self.candidates, "elites", self.elites, expected)
-        require(0 <= self.momentum < 1, "momentum", self.momentum, "a number in [0, 1)")
+        require(1 <= self.elites <= self.candidates, "planner.elites", self.elites, expected)
+        require(0 <= self.momentum < 1, "planner.momentum", self.momentum, "a number in [0, 1)")
 
 
 class CEM(SamplingPlanner[CEMConfig]):

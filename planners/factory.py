@@ -30,7 +30,6 @@ def make_planner(
     action_size: int,
     *,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
 ) -> SamplingPlanner[PlannerConfig]:
     """Build the planner that a configuration belongs to; see `SamplingPlanner` for the arguments.
 
@@ -42,5 +41,5 @@ def make_planner(
         raise ValueError(
             f"config is a {type(config).__name__}; expected one of {', '.join(each.__name__ for each in _CLASSES)}"
         )
-    made: SamplingPlanner[PlannerConfig] = planner(config, action_size, device=device, dtype=dtype)
+    made: SamplingPlanner[PlannerConfig] = planner(config, action_size, device=device)
     return made

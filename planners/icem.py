@@ -10,7 +10,8 @@ from torch import Tensor
 
 from drift_wm.interfaces import Plan
 from drift_wm.planners.cem import CEMConfig, refit_gaussian, select_elites
-from drift_wm.planners.loop import SamplingPlanner, require
+from drift_wm.planners.loop import SamplingPlanner
+from drift_wm.requirements import require
 
 
 @dataclass(kw_only=True)
@@ -37,9 +38,9 @@ class ICEMConfig(CEMConfig):
         """Reject settings the rule cannot work with."""
         super().__post_init__()
         expected = f"at least 2 x elites = {2 * self.elites}"
-        require(self.candidates >= 2 * self.elites, "candidates", self.candidates, expected)
-        require(0 <= self.keep_fraction <= 1, "keep_fraction", self.keep_fraction, "a number in [0, 1]")
-        require(self.population_decay >= 1, "population_decay", self.population_decay, "a number of at least 1")
+        require(self.candidates >= 2 * self.elites, "planner.candidates", self.candidates, expected)
+        require(0 <= self.keep_fraction <= 1, "planner.keep_fraction", self.keep_fraction, "a number in [0, 1]")
+        require(self.population_decay >= 1, "planner.population_decay", self.population_decay, "a number of at least 1")
 
 
 class ICEM(SamplingPlanner[ICEMConfig]):

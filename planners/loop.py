@@ -12,14 +12,9 @@ from torch import Tensor
 
 from drift_wm.interfaces import Plan, Score
 from drift_wm.planners.noise import NoiseStock
+from drift_wm.requirements import require, require_at_least, require_one_of
 
 EXECUTE = ("best", "mean")
-
-
-def require(condition: bool, name: str, value: object, expected: str) -> None:
-    """Raise a `ValueError` that names a planner's setting, its value and what was expected of it."""
-    if not condition:
-        raise ValueError(f"planner.{name} is {value!r}; expected {expected}. Change planner.{name}.")
 
 
 @dataclass(kw_only=True)
@@ -43,14 +38,13 @@ class PlannerConfig:
 
     def __post_init__(self) -> None:
         """Reject settings no planner can work with."""
-        require(self.horizon >= 1, "horizon", self.horizon, "an integer of at least 1")
-        require(self.candidates >= 2, "candidates", self.candidates, "an integer of at least 2")
-        require(self.iterations >= 1, "iterations", self.iterations, "an integer of at least 1")
-        require(0 < self.initial_std < math.inf, "initial_std", self.initial_std, "a positive number")
+        require_at_least(1, self, "horizon", "iterations", group="planner.")
+        require_at_least(2, self, "candidates", group="planner.")
+        require(0 < self.initial_std < math.inf, "planner.initial_std", self.initial_std, "a positive number")
         expected = f"a number from 0 to initial_std = {self.initial_std}"
-        require(0 <= self.min_std <= self.initial_std, "min_std", self.min_std, expected)
-        require(math.isfinite(self.noise_exponent), "noise_exponent", self.noise_exponent, "a finite number")
-        require(self.execute in EXECUTE, "execute", self.execute, f"one of {', '.join(EXECUTE)}")
+        require(0 <= self.min_std <= self.initial_std, "planner.min_std", self.min_std, expected)
+        require(math.isfinite(self.noise_exponent), "planner.noise_exponent", self.noise_exponent, "a finite number")
+        require_one_of(EXECUTE, "planner.execute", self.execute)
 
 
 ConfigT_co = TypeVar("ConfigT_co", bound=PlannerConfig, covariant=True)
@@ -69,15 +63,13 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         action_size: int,
         *,
         device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         """Set up a planner.
 
         Args:
             config: settings of the loop and of the rule.
             action_size: A.
-            device: where plans and candidates live.
-            dtype: their floating-point type.
+            device: where plans and candidates live, in float32.
 
         Raises:
             ValueError: `action_size` is not positive.
@@ -87,7 +79,6 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self.config = config
         self.action_size = action_size
         self.device = torch.device(device)
-        self.dtype = dtype
         self.horizon = config.horizon
         self.noise = NoiseStock(
             sum(self.populations),
@@ -95,7 +86,6 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             action_size,
             config.noise_exponent,
             device=self.device,
-            dtype=dtype,
         )
         """Where the proposals of all iterations of a decision come from."""
 
@@ -137,7 +127,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
 
     def init(self, batch_size: int) -> Plan:
         """The plan of someone who knows nothing yet: zero actions, the initial spread, no score."""
-        mean = torch.zeros(batch_size, self.horizon, self.action_size, device=self.device, dtype=self.dtype)
+        mean = torch.zeros(batch_size, self.horizon, self.action_size, device=self.device)
         return Plan(
             mean=mean,
             std=torch.full_like(mean, self.config.initial_std),

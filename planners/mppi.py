@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
-from drift_wm.planners.loop import PlannerConfig, SamplingPlanner, require
+from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
+from drift_wm.requirements import require
 
 
 @dataclass(kw_only=True)
@@ -27,7 +28,7 @@ class MPPIConfig(PlannerConfig):
     def __post_init__(self) -> None:
         """Reject settings the rule cannot work with."""
         super().__post_init__()
-        require(0 < self.temperature < math.inf, "temperature", self.temperature, "a positive number")
+        require(0 < self.temperature < math.inf, "planner.temperature", self.temperature, "a positive number")
 
 
 class MPPI(SamplingPlanner[MPPIConfig]):

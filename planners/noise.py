@@ -73,7 +73,7 @@ class ColouredNoise:
         return (white @ self.filter).mT.contiguous()
 
     def _coloured(self, white: Tensor) -> Tensor:
-        """(..., H) float64 of either."""
+        """White noise (..., H) in float64 -> the same with this spectrum."""
         assert self.amplitude is not None
         filtered: Tensor = torch.fft.irfft(torch.fft.rfft(white) * self.amplitude.to(white.device), n=self.horizon)
         return filtered
@@ -90,19 +90,16 @@ class NoiseStock:
         horizon: H.
         action_size: A.
         exponent: beta of the power law.
-        device: where the noise is kept.
-        dtype: its floating-point type.
+        device: where the noise is kept, in float32.
     """
 
-    def __init__(
-        self, count: int, horizon: int, action_size: int, exponent: float, *, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, count: int, horizon: int, action_size: int, exponent: float, *, device: torch.device) -> None:
         self.count = count
         source = torch.Generator().manual_seed(_STOCK_SEED)
         wanted = max(_STRETCHES, -(-_SEQUENCES // count))
         stretches = max(_FEWEST, min(wanted, _MOST // (count * horizon * action_size)))
         noise = ColouredNoise(horizon, exponent).sample(stretches * count, action_size, rng=source)
-        self._noise = noise.to(device, dtype)
+        self._noise = noise.to(device)
 
     def take(self, rng: torch.Generator) -> Tensor:
         """(N, H, A), a view that is not to be written to; only its place is drawn from `rng`."""

@@ -20,6 +20,8 @@ class RandomShootingConfig(PlannerConfig):
     """N: sequences scored per iteration; by default as many as the other planners score in four."""
     iterations: int = 1
     """Rounds per decision; more rounds are only more candidates, in smaller batches."""
+    initial_std: float = 0.5
+    """Has no effect with this planner: proposals are uniform."""
     min_std: float = 0.0
     """Has no effect with this planner."""
 

@@ -20,12 +20,9 @@ from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.settings import PlanningSettings
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def steps_of(value: ActorCritic, obs, actions, reward, ended) -> Steps:

@@ -42,7 +42,11 @@ JOINS = (
 """Who may see both environments and planners."""
 
 
-LEAVES = {"datasets": ("drift_wm.storage.writing",), "envs": ("drift_wm.cores",)}
+LEAVES = {
+    "datasets": ("drift_wm.storage.writing",),
+    "planners": ("drift_wm.requirements",),
+    "envs": ("drift_wm.cores", "drift_wm.requirements"),
+}
 """Modules that stand on nothing, and who may see them besides the interfaces."""
 
 

@@ -22,6 +22,7 @@ from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConf
 from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.random_streams import decision_rng
 from drift_wm.settings import CollectSettings, EvaluateSettings, TrainSettings
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 OF_UNIT_NOISE = ("diffusion", "flow", "consistency", "distilled")
@@ -39,10 +40,6 @@ def make(rng_seed: int = 0, **changes) -> LearnedPolicy:
         for member in policy.members:
             member.backbone.output.weight.mul_(5)
     return policy
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def demonstration(seed: int, length: int = 12) -> Episode:

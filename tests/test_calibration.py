@@ -8,23 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drift_wm.diagnosis.measures import coverage, normalised_rmse, rank_histogram, spread_skill
-
-STATES = 4000
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
-
-
-def forecasts(P: int, *, spread: float = 1.0, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples and outcomes of states whose means differ; perfect unless told otherwise."""
-    mean = 3 * normal(STATES, 2, seed=1)
-    samples = mean[:, None] + bias + spread * normal(STATES, P, 2, seed=2)
-    return samples, mean + normal(STATES, 2, seed=3)
+from helpers import STATES, forecasts, normal
+from helpers import rng as generator
 
 
 @pytest.mark.parametrize("P", [2, 5, 20])

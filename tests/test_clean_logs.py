@@ -11,6 +11,7 @@ from drift_wm.cli import main
 from drift_wm.datasets.minari import MinariDataset
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
+from helpers import read_results
 
 REMEDY = "drift-wm data convert {} out=clean.hdf5 skip_damaged=true writes a file without it"
 
@@ -50,7 +51,7 @@ def converted(source, folder, *asked):
     """Whether it came to an end, and what `results.json` says."""
     out = folder / "clean.hdf5"
     code = main(["data", "convert", str(source), f"out={out}", f"run_dir={folder}/run", *asked])
-    return json.loads((folder / "run" / "results.json").read_text()) if code == 0 else None
+    return read_results(folder / "run") if code == 0 else None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_rewards_of_damaged_demos_alone_are_none(path, tmp_path):
         for number in (1, 5, 7):
             del file[f"data/demo_{number}/rewards"]
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
-    ranges = json.loads((tmp_path / "run" / "results.json").read_text())["ranges"]
+    ranges = read_results(tmp_path / "run")["ranges"]
     assert [each["name"] for each in ranges] == ["observations", "actions"]
 
 
@@ -228,7 +229,7 @@ def inspected(tmp_path, columns):
             demo["actions"] = np.column_stack([np.linspace(-1, 1, len(rows)), np.zeros(len(rows))])
             demo["rewards"] = np.zeros(len(rows))
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
-    return json.loads((tmp_path / "run" / "results.json").read_text())["warnings"]
+    return read_results(tmp_path / "run")["warnings"]
 
 
 def test_entries_that_never_change_are_named(tmp_path):

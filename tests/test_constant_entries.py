@@ -21,13 +21,10 @@ from drift_wm.lineage.probe import ProbeEpisodes, make_probe, predict, quality_o
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from helpers import rng
 
 SPEC = Spec(observation_size=4, action_size=2, decision_seconds=0.1)
 MASS, HEAVIER = 1500.0, 1620.0
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def with_mass(episodes: list[Episode], *masses: float) -> list[Episode]:

@@ -419,6 +419,5 @@ def test_broken_datasets_are_read_or_refused_with_their_name(tmp_path):
     assert assert_told(range(200), tmp_path) == {"read", "refused"}
 
 
-@pytest.mark.slow
 def test_six_hundred_more_broken_datasets(tmp_path):
     assert assert_told(range(10_000, 10_600), tmp_path) == {"read", "refused"}

@@ -21,6 +21,7 @@ from drift_wm.recordings.inspection import inspect, show
 from drift_wm.recordings.plots import trajectories_figure
 from drift_wm.recordings.settings import ConvertSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
+from helpers import read_results
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_inspect_tells_what_is_there_and_what_is_not(demos, tmp_path, capsys):
     ):
         assert words in out
     assert re.search(r"state\s+│ \(3,\)\s+│ yes", out), "which keys are read"
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = read_results(tmp_path / "run")
     assert results["lengths"] == [4, 3]
     ranges = {each["name"]: each for each in results["ranges"]}
     assert ranges["actions"]["low"] == ranges["actions"]["high"] == [1.5]
@@ -81,7 +82,7 @@ def test_inspecting_a_subset_tells_of_it_and_plots_all_of_it(tmp_path, capsys):
     assert "9 demonstrations, 72 steps; of these in subset few: 3 demonstrations, 16 transitions; lengths 4 to 7" in (
         capsys.readouterr().out
     )
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["mask"] == "few"
+    assert read_results(tmp_path / "run")["mask"] == "few"
 
 
 def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, capsys):
@@ -98,7 +99,7 @@ def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, caps
     out = capsys.readouterr().out
     assert "30 demonstrations, 113 steps; lengths 3 to 3" in out
     assert "note: 13 of 30 demonstrations cannot be read; training stops at the first" in out
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    found = read_results(tmp_path / "run")
     assert found["lengths"] == [3] * 17
     for told, words in zip(
         found["damaged"],
@@ -135,7 +136,7 @@ def test_the_plot_of_trajectories_calls_entries_by_their_keys(demos, tmp_path, a
     found = inspect(InspectSettings(data=str(demos), obs_keys=asked), RunFolder(tmp_path / "run"))
     labels = [axes.get_ylabel() for axes in trajectories_figure(found).axes if axes.get_visible()]
     assert labels == [entries[0], "action[0]", *entries[1:]]
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["entries"] == entries
+    assert read_results(tmp_path / "run")["entries"] == entries
 
 
 def test_entries_are_numbered_where_what_was_read_is_not_as_wide_as_the_first_demo(demos, tmp_path):
@@ -276,7 +277,7 @@ def test_convert_names_what_it_does_not_write(demos, tmp_path, capsys):
     absent = ["obs/camera", "obs/robot/wrist", "obs/words", "processed_actions"]
     assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run"]) == 0
     assert f"not written: {', '.join(absent)}\n" in capsys.readouterr().out
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == absent
+    assert read_results(tmp_path / "run")["not_written"] == absent
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_converted_sensors_keep_their_names_and_order(demos, tmp_path, asked, ke
     assert [np.prod(new.obs_shapes[key]) for key in keys] == [np.prod(wanted.obs_shapes[key]) for key in keys]
     for found, episode in zip(read_episodes(out), read_episodes(demos, obs_keys=asked), strict=True):
         np.testing.assert_array_equal(found.obs, episode.obs)
-        assert found.fingerprint == episode.fingerprint
+        assert found.fingerprints == episode.fingerprints
     with h5py.File(out, "r+") as file:
         for demo in file["data"].values():
             for group in ("obs", "next_obs"):
@@ -332,7 +333,7 @@ def test_convert_names_what_any_demo_or_the_file_holds_besides(demos, tmp_path):
             demo.attrs.update(ep_meta='{"layout": 3}', model_file="<mujoco/>", seed=5)
     out = tmp_path / "new.hdf5"
     assert main(["data", "convert", str(demos), f"out={out}", f"run_dir={tmp_path}/run"]) == 0
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["not_written"] == [
+    assert read_results(tmp_path / "run")["not_written"] == [
         "attribute author of the file",
         "attribute lang of demos",
         "attribute robot of data",
@@ -346,7 +347,7 @@ def test_convert_names_what_any_demo_or_the_file_holds_besides(demos, tmp_path):
         assert file["data/demo_1"].attrs["model_file"] == "<mujoco/>"
     some = ["data", "convert", str(demos), f"out={tmp_path}/some.hdf5", "mask=train", f"run_dir={tmp_path}/some"]
     assert main(some) == 0
-    assert "obs/late" not in json.loads((tmp_path / "some" / "results.json").read_text())["not_written"]
+    assert "obs/late" not in read_results(tmp_path / "some")["not_written"]
 
 
 def test_convert_tells_of_actions_beyond_the_bounds_that_it_was_given(demos, tmp_path, capsys):
@@ -355,7 +356,7 @@ def test_convert_tells_of_actions_beyond_the_bounds_that_it_was_given(demos, tmp
     bound = float(np.abs(actions).max()) / 2
     asked = [f"action_low=[{-bound}]", f"action_high=[{bound}]", f"run_dir={tmp_path}/run"]
     assert main(["data", "convert", str(demos), f"out={tmp_path}/new.hdf5", *asked]) == 0
-    share = json.loads((tmp_path / "run" / "results.json").read_text())["actions_beyond_bounds"]
+    share = read_results(tmp_path / "run")["actions_beyond_bounds"]
     assert share == np.mean(np.abs(actions) > bound)
     assert 0 < share <= 1
     assert f"{share:.1%} of the actions' entries lie beyond action_low and action_high" in capsys.readouterr().out
@@ -368,7 +369,7 @@ def test_convert_writes_actions_in_the_units_of_a_planner(demos, tmp_path, capsy
     for wanted, found in zip(read_episodes(demos), read_episodes(out), strict=True):
         np.testing.assert_allclose(found.actions, (wanted.actions + 1) / 3, rtol=1e-6)
         np.testing.assert_array_equal(found.obs, wanted.obs)
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["actions_beyond_bounds"] == 0
+    assert read_results(tmp_path / "run")["actions_beyond_bounds"] == 0
     assert "beyond" not in capsys.readouterr().out
     for wrong, told in (
         (["action_low=[-4]"], "action_high=None: expected a value if and only if action_low has one"),

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from drift_wm.cli import main
-from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay, write_episodes, write_masks
 from drift_wm.diagnosis.groups import groups_of_file
 from drift_wm.diagnosis.material import Material, choose_material
@@ -24,6 +23,7 @@ from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.storage.checkpoint import load_checkpoint
+from helpers import write_lerobot
 
 SMALL = ["model.chunk=2", "model.generator.width=16", "steps=5", "training.batch_size=8", "training.warmup=2"]
 QUICK = [
@@ -206,17 +206,12 @@ def test_a_folder_without_rewards_is_material(tmp_path, linear_episodes):
     assert [(group.name, group.start, group.stop) for group in named] == [("pose", 0, 1), ("speed", 1, 3)]
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_episodes_that_a_folder_lacks_are_left_out_if_asked(files, monkeypatch, skip):
-    asked = []
-
-    def read(file, *, skip_missing, **others):
-        asked.append(skip_missing)
-        return read_demonstrations(file, **others)
-
-    monkeypatch.setattr("drift_wm.diagnosis.material.read_demonstrations", read)
-    choose(files, "linear", skip_missing=skip)
-    assert asked == [skip]
+def test_episodes_that_a_folder_lacks_are_left_out_if_asked(files, linear_episodes, tmp_path):
+    folder = write_lerobot(tmp_path / "logs", linear_episodes[:3], lacking=[1])
+    with pytest.raises(ValueError, match=r"episode 1 is announced, .*set skip_missing=true"):
+        choose(files, "linear", folder)
+    found = choose(files, "linear", folder, skip_missing=True)
+    assert len(found.fitted) == len(found.measured) == 1
 
 
 def test_the_range_of_what_has_no_unit_of_its_own_is_zero(linear_episodes):

@@ -39,6 +39,7 @@ from drift_wm.diagnosis.world import Truth, World, open_truth
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import History, Prediction, Spec
+from helpers import rng
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -54,10 +55,6 @@ SETTINGS = {
     "value_horizon": 4,
     "threads": 1,
 }
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def world(name="none", **amounts):
@@ -419,6 +416,12 @@ def test_members_of_a_single_sample_are_not_asked(toy_material):
 def test_equal_members_do_not_disagree():
     samples = torch.randn(4, 1, 2, 3, generator=rng()).expand(-1, 6, -1, -1)
     assert member_disagreement(samples, 3, torch.ones(3)).tolist() == [0.0] * 4
+
+
+def test_a_diverged_member_disagrees_without_bound():
+    samples = torch.randn(4, 6, 1, 2, generator=rng())
+    samples[2, 0, 0, 0], samples[3, 5, 0, 1] = math.nan, math.inf
+    assert member_disagreement(samples, 3, torch.ones(2)).isinf().tolist() == [False, False, True, True]
 
 
 def test_strange_situations_lie_beyond_the_data(toy_material):

@@ -44,7 +44,6 @@ def weights(folder):
     return load_checkpoint(newest_checkpoint(folder)).state["model"]
 
 
-@pytest.mark.slow
 def test_two_processes_train_what_one_does(data, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     assert main(settings(data, alone, model="regression")) == 0

@@ -17,14 +17,11 @@ from drift_wm.learning.trainer import Trainer
 from drift_wm.models.ending import Ending
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import WorldModelConfig
+from helpers import rng
 
 SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)
 GENERATOR = GeneratorConfig("regression", width=32, depth=2, noise_size=2)
 MODEL = WorldModelConfig(chunk=2, generator=GENERATOR, precision="float32")
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def walk(seed: int) -> Episode:

@@ -14,12 +14,9 @@ from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConf
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.planners.risk import Mean, MeanMinusSpread
 from drift_wm.settings import EvaluateSettings
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def make_learned(*, chunk=4, history=1) -> LearnedPolicy:

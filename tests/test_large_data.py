@@ -199,7 +199,6 @@ def a_gigabyte(tmp_path_factory):
     path.unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and counts of memory are Linux's")
 @pytest.mark.parametrize(("work", "check"), [(INSPECT, "resident"), (WALK, "windows"), (TRAIN, "episodes")])
 def test_a_gigabyte_is_handled_within_350_megabytes(a_gigabyte, tmp_path, work, check):

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from drift_wm import commands
 from drift_wm.cli import main
-from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.windows import Windows
 from drift_wm.generators import GeneratorConfig
@@ -39,6 +38,7 @@ from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint, save_checkpoint
 from drift_wm.storage.run_files import checkpoint_of_round
 from drift_wm.storage.run_folder import RunFolder, write_json
+from helpers import write_lerobot
 
 CPU = torch.device("cpu")
 MODEL = WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2))
@@ -119,17 +119,13 @@ def test_episodes_of_training_in_a_chosen_probe_are_counted(copied, linear_episo
     assert note == "chosen by probe=; no model of the lineage was trained on these"
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_episodes_that_a_folder_lacks_are_left_out_if_asked(copied, monkeypatch, skip):
-    asked = []
-
-    def read(file, *, skip_missing, **others):
-        asked.append(skip_missing)
-        return read_demonstrations(file, **others)
-
-    monkeypatch.setattr("drift_wm.lineage.probe.read_demonstrations", read)
-    measure("third", probe="logs.hdf5", skip_missing=skip)
-    assert asked == [skip]
+def test_episodes_that_a_folder_lacks_are_left_out_if_asked(copied, linear_episodes):
+    write_lerobot(copied / "whole", linear_episodes[:3])
+    write_lerobot(copied / "part", linear_episodes[:3], lacking=[1])
+    train_run(copied, "logged", data="whole", steps=2, held_out_fraction=0.0)
+    with pytest.raises(ValueError, match=r"episode 1 is announced, .*set skip_missing=true"):
+        measure("logged", probe="part")
+    assert measure("logged", probe="part", skip_missing=True).probe.episodes == 2
 
 
 def test_moved_folders_are_followed_from_anywhere(copied, monkeypatch):

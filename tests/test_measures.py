@@ -17,26 +17,12 @@ from drift_wm.diagnosis.measures import (
     spread_skill,
 )
 from drift_wm.diagnosis.modes import between_modes, mode_mass, weaker_mass
+from helpers import STATES, forecasts, normal
+from helpers import rng as generator
 
-STATES = 4000
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 6)
 quick = settings(max_examples=30, deadline=None)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
-
-
-def forecasts(P: int, *, spread: float = 1.0, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Samples and outcomes of states whose means differ; perfect unless told otherwise."""
-    mean = 3 * normal(STATES, 2, seed=1)
-    samples = mean[:, None] + bias + spread * normal(STATES, P, 2, seed=2)
-    return samples, mean + normal(STATES, 2, seed=3)
 
 
 def mean_pair_distance(x: torch.Tensor) -> float:

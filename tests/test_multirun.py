@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 QUICK = (
     "episodes=2",
     "random_episodes=1",
@@ -29,7 +27,6 @@ def multirun(folder, *overrides):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.slow
 def test_jobs_of_a_launcher_share_the_grid(tmp_path):
     done = multirun(tmp_path, "shards=2", "shard=range(2)")
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.generators import GeneratorConfig
+from drift_wm.help import describe
 from drift_wm.learning import online as online_module
 from drift_wm.learning import online_loop
 from drift_wm.learning.online import online
@@ -38,6 +39,7 @@ from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import checkpoints_of
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.wording import with_error
+from helpers import read_results
 
 CPU = torch.device("cpu")
 SMALL = OnlineSettings(
@@ -53,27 +55,7 @@ SMALL = OnlineSettings(
     model=WorldModelConfig(chunk=2, generator=GeneratorConfig(width=16, depth=2, noise_size=2)),
     training=TrainingConfig(batch_size=16, checkpoint_every=3),
 )
-SMALL_OVERRIDES = [
-    "episodes=4",
-    "random_episodes=1",
-    "episode_decisions=30",
-    "round_steps=8",
-    "final_round_steps=12",
-    "evaluation_episodes=2",
-    "env.action_repeat=20",
-    "env.render_width=64",
-    "env.render_height=48",
-    "planner.horizon=4",
-    "planner.candidates=16",
-    "planner.iterations=2",
-    "planner.elites=4",
-    "model.chunk=2",
-    "model.generator.width=16",
-    "model.generator.depth=2",
-    "model.generator.noise_size=2",
-    "training.batch_size=16",
-    "training.checkpoint_every=3",
-]
+SMALL_OVERRIDES = [setting for setting, _ in describe(SMALL)]
 
 
 def what_was_learned(path: Path) -> tuple[list[str], list[np.ndarray]]:
@@ -99,7 +81,7 @@ def finished(tmp_path_factory) -> Path:
 
 
 def test_leaves_results_lineage_plot_film_and_page(finished):
-    results = json.loads((finished / "results.json").read_text())
+    results = read_results(finished)
     assert results["frames"] == 4 * 30 * 20
     rows = {row["name"]: row for row in results["evaluations"]}
     assert list(rows) == ["drifting world model", "random", "true simulator"]
@@ -122,7 +104,7 @@ def test_leaves_results_lineage_plot_film_and_page(finished):
 
 
 def test_only_episodes_that_were_cut_are_scaled_and_spoken_of(finished, tmp_path):
-    points = json.loads((finished / "results.json").read_text())["curve"]
+    points = read_results(finished)["curve"]
     assert all(point["cut"] for point in points)
     page = (finished / "report.html").read_text()
     assert "cut off after 30 of 50 decisions" in page
@@ -136,7 +118,7 @@ def test_only_episodes_that_were_cut_are_scaled_and_spoken_of(finished, tmp_path
 
 def test_the_page_tells_amounts_as_its_table_does(finished):
     page = (finished / "report.html").read_text()
-    row = Evaluation.from_dict(json.loads((finished / "results.json").read_text())["evaluations"][0])
+    row = Evaluation.from_dict(read_results(finished)["evaluations"][0])
     mean, error = with_error(row.mean, row.standard_error)
     assert f"reaches a mean return of {mean} ± {error} over 2 evaluation episodes." in page
     assert f"<td>{mean}</td><td>{error}</td><td>2</td>" in page
@@ -206,7 +188,6 @@ def test_interrupted_anywhere_the_run_goes_on_as_if_it_had_not(finished, tmp_pat
     assert_same_run(tmp_path, finished)
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_the_run_goes_on_as_if_it_had_not(finished, tmp_path):
     """SIGKILL, three times, at moments nobody chose."""
     command = [sys.executable, "-m", "drift_wm", "online", *SMALL_OVERRIDES, f"run_dir={tmp_path}", "video=false"]

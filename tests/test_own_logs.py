@@ -1,7 +1,5 @@
 """Logs that somebody wrote in robomimic's layout by a script: what is lost of them is told, and what to change."""
 
-import json
-
 import h5py
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from drift_wm.datasets.demonstrations import read_or_tell
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from drift_wm.datasets.single_precision import as_matrix
+from helpers import read_results
 
 
 def write_demo(file, name, *, steps=6, next_obs=True):
@@ -54,7 +53,7 @@ def test_a_conversion_tells_of_rewards_in_rows_that_it_drops(path, file, tmp_pat
     file.close()
     asked = [] if mask is None else [f"mask={mask}"]
     assert main(["data", "convert", str(path), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run", *asked]) == 0
-    notes = json.loads((tmp_path / "run" / "results.json").read_text())["notes"]
+    notes = read_results(tmp_path / "run")["notes"]
     out = capsys.readouterr().out
     assert all(f"note: {note}\n" in out for note in notes)
     assert "3 of 3 demos have no next_obs, so the last transition of each demo is dropped" in notes
@@ -69,7 +68,7 @@ def test_ends_that_a_conversion_does_not_believe_are_told_of(path, file, tmp_pat
         demo["dones"] = np.eye(6)[-1]
     file.close()
     assert main(["data", "convert", str(path), f"out={tmp_path}/new.hdf5", f"run_dir={tmp_path}/run"]) == 0
-    notes = json.loads((tmp_path / "run" / "results.json").read_text())["notes"]
+    notes = read_results(tmp_path / "run")["notes"]
     assert any(note.startswith("every demo ends with done") for note in notes)
     assert not any("rewards that are not 0" in note for note in notes), "with next_obs nothing is dropped"
 
@@ -91,7 +90,7 @@ def test_inspect_counts_the_demos_that_were_rewarded(path, file, tmp_path, capsy
     file.close()
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
     assert "0 of 3 ended by themselves, and 1 have a reward above 0" in " ".join(capsys.readouterr().out.split())
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["rewarded"] == 1
+    assert read_results(tmp_path / "run")["rewarded"] == 1
 
 
 @pytest.mark.parametrize("rows", [4, 1_000_001])
@@ -217,7 +216,7 @@ def test_an_empty_demo_is_told_of_wherever_it_stands(path, file, tmp_path, empty
     file.create_group(f"data/demo_{empty}")
     file.close()
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    found = read_results(tmp_path / "run")
     assert found["lengths"] == [6, 6]
     (told,) = found["damaged"]
     assert told.startswith(f"/data/demo_{empty} has no array 'actions', found []")

@@ -30,7 +30,6 @@ def test_only_configs_is_a_regular_package():
     assert [folder for folder in FOLDERS if (ROOT / folder / "__init__.py").exists()] == ["configs"]
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_nothing_else(tmp_path):
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     # setuptools leaves build/ and egg-info beside its source, so it gets a copy.

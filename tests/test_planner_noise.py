@@ -5,10 +5,7 @@ import torch
 
 from drift_wm.planners.mppi import MPPI, MPPIConfig
 from drift_wm.planners.noise import ColouredNoise, NoiseStock, spectrum_amplitude
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from helpers import rng as generator
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5, 20, 50])
@@ -77,7 +74,7 @@ def test_one_seed_gives_one_noise(exponent):
 
 
 def stock(count=50, *, exponent=2.0):
-    return NoiseStock(count, 8, 2, exponent, device=torch.device("cpu"), dtype=torch.float32)
+    return NoiseStock(count, 8, 2, exponent, device=torch.device("cpu"))
 
 
 def test_a_stock_is_the_same_everywhere_and_each_seed_takes_a_stretch_of_it():

@@ -23,6 +23,7 @@ from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
 from drift_wm.storage.run_folder import RunFolder
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 CPU = torch.device("cpu")
@@ -30,10 +31,6 @@ CPU = torch.device("cpu")
 
 def generator(name: str = "drifting") -> GeneratorConfig:
     return GeneratorConfig(name=name, width=32, depth=2, noise_size=2, steps=4)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 class Interrupt:

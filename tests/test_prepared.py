@@ -12,12 +12,9 @@ from drift_wm.interfaces import History, Spec
 from drift_wm.learning.train import scales_of
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(episodes, *, history: int = 2, chunk: int = 2, **generator) -> LearnedWorldModel:

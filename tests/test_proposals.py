@@ -12,13 +12,10 @@ from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.icem import ICEM, ICEMConfig
 from drift_wm.settings import PlanningSettings
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 H = 6
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def make_model(*, chunk=3, history=1, value=0.9) -> LearnedWorldModel:

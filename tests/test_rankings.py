@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from drift_wm.diagnosis.rankings import (
-    auroc,
-    bootstrap_interval,
-    disagreement,
-    elite_overlap,
-    exploitation,
-    rank_correlation,
-    regret,
-)
+from drift_wm.diagnosis.rankings import auroc, elite_overlap, rank_correlation, regret
+from helpers import normal
 
 seeds = st.integers(0, 2**31)
 quick = settings(max_examples=30, deadline=None)
@@ -27,10 +20,6 @@ RANKINGS = {
     "regret": regret,
 }
 each_ranking = pytest.mark.parametrize("measure", RANKINGS.values(), ids=RANKINGS.keys())
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # --- rankings of candidates -------------------------------------------------------------------------------
@@ -153,34 +142,6 @@ def test_elites_out_of_range_are_named(elites):
         elite_overlap(torch.zeros(3, 5), torch.zeros(3, 5), elites)
 
 
-# --- exploitation -----------------------------------------------------------------------------------------
-
-
-def test_exploitation_is_the_mean_excess():
-    assert exploitation(torch.tensor([3.0, 5.0]), torch.tensor([1.0, 4.0])) == 1.5
-
-
-def test_choosing_the_best_of_noisy_estimates_exploits_them():
-    true = normal(4000, 10, seed=1)
-    estimate = true + normal(4000, 10, seed=2)
-    chosen = estimate.argmax(dim=1, keepdim=True)
-    assert exploitation(estimate[:, 0], true[:, 0]) == pytest.approx(0, abs=0.05)
-    # The best of 10 estimates is 1.54 of their standard deviations up, half of which variance is noise.
-    excess = exploitation(estimate.gather(1, chosen)[:, 0], true.gather(1, chosen)[:, 0])
-    assert excess == pytest.approx(1.5388 / math.sqrt(2), abs=0.05)
-
-
-def test_exploitation_rejects_what_it_cannot_compare():
-    with pytest.raises(ValueError, match=r"realised has shape \(3,\); expected \(2,\)"):
-        exploitation(torch.zeros(2), torch.zeros(3))
-    with pytest.raises(ValueError, match=r"predicted_of_chosen has shape \(2, 1\)"):
-        exploitation(torch.zeros(2, 1), torch.zeros(2, 1))
-    with pytest.raises(ValueError, match="predicted_of_chosen holds 1 values that are not finite"):
-        exploitation(torch.tensor([0.0, math.inf]), torch.zeros(2))
-    with pytest.raises(ValueError, match="realised holds 1 values that are not finite"):
-        exploitation(torch.zeros(2), torch.tensor([0.0, math.nan]))
-
-
 # --- warnings ---------------------------------------------------------------------------------------------
 
 
@@ -219,76 +180,3 @@ def test_auroc_rejects_bad_inputs():
         auroc(torch.tensor(1.0), torch.tensor(True))
     with pytest.raises(ValueError, match="score holds 1 nan"):
         auroc(torch.tensor([1.0, math.nan]), torch.tensor([True, False]))
-
-
-def test_disagreement_is_the_spread_over_members():
-    members = torch.tensor([[[0.0, 0.0], [0.1, 0.3]], [[2.0, 4.0], [0.1, 0.3]]])
-    assert disagreement(members).tolist() == pytest.approx([math.sqrt((2 + 8) / 2), 0])
-    assert disagreement(torch.full((7, 1, 1), 0.1)).tolist() == [0]
-
-
-def test_a_diverged_member_disagrees_without_bound():
-    members = torch.zeros(3, 4, 2)
-    members[1, 2, 0] = math.nan
-    members[1, 3, 1] = math.inf
-    assert disagreement(members).tolist() == [0, 0, math.inf, math.inf]
-
-
-@quick
-@given(seeds, st.integers(2, 5), st.floats(-3, 3))
-def test_laws_of_disagreement(seed, members, scale):
-    predictions = normal(members, 4, 3, seed=seed)
-    value = disagreement(predictions)
-    torch.testing.assert_close(disagreement(predictions.flip(0)), value)
-    torch.testing.assert_close(disagreement(scale * predictions + 1), abs(scale) * value)
-
-
-def test_disagreement_needs_members():
-    with pytest.raises(ValueError, match="holds 1 member"):
-        disagreement(torch.zeros(1, 4, 2))
-    with pytest.raises(ValueError, match=r"shape \(4, 2\); expected 3 dimensions"):
-        disagreement(torch.zeros(4, 2))
-
-
-# --- bootstrap --------------------------------------------------------------------------------------------
-
-
-def test_bootstrap_interval_agrees_with_the_normal_one_for_many_values():
-    values = normal(400)
-    half = 1.96 * float(values.std()) / math.sqrt(400)
-    low, high = bootstrap_interval(values)
-    assert (low, high) == pytest.approx((float(values.mean()) - half, float(values.mean()) + half), abs=0.01)
-
-
-def test_bootstrap_interval_is_repeatable_and_widens_with_the_level():
-    values = normal(12).tolist()  # so many that resampled means hardly ever repeat
-    low, high = bootstrap_interval(values)
-    assert bootstrap_interval(values) == (low, high)
-    assert bootstrap_interval(values, seed=1) != (low, high)
-    assert min(values) <= low < np.mean(values) < high <= max(values)
-    narrow_low, narrow_high = bootstrap_interval(values, level=0.5)
-    assert low < narrow_low < narrow_high < high
-
-
-def test_bootstrap_interval_leaves_the_global_generators_alone():
-    state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    bootstrap_interval([1.0, 2.0, 4.0])
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
-    assert torch.get_rng_state().equal(torch_state)
-
-
-def test_bootstrap_interval_without_spread():
-    assert bootstrap_interval([0.1, 0.1, 0.1]) == (0.1, 0.1)
-    assert all(math.isnan(bound) for bound in bootstrap_interval([3.0]))
-
-
-def test_bootstrap_interval_rejects_bad_inputs():
-    with pytest.raises(ValueError, match=r"values has shape \(0,\)"):
-        bootstrap_interval([])
-    with pytest.raises(ValueError, match=r"values has shape \(2, 2\)"):
-        bootstrap_interval(torch.zeros(2, 2))
-    with pytest.raises(ValueError, match="values holds 1 values that are not finite"):
-        bootstrap_interval([1.0, math.nan])
-    for level in (0.0, 95.0):
-        with pytest.raises(ValueError, match="expected a probability"):
-            bootstrap_interval([1.0, 2.0], level)

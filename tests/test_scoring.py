@@ -8,6 +8,7 @@ from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.objectives import ActionPenalty, PredictedReturn, Sum
 from drift_wm.planners.risk import Mean, Worst
 from drift_wm.planners.scoring import make_score
+from helpers import rng as generator
 
 
 class GustyPoint:
@@ -27,10 +28,6 @@ class GustyPoint:
         start = history.obs[:, None, None, -1:]
         position = start + (actions.unsqueeze(2) + 0.5 * gust).cumsum(dim=-2)
         return Prediction(obs=position, reward=-position[..., 0].abs())
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def history(batch_size=2):

@@ -8,13 +8,10 @@ from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
 from drift_wm.models.normalisation import Scales
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 VELOCITY, REWARD = torch.tensor([0.5, -1.0, 2.0]), 0.25
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(

@@ -48,7 +48,7 @@ TINY = Budget("cartpole-swingup", 32, 10, 2)
         ({"budgets": ["walker-walk"]}, "budgets='walker-walk': expected task:candidates"),
         ({"budgets": ["walker-walk:512x25x6"]}, "multiples of 10"),
         ({"budgets": ["walker-walk:512x0x6"]}, "multiples of 10"),
-        ({"budgets": ["walker-walk:10x20x6"]}, "planner.candidates is 10"),
+        ({"budgets": ["walker-walk:10x20x6"]}, "planner.candidates=10: expected at least"),
         ({"repeats": 0}, "repeats=0: expected an integer of at least 1"),
         ({"environments": 1}, "environments=1"),
         ({"width": -1}, "width=-1"),

@@ -1,6 +1,6 @@
 """`drift-wm truth` as a whole: what is asked, which units that makes, and how a stopped comparison goes on."""
 
-import json
+from dataclasses import asdict
 
 import pytest
 
@@ -8,13 +8,14 @@ from drift_wm import pool
 from drift_wm.cli import main
 from drift_wm.results import SIMULATOR
 from drift_wm.storage.run_folder import RunFolder
-from drift_wm.storage.units import unit_file
+from drift_wm.storage.units import Unit, unit_file
 from drift_wm.truth import suite
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
-from drift_wm.truth.suite import Unit, read_rows, truth
+from drift_wm.truth.suite import read_rows, truth
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC
+from helpers import read_results
 
 VARIANTS = ["drifting, exponent 1", "drifting, 4 siblings", "attraction only"]
 PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drifting ensemble"]
@@ -55,8 +56,8 @@ def units(**asked):
 
 def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
     found = units(parts=["stochastic"], seeds=[3, 1])
-    assert {unit.case for unit in found} == {case.name for case in STOCHASTIC}
-    by_seed = {seed: {unit.generator for unit in found if unit.seed == seed} for seed in (3, 1)}
+    assert {unit.names[0] for unit in found} == {case.name for case in STOCHASTIC}
+    by_seed = {seed: {unit.names[1] for unit in found if unit.seed == seed} for seed in (3, 1)}
     assert by_seed[3] == set(RIVALS) - set(VARIANTS) | {SIMULATOR}
     alone = "gaussian, one network"
     assert by_seed[1] == {"drifting", "regression", "gaussian", alone, "drifting ensemble", "diffusion"}
@@ -65,24 +66,24 @@ def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
 
 def test_variants_of_drifting_are_compared_on_known_laws_alone():
     found = units(parts=["laws"], more_seeds=[5, 6])
-    first, second = ([unit.generator for unit in found if unit.seed == seed] for seed in (5, 6))
+    first, second = ([unit.names[1] for unit in found if unit.seed == seed] for seed in (5, 6))
     assert first == [name for name, rival in RIVALS.items() if "laws" in rival.parts(first=True)]
     assert second[0] == "drifting"
     assert "diffusion" in second
     assert not set(VARIANTS) & set(second)
-    everywhere = [unit for unit in units() if unit.generator in VARIANTS]
+    everywhere = [unit for unit in units() if unit.names[1] in VARIANTS]
     assert {unit.part for unit in everywhere} == {"laws"}
 
 
 def test_other_parts_ask_what_they_are_about():
     found = units(seeds=[1, 2])
     deterministic = [unit for unit in found if unit.part == "deterministic"]
-    assert {unit.generator for unit in deterministic if unit.seed == 2} == {"drifting", "regression"}
+    assert {unit.names[1] for unit in deterministic if unit.seed == 2} == {"drifting", "regression"}
     assert len(deterministic) == (3 + 4 * 2) * len(DETERMINISTIC), "of five seeds"
     chunks = [unit for unit in found if unit.part == "chunks"]
-    assert {(unit.generator, unit.seed) for unit in chunks} == {("drifting", 1)}
-    assert [unit.case for unit in chunks] == [case.name for case in CHUNKS]
-    risk = [(unit.generator, unit.seed) for unit in found if unit.part == "risk"]
+    assert {(unit.names[1], unit.seed) for unit in chunks} == {("drifting", 1)}
+    assert [unit.names[0] for unit in chunks] == [case.name for case in CHUNKS]
+    risk = [(unit.names[1], unit.seed) for unit in found if unit.part == "risk"]
     ceiling = [(SIMULATOR, 1)]
     assert risk == [
         *((name, 1) for name in PLANNING),
@@ -93,24 +94,24 @@ def test_other_parts_ask_what_they_are_about():
 
 def test_only_rivals_that_were_asked_for_are_trained():
     found = units(parts=["laws", "stochastic", "risk"], rivals=["flow", "regression"], seeds=[1], more_seeds=[1])
-    assert {unit.generator for unit in found} == {"flow", "regression", SIMULATOR}
+    assert {unit.names[1] for unit in found} == {"flow", "regression", SIMULATOR}
 
 
 def test_data_are_collected_once_for_each_world():
     collected = suite._data_units(TruthSettings())
-    worlds = {
-        (suite._CASES[unit.case].world.task, suite._CASES[unit.case].world.env.disturbance.name) for unit in collected
-    }
+    worlds = [suite._CASES[unit.names[0]].world for unit in collected]
+    worlds = {(world.task, world.env.disturbance.name) for world in worlds}
     assert len(collected) == len(worlds) == len(STOCHASTIC) + len(DETERMINISTIC) + 1
     assert suite._data_units(TruthSettings(parts=["laws", "cost"])) == []
-    assert [unit.case for unit in suite._data_units(TruthSettings(parts=["risk"]))] == ["point mass at the edge"]
+    assert [unit.names[0] for unit in suite._data_units(TruthSettings(parts=["risk"]))] == ["point mass at the edge"]
 
 
 def test_every_unit_has_a_file_of_its_own(tmp_path):
-    everything = [*units(), *suite._data_units(TruthSettings()), Unit("cost", "", "", 0)]
+    everything = [*units(), *suite._data_units(TruthSettings()), Unit("cost", ("", ""))]
     files = {unit_file(unit, tmp_path).name for unit in everything}
     assert len(files) == len(everything)
     assert not any(character in name for name in files for character in " ,/")
+    assert {"chunks-walker-k_=_5-drifting-seed1.json", "cost---seed0.json"} <= files, "as runs before have them"
 
 
 def test_every_unit_is_done_by_its_part(tmp_path, monkeypatch):
@@ -118,11 +119,11 @@ def test_every_unit_is_done_by_its_part(tmp_path, monkeypatch):
     for name in ("collect_case", "law_rows", "risk_rows", "cost_rows", "world_rows"):
         monkeypatch.setattr(suite, name, lambda *given, name=name: asked.append((name, *given)) or [])
     for unit in (
-        Unit("data", "cartpole", "", 0),
-        Unit("laws", "", "flow", 2),
-        Unit("risk", "point mass at the edge", "gaussian", 3),
-        Unit("cost", "", "", 0),
-        Unit("chunks", "walker, k = 5", "drifting", 1),
+        Unit("data", ("cartpole", "")),
+        Unit("laws", ("", "flow"), 2),
+        Unit("risk", ("point mass at the edge", "gaussian"), 3),
+        Unit("cost", ("", "")),
+        Unit("chunks", ("walker, k = 5", "drifting"), 1),
     ):
         assert suite._rows_of(unit, settings, tmp_path) == []
     assert asked == [
@@ -141,9 +142,9 @@ def done(monkeypatch, inline_pool):
 
     def rows_of(unit, settings, folder):
         done.append(unit)
-        if unit.generator == "regression" and settings.steps == 13:
+        if unit.names[1] == "regression" and settings.steps == 13:
             raise RuntimeError("no luck")
-        return [] if unit.part == "data" else [Row(unit.part, "case", unit.generator, 1, unit.seed, {"ratio": 1.0})]
+        return [] if unit.part == "data" else [Row(unit.part, "case", unit.names[1], 1, unit.seed, {"ratio": 1.0})]
 
     monkeypatch.setattr(suite, "_rows_of", rows_of)
     return done
@@ -161,7 +162,7 @@ def test_units_are_done_once_and_kept(done, inline_pool, tmp_path):
     assert done == first, "what is there is not done again"
     next((tmp_path / "units").glob("chunks-walker*k_=_5-*")).unlink()
     truth(settings, RunFolder(tmp_path))
-    assert [unit.case for unit in done[len(first) :]] == ["walker, k = 5"]
+    assert [unit.names[0] for unit in done[len(first) :]] == ["walker, k = 5"]
     assert inline_pool.last.workers == 1, "no more processes than units"
 
 
@@ -175,16 +176,16 @@ def test_a_unit_that_fails_stops_all_and_keeps_the_finished(done, inline_pool, t
     assert [row.generator for row in read_rows(tmp_path)] == ["drifting"]
     done.clear()
     truth(TruthSettings(**asked), RunFolder(tmp_path))
-    assert [unit.generator for unit in done] == ["regression"]
+    assert [unit.names[1] for unit in done] == ["regression"]
 
 
 def test_results_hold_settings_verdicts_and_rows(done, tmp_path):
     settings = TruthSettings(parts=["cost"])
     rows = truth(settings, RunFolder(tmp_path))
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = read_results(tmp_path)
     assert results["command"] == "truth"
     assert results["settings"]["parts"] == ["cost"]
-    assert results["rows"] == [row.as_dict() for row in rows]
+    assert results["rows"] == [asdict(row) for row in rows]
     assert results["verdicts"] == []
     assert "### A training step" in (tmp_path / "tables.md").read_text()
 
@@ -196,7 +197,7 @@ def test_from_the_command_line_with_processes_and_again(tmp_path, capsys, monkey
     out = capsys.readouterr().out
     assert "std ratio" in out
     assert out.splitlines()[-1] == f"{tmp_path}/run"
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = read_results(tmp_path / "run")
     assert results["rows"][0]["case"] == "near-deterministic"
     assert len(results["verdicts"]) == 2, "of the claims that drifting alone can bear out"
     assert (tmp_path / "run" / "tables.md").read_text().startswith("### Known laws")

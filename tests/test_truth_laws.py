@@ -25,12 +25,9 @@ from drift_wm.truth.laws import (
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_generator
+from helpers import rng
 
 NEAR_DETERMINISTIC, GAUSSIAN, EVEN, UNEVEN = range(4)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def conditions(law, count=2):

@@ -1,10 +1,11 @@
 """What `drift-wm truth` makes of its rows: tables, and verdicts on claims."""
 
+import numpy as np
 import pytest
 
 from drift_wm.truth.laws import LAWS
 from drift_wm.truth.rows import Row
-from drift_wm.truth.tables import Table, markdown, verdicts
+from drift_wm.truth.tables import Table, _episode_interval, markdown, verdicts
 
 
 def row(part, case, generator, *, nfe=1, seed=1, **metrics):
@@ -134,6 +135,21 @@ def test_claims_about_planning_need_intervals_apart():
     }
 
 
+@pytest.mark.parametrize(("returns", "holds"), [((5, 5, 5), True), ((5,), False)])
+def test_equal_episodes_have_an_interval_and_a_single_one_has_none(returns, holds):
+    found = judged([planning("drifting", *returns), planning("regression", 1, 2, 3, 2)])
+    assert found["edge: return of drifting above that of regression, intervals apart"] is holds
+
+
+def test_the_interval_is_that_of_the_mean_and_repeatable():
+    returns = np.random.default_rng(0).normal(size=400)
+    table = Table([planning("drifting", *returns)])
+    half = 1.96 * returns.std() / 20
+    found = _episode_interval(table, "edge", "drifting")
+    assert found == pytest.approx((returns.mean() - half, returns.mean() + half), abs=0.01)
+    assert found == _episode_interval(table, "edge", "drifting")
+
+
 @pytest.mark.parametrize(("other", "holds"), [((8, 4, 1), True), ((8, 4, 6), False)])
 def test_models_that_met_the_same_gusts_are_compared_seed_by_seed(other, holds):
     own = (10, 6, 3)  # seeds differ more than models do
@@ -167,11 +183,6 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     assert not any("regression" in claim or "diffusion" in claim for claim in found)
     assert verdicts([deterministic(1.0, 1.0, 1.0, 1.0, "regression")]) == [], "nothing is claimed of rivals alone"
     assert verdicts([]) == []
-
-
-def test_a_verdict_is_plain_for_json():
-    verdict = verdicts(laws())[0]
-    assert verdict.as_dict() == {"claim": verdict.claim, "found": "1.000 to 1.000", "holds": True}
 
 
 def test_a_table_shows_means_standard_errors_and_how_many_seeds():

@@ -26,10 +26,6 @@ from drift_wm.truth.world_cases import Case, collect_case, training_file, world_
 SLOW = 10  # control steps of a decision
 
 
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def tiny_settings(**changed):
     settings = TruthSettings(**{"steps": 20, "width": 16, "states": 8, "samples": 39, "transitions": 5000} | changed)
     settings.transitions = 300  # 3 episodes, fewer than a person may ask for

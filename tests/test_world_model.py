@@ -19,6 +19,7 @@ from drift_wm.models.futures import draw_futures
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 
@@ -28,10 +29,6 @@ def make(history: int = 1, chunk: int = 2, *, members: int = 1, **kwargs) -> Lea
     generator = GeneratorConfig(name=name, width=32, depth=2, noise_size=2, steps=4, members=members, siblings=siblings)
     config = WorldModelConfig(history=history, chunk=chunk, generator=generator, **kwargs)
     return LearnedWorldModel(SPEC, config, rng=torch.Generator().manual_seed(0))
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def history_of(model: LearnedWorldModel, B: int = 2) -> History:

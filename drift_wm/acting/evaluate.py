@@ -27,6 +27,7 @@ from drift_wm.storage.run_folder import RunFolder, read_json, write_json
 
 POLICY_SEED = 0  # evaluation episodes differ by their reset seeds
 SEEDS_PER_RUN = 1_000
+WARM_UP, TIMED = 5, 50  # decisions, where they are timed
 ROLLOUTS = "rollouts.hdf5"
 """File of a run folder: the episodes of an evaluation."""
 
@@ -139,13 +140,10 @@ def _held_back(episodes: Sequence[Episode]) -> str:
     return f"{share:.1%} of action entries at or beyond the bounds, where they are clipped" if share else ""
 
 
-def time_decisions(
-    policy: PlanningPolicy, env: Environment, *, device: torch.device, decisions: int = 50, warm_up: int = 5
-) -> np.ndarray:
-    """(decisions,) milliseconds of deciding for a single environment; the first `warm_up` decisions are left out."""
+def time_decisions(policy: PlanningPolicy, env: Environment, *, device: torch.device) -> np.ndarray:
+    """(TIMED,) milliseconds of deciding for a single environment, after some that warm up."""
     times: list[float] = []
-    while len(times) < warm_up + decisions:
-        left = warm_up + decisions - len(times)
+    while (left := WARM_UP + TIMED - len(times)) > 0:
         rollouts = run_episodes(
             policy,
             [env],
@@ -157,4 +155,4 @@ def time_decisions(
             title="time decisions",
         )
         times += rollouts.decision_ms.tolist()
-    return np.asarray(times[warm_up:])
+    return np.asarray(times[WARM_UP:])

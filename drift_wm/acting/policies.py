@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RandomState:
-    """Where a random policy stands in its stream of numbers."""
+class StreamState:
+    """Seed and step by which a policy draws its next noise."""
 
     seed: int
     step: int
@@ -36,15 +36,15 @@ class RandomPolicy:
     def __init__(self, action_size: int) -> None:
         self.action_size = action_size
 
-    def reset(self, obs: Tensor, *, seed: int) -> RandomState:
+    def reset(self, obs: Tensor, *, seed: int) -> StreamState:
         """Start B episodes from observations (B, D)."""
-        return RandomState(seed, 0)
+        return StreamState(seed, 0)
 
-    def act(self, obs: Tensor, state: RandomState, *, physics: Tensor | None = None) -> tuple[Tensor, RandomState]:
+    def act(self, obs: Tensor, state: StreamState, *, physics: Tensor | None = None) -> tuple[Tensor, StreamState]:
         """Observations (B, D) -> actions (B, A)."""
         streams = each_decision_rng(state.seed, state.step, len(obs))
         action = torch.stack([torch.rand(self.action_size, generator=rng) for rng in streams]) * 2 - 1
-        return action, RandomState(state.seed, state.step + 1)
+        return action, StreamState(state.seed, state.step + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drift_wm.acting.policies import RandomState
+from drift_wm.acting.policies import StreamState
 from drift_wm.random_streams import each_decision_rng
 
 Array = NDArray[np.float64]
@@ -78,15 +78,15 @@ class ScriptedPolicy:
         self._controller = CONTROLLERS[task]
         self.noise = noise
 
-    def reset(self, obs: Tensor, *, seed: int) -> RandomState:
+    def reset(self, obs: Tensor, *, seed: int) -> StreamState:
         """Start B episodes from observations (B, D)."""
-        return RandomState(seed, 0)
+        return StreamState(seed, 0)
 
-    def act(self, obs: Tensor, state: RandomState, *, physics: Tensor | None = None) -> tuple[Tensor, RandomState]:
+    def act(self, obs: Tensor, state: StreamState, *, physics: Tensor | None = None) -> tuple[Tensor, StreamState]:
         """Observations (B, D) -> actions (B, A)."""
         decided = np.stack([self._controller(row) for row in obs.cpu().double().numpy()])
         action = torch.from_numpy(decided).float()
         streams = each_decision_rng(state.seed, state.step, len(obs))
         noise = self.noise * torch.stack([torch.randn(action.shape[1:], generator=rng) for rng in streams])
         noise[:, -1] = 0
-        return (action + noise).clamp(-1, 1), RandomState(state.seed, state.step + 1)
+        return (action + noise).clamp(-1, 1), StreamState(state.seed, state.step + 1)

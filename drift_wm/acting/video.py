@@ -7,12 +7,12 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import imageio
 import numpy as np
 from numpy.typing import NDArray
 
+from drift_wm.acting.episodes import Environment
 from drift_wm.datasets.episodes import Episode
 from drift_wm.storage.writing import replacing
 
@@ -23,18 +23,6 @@ MAX_FPS = 50.0
 """More is work for whoever renders and plays it, and nothing to see."""
 MAX_GRID_WIDTH = 1280
 """Pixels of several films side by side."""
-
-
-class Replayable(Protocol):
-    """What replaying needs of an environment."""
-
-    def set_physics_state(self, state: np.ndarray) -> None:
-        """Restore a full physics state (S,)."""
-        ...
-
-    def render(self) -> np.ndarray:
-        """(height, width, 3) uint8 picture of the current state."""
-        ...
 
 
 def real_time(decision_seconds: float, *, max_fps: float = MAX_FPS) -> tuple[int, float]:
@@ -55,7 +43,7 @@ def real_time(decision_seconds: float, *, max_fps: float = MAX_FPS) -> tuple[int
     return every, 1 / (decision_seconds * every)
 
 
-def replay_frames(env: Replayable, episode: Episode, *, every: int = 1) -> Iterator[Frame]:
+def replay_frames(env: Environment, episode: Episode, *, every: int = 1) -> Iterator[Frame]:
     """Render a recorded episode, so that deciding and learning never wait for pictures.
 
     Every frame is rendered when it is asked for, and leaves the environment in that frame's state.
@@ -147,7 +135,7 @@ def read_frames(path: Path, numbers: Sequence[int]) -> list[Frame]:
         raise ValueError(f"{path}: cannot be decoded up to frame {max(numbers)} ({reason}); copy it again") from error
 
 
-def _render_each(env: Replayable, states: np.ndarray) -> Iterator[Frame]:
+def _render_each(env: Environment, states: np.ndarray) -> Iterator[Frame]:
     for state in states:
         env.set_physics_state(state)
         yield env.render()

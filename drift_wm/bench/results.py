@@ -29,9 +29,9 @@ class Row:
     returns: tuple[float, ...]
     """Mean return of each seed; of each episode for the references."""
     lowest: float
-    """Of the returns of all episodes."""
+    """Lowest return of any episode."""
     highest: float
-    """Likewise."""
+    """Highest return of any episode."""
     anchor: float | None = None
     """The published return to stand beside."""
     steady: tuple[bool, ...] = ()

@@ -202,7 +202,7 @@ def _write(folder: RunFolder, settings: BenchSettings, results: GridResults) -> 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """What a process is told of a part."""
+    """A part's folder and settings, pickled for a worker."""
 
     path: Path
     asked: Asked

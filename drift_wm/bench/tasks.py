@@ -32,7 +32,10 @@ ANCHOR = PUBLISHED[0]
 
 
 def _ahead(decisions: int) -> tuple[str, ...]:
-    """Of tasks whose solution must fit into a plan: a swing-up takes cartpole 1.3 seconds, a pendulum two."""
+    """Overrides for a task that must be solved within one plan, of so many decisions.
+
+    A swing-up takes cartpole 1.3 seconds, a pendulum two.
+    """
     return (f"planner.horizon={decisions}", "model.chunk=5")
 
 

@@ -100,8 +100,3 @@ RANKINGS: dict[str, Ranking] = {
 def policy_training() -> TrainingConfig:
     """Of every policy, and of the world model that ranks."""
     return TrainingConfig(batch_size=128, learning_rate=1e-3)
-
-
-def robot_training() -> TrainingConfig:
-    """Of every world model of the robot."""
-    return TrainingConfig()

@@ -12,12 +12,13 @@ from torch import Tensor
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS, robot_training
+from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.measures import energy_score
 from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
+from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 from drift_wm.truth.training import train_on
@@ -86,7 +87,7 @@ def train_robot(
         self_rollout=rival.self_rollout,
         generator=replace(rival.generator, width=settings.robot_width),
     )
-    return train_on(episodes, config, robot_training(), settings.robot_steps, seed=seed)
+    return train_on(episodes, config, TrainingConfig(), settings.robot_steps, seed=seed)
 
 
 def _errors(samples: Tensor, situations: Situations, unit: Tensor) -> dict[str, float]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,3 @@ class Row:
     metrics: dict[str, float]
     each: dict[str, list[float]] = field(default_factory=dict)
     """Values of every episode or repetition, by name: `success` (0 or 1), `return`, `ms`."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,29 +19,12 @@ from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
 from drift_wm.storage.run_folder import RunFolder
-from drift_wm.storage.units import do_unit, do_units, read_units, write_comparison
+from drift_wm.storage.units import Unit, do_unit, do_units, read_units, write_comparison
 
 logger = logging.getLogger(__name__)
 
 _ALONE = ("latency", "readers")
 """Parts that are timed, alone on the machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """The least that is done at once, and done again after a stop: one contender of one part with one seed."""
-
-    part: str
-    contender: str = ""
-    seed: int = 0
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Of its file's name."""
-        return self.part, self.contender, f"seed{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.part}: {self.contender} {self.seed}"
 
 
 def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolder) -> list[Row]:
@@ -63,13 +45,13 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
     rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     stages = [
         list(units_of(settings, parts)),
-        [Unit("ranking", "", seed) for seed in settings.seeds if "ranking" in parts],
+        [Unit("ranking", ("",), seed) for seed in settings.seeds if "ranking" in parts],
     ]
     # In two stages, because a ranking uses the policy of its seed, which the first stage trains.
     do_units("demonstrations", stages, rows_of, folder.path, workers=settings.workers)
     for part in _ALONE:
         if part in parts:
-            do_unit(Unit(part), rows_of, folder.path)
+            do_unit(Unit(part, ("",)), rows_of, folder.path)
     rows = read_rows(folder.path)
     write_comparison(
         folder,
@@ -129,20 +111,21 @@ def units_of(settings: DemonstrationsSettings, parts: Sequence[str]) -> Iterator
     """Those that depend on no other, seed by seed, so that a table with one seed everywhere is there early."""
     for seed in settings.seeds:
         if "policies" in parts:
-            yield from (Unit("policies", name, seed) for name in settings.policies)
+            yield from (Unit("policies", (name,), seed) for name in settings.policies)
         if "robot" in parts:
             first = [PERSISTENCE] if seed == settings.seeds[0] else []
-            yield from (Unit("robot", name, seed) for name in [*first, *settings.world_models])
+            yield from (Unit("robot", (name,), seed) for name in [*first, *settings.world_models])
 
 
 def _rows_of(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> list[Row]:
+    (contender,) = unit.names
     match unit.part:
         case "policies":
-            return policy_rows(unit.contender, unit.seed, folder, settings)
+            return policy_rows(contender, unit.seed, folder, settings)
         case "ranking":
             return ranking_rows(unit.seed, folder, settings)
         case "robot":
-            return robot_rows(unit.contender, unit.seed, settings)
+            return robot_rows(contender, unit.seed, settings)
         case "latency":
             return latency_rows(settings)
     assert unit.part == "readers", unit.part

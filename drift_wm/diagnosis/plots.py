@@ -15,7 +15,7 @@ from torch import Tensor
 from drift_wm.diagnosis.answers import Answers, DistributionAt, Example
 from drift_wm.diagnosis.diagnose import Diagnosis
 from drift_wm.diagnosis.open_loop import OpenLoop
-from drift_wm.plots import BLUE, GREY, INK, VERMILION, plain_log, save, style
+from drift_wm.plots import BLUE, GREY, INK, VERMILION, plain_log, quiet, save, style
 from drift_wm.wording import counted
 
 LINE_COLOURS = (BLUE, VERMILION, "#007A5A", "#A8527F", "#8A6D00", "#56B4E9", "#000000", GREY)
@@ -81,7 +81,7 @@ def calibration_figure(distributions: Sequence[DistributionAt]) -> Figure:
         axes.set_ylabel("outcomes inside", color=INK)
         axes.set_title(_after(at.steps), loc="left", fontsize=11, fontweight="bold", color=INK)
         axes.legend(frameon=False, fontsize=9, loc="upper left")
-        _plain(axes)
+        quiet(axes, grid="both")
     return figure
 
 
@@ -99,7 +99,7 @@ def ranks_figure(distributions: Sequence[DistributionAt], names: Sequence[str]) 
             axes.axhline(1, color=VERMILION, lw=1.0, ls="--")
             axes.set_xticks([0, 1], ["low", "high"])
             axes.locator_params(axis="y", nbins=3)
-            _plain(axes)
+            quiet(axes, grid="both")
         row[0].set_ylabel(f"{_after(at.steps)}\ndensity", color=INK)
     for axes, entry in zip(panels[0], chosen, strict=True):
         axes.set_title(names[entry], parse_math=False, fontsize=10, color=INK)
@@ -130,7 +130,7 @@ def returns_figure(answers: Answers) -> Figure:
         axes.set_ylabel("predicted return", color=INK)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=22)
         axes.locator_params(nbins=5, steps=[1, 2, 5, 10])  # labels of small values, such as -0.075, are long
-        _plain(axes)
+        quiet(axes, grid="both")
     return figure
 
 
@@ -151,7 +151,7 @@ def example_figure(example: Example, names: Sequence[str]) -> Figure:
         for axes, (title, samples, colour) in zip(row, columns, strict=True):
             axes.plot(steps, samples[:, :, entry].T, color=colour, lw=0.7, alpha=0.3, zorder=2)
             axes.plot(steps, example.recorded[:, entry], color="#000000", lw=1.4, ls=(0, (4, 2)), zorder=3)
-            _plain(axes)
+            quiet(axes, grid="both")
             if entry == chosen[0]:
                 axes.set_title(f"{title} (dashed: recorded)", loc="left", fontsize=11, fontweight="bold", color=INK)
         row[0].set_ylabel(names[entry], parse_math=False, color=INK)
@@ -174,14 +174,6 @@ def _least_flat(at: DistributionAt, most: int) -> list[int]:
 def _less_state_mean(returns: Tensor) -> Tensor:
     """(B, N) -> (B * N,), so that states of high returns do not hide the order within one."""
     return (returns - returns.mean(dim=1, keepdim=True)).flatten()
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color="#E6E6E6", lw=0.8, zorder=0)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=INK, labelsize=9)
 
 
 def _after(steps: int) -> str:

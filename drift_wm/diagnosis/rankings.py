@@ -1,4 +1,4 @@
-"""Whether a model ranks action sequences as the world does: pure functions of returns.
+"""How well a model ranks action sequences by return, and a warning the cases by how bad they are: pure functions.
 
 A planner needs no exact prediction, only that what looks best is good. Legend:
 
@@ -13,9 +13,7 @@ that predicts a constant scores as random choice does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
@@ -90,29 +88,6 @@ def regret(predicted: Tensor, true: Tensor) -> Tensor:
     return (loss * best).sum(dim=1) / best.sum(dim=1) / loss.mean(dim=1)
 
 
-def exploitation(predicted_of_chosen: Tensor, realised: Tensor) -> float:
-    """Mean excess of the predicted over the realised return of the sequences that a planner chose.
-
-    Choosing the best of many noisy estimates prefers those that err upwards (the optimizer's curse,
-    Smith and Winkler 2006). Zero for a perfect model; large if the planner exploits the model's errors.
-
-    Args:
-        predicted_of_chosen: (B,) returns that the model predicted for the chosen sequences.
-        realised: (B,) returns of executing them.
-
-    Returns:
-        A difference of returns, in their unit.
-
-    Raises:
-        ValueError: shapes disagree, or a value is not finite.
-    """
-    _require_shape("predicted_of_chosen", predicted_of_chosen, 1)
-    _require_same_shape("realised", realised, predicted_of_chosen.shape)
-    _require_finite("predicted_of_chosen", predicted_of_chosen)
-    _require_finite("realised", realised)
-    return float((predicted_of_chosen.double() - realised.double()).mean())
-
-
 def auroc(score: Tensor, is_bad: Tensor) -> float:
     """How well a score warns: the probability that a bad case has a higher score than a good one.
 
@@ -141,60 +116,6 @@ def auroc(score: Tensor, is_bad: Tensor) -> float:
         return math.nan
     rank_sum = float(_ranks(score[None])[0, is_bad.cpu()].sum())
     return (rank_sum - bad * (bad + 1) / 2) / (bad * good)
-
-
-def disagreement(samples_by_member: Tensor) -> Tensor:
-    """How much the members of an ensemble differ: their standard deviation, root mean square over the entries.
-
-    Args:
-        samples_by_member: (E, B, D), the prediction of each of E >= 2 members in standardised units. Of a
-            member that draws samples it is their mean, to which chance adds: see `member_disagreement`.
-
-    Returns:
-        (B,) float64, not negative; inf where a prediction is not finite.
-
-    Raises:
-        ValueError: not three dimensions, or fewer than two members.
-    """
-    _require_shape("samples_by_member", samples_by_member, 3)
-    if len(samples_by_member) < 2:
-        raise ValueError("samples_by_member holds 1 member; expected at least 2. One model cannot disagree.")
-    # Relative to the first member, equal ones differ by exactly zero.
-    predictions = samples_by_member.double()
-    spread = (predictions - predictions[0]).var(dim=0).mean(dim=1).sqrt()
-    return torch.where(spread.isfinite(), spread, torch.inf)
-
-
-def bootstrap_interval(values: Tensor | Sequence[float], level: float = 0.95, *, seed: int = 0) -> tuple[float, float]:
-    """Confidence interval of the mean of independent values (bias-corrected bootstrap, Efron 1987).
-
-    Args:
-        values: independent ones, such as the results of seeds: not of steps of the same episode. Of fewer
-            than about ten, the interval is too narrow.
-        level: probability of the interval, in (0, 1).
-        seed: of the resampling.
-
-    Returns:
-        (low, high), in the unit of the values; both nan for a single value, which tells nothing of
-        its spread.
-
-    Raises:
-        ValueError: no values, not one dimension, a value that is not finite, or a level outside (0, 1).
-    """
-    data = torch.as_tensor(values, dtype=torch.float64).cpu()
-    _require_shape("values", data, 1)
-    _require_finite("values", data)
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a probability between 0 and 1, such as 0.95")
-    if len(data) == 1:
-        return math.nan, math.nan
-    if bool((data == data[0]).all()):
-        return float(data[0]), float(data[0])  # the correction for bias is not defined here
-    # `random_state` is the name that every supported SciPy knows; `rng` came with 1.15.
-    result = stats.bootstrap(
-        (data.numpy(),), np.mean, confidence_level=level, method="BCa", random_state=np.random.default_rng(seed)
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def _returns(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

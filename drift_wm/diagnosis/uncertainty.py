@@ -9,7 +9,7 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
-from drift_wm.diagnosis.rankings import auroc, disagreement
+from drift_wm.diagnosis.rankings import auroc
 from drift_wm.diagnosis.situations import Situations, sample_model
 from drift_wm.interfaces import WorldModel
 
@@ -119,11 +119,12 @@ def member_disagreement(samples: Tensor, members: int, scale: Tensor) -> Tensor:
         is not finite.
     """
     groups = (samples / scale).tensor_split(members, dim=1)
-    means = torch.stack([group.mean(dim=1).flatten(1) for group in groups])
+    means = torch.stack([group.mean(dim=1).flatten(1) for group in groups]).double()
     by_chance = torch.stack(
         [(group - group[:, :1]).var(dim=1).flatten(1).mean(dim=1) / group.shape[1] for group in groups]
     )
-    found = disagreement(means).square() - by_chance.mean(dim=0)
+    # Relative to the first member, equal ones differ by exactly zero.
+    found = (means - means[0]).var(dim=0).mean(dim=1) - by_chance.mean(dim=0)
     return torch.where(found.isfinite(), found, torch.inf)
 
 

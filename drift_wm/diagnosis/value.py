@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from drift_wm.diagnosis.rankings import elite_overlap, exploitation, rank_correlation, regret
+from drift_wm.diagnosis.rankings import elite_overlap, rank_correlation, regret
 from drift_wm.diagnosis.situations import Situations, mean_returns
 from drift_wm.interfaces import History, Planner, WorldModel
 from drift_wm.planners.factory import make_planner
@@ -160,7 +160,8 @@ def measure_exploitation(
     """Plan in the model, and execute the chosen sequences in the simulator without planning again.
 
     The chosen plan is judged by the model with fresh noise: what is left of the excess is the model's error, and not
-    the luck of the noise that it was chosen under.
+    the luck of the noise that it was chosen under. Choosing the best of many estimates prefers those that err upwards
+    (the optimizer's curse, Smith and Winkler 2006).
 
     Returns:
         None where no plan has a finite return in both worlds.
@@ -181,15 +182,15 @@ def measure_exploitation(
     if not sound.any():
         return None
     predicted, realised = predicted[sound], realised[sound]
-    count = len(predicted)
+    excess, count = predicted - realised, len(predicted)
     return Exploitation(
         states=count,
         diverged=int((~sound).sum()),
         horizon=planner.horizon,
         predicted=tuple(predicted.tolist()),
         realised=tuple(realised.tolist()),
-        excess=exploitation(predicted, realised),
-        standard_error=float((predicted - realised).std() / count**0.5) if count > 1 else None,
+        excess=float(excess.mean()),
+        standard_error=float(excess.std() / count**0.5) if count > 1 else None,
         realised_by_recorded=float(beside[sound].mean()),
     )
 

@@ -43,7 +43,7 @@ def online(settings: OnlineSettings, folder: RunFolder, *, device: torch.device)
             "frames": curve[-1].frames,
             "evaluations": [row.as_dict() for row in rows],
             "decision_ms": {"environments": 1, "p50": float(p50), "p95": float(p95)},
-            "curve": [point.as_dict() for point in curve],
+            "curve": [asdict(point) for point in curve],
             "progress": run.progress,
             "learning_seconds": None if seconds is None else sum(seconds.values()),
             "seconds": seconds,

@@ -59,7 +59,7 @@ class TrainingConfig:
             require(0 < getattr(self, name) <= 1, f"training.{name}", getattr(self, name), "a number in (0, 1]")
 
     def rate(self, step: int, progress: float) -> float:
-        """Learning rate of a round's step, whose schedule has come so far, from 0 to 1."""
+        """Learning rate at `step` of a round; `progress`, 0 to 1, is how far its cosine has come."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         cosine = 0.5 * (1 + math.cos(math.pi * progress))

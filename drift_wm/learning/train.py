@@ -128,7 +128,7 @@ def train(
 
 
 def _begin(trainer: Trainer, settings: TrainSettings, folder: RunFolder, *, device: torch.device) -> int:
-    """Stand where training begins or goes on; the number of the round that the folder is for.
+    """Load the folder's newest checkpoint, or else the parent; returns the number of the round to train here.
 
     A run that has begun does not look at its parent again, whose own run may have gone on since.
     """

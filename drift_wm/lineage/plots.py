@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from drift_wm.lineage.measure import Lineage
 from drift_wm.lineage.probe import Drift
-from drift_wm.plots import BLUE, GREY, INK, VERMILION, style
+from drift_wm.plots import BLUE, GREY, INK, VERMILION, markers, style
 
 
 def lineage_figure(lineage: Lineage) -> Figure:
@@ -43,7 +43,6 @@ def lineage_figure(lineage: Lineage) -> Figure:
 
 
 def _draw(axes: Axes, steps: Sequence[int], values: Sequence[float], name: str, colour: str, marker: str) -> None:
-    many = len(steps) > 60  # markers that would touch are drawn small
     shown = [value if math.isfinite(value) else math.nan for value in values]
     axes.plot(
         steps,
@@ -51,12 +50,10 @@ def _draw(axes: Axes, steps: Sequence[int], values: Sequence[float], name: str, 
         marker=marker,
         color=colour,
         lw=1.6,
-        ms=2.5 if many else 6,
-        mec="white",
-        mew=0 if many else 0.8,
         label=name,
         clip_on=False,
         zorder=3,
+        **markers(len(steps)),
     )
 
 

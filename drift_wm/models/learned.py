@@ -120,7 +120,7 @@ def require_same_shape(checkpoint: Checkpoint, spec: Spec, config: ModelConfig) 
 
 
 def differing_shape(one: tuple[Spec, ModelConfig], other: tuple[Spec, ModelConfig]) -> dict[str, tuple[object, object]]:
-    """What keeps two models of a kind from being parent and child, or of one lineage: both values of each setting.
+    """Settings in which two models differ and which forbid to go on from one to the other: name -> both values.
 
     How a model is used is free; with it, in how many steps a sample of diffusion or flow is made. A pace that one of
     them does not know does not keep them apart.

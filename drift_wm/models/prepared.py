@@ -14,6 +14,7 @@ from drift_wm.generators import ConditionalGenerator
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.compiled import compiled
+from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,7 @@ class PreparedModel:
         keep_means = model.uses_bfloat16(compiled=compile)
         units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=not model.generator.rebases_output)
         self._model.rescale(units, exact=True)
-        # Means may be kept, and some generators keep the scales of their targets.
-        self._scales_targets = self._model.normaliser.is_set
+        self._scales_targets = self._model.normaliser.is_set  # some keep means, some the scales of their targets
         self._action_mean = mean if (mean := self._model.normaliser.action_mean).any() else None
         observe = observe or bool(self._model.ending.seen)  # which is told by observations
         self._centre = _Centre.of(self._model, observe=observe, compile=compile) if central else None
@@ -88,7 +88,7 @@ class PreparedModel:
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
-        self._model.check(history, actions, particles)
+        require_fitting(self._model, history, actions, particles)
         history, actions = replace(history, actions=self._from_mean(history.actions)), self._from_mean(actions)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)

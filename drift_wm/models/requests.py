@@ -5,21 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from drift_wm.interfaces import History, Spec
+from drift_wm.interfaces import History, WorldModel
 
 
-def require_fitting(spec: Spec, frames: int, chunk: int, history: History, actions: Tensor, particles: int) -> None:
+def require_fitting(model: WorldModel, history: History, actions: Tensor, particles: int) -> None:
     """Raise a ValueError if a model cannot predict what `WorldModel.rollout` was asked for.
 
     Args:
-        spec: D and A of the model.
-        frames: K that it reads.
-        chunk: k that it predicts at once.
+        model: with its sizes, the frames K that it reads and the steps k that it predicts at once.
         history: from where.
         actions: (B, N, H, A).
         particles: P.
     """
-    D, A = spec.sizes
+    (D, A), frames, chunk = model.spec.sizes, model.history, model.chunk
     if actions.ndim != 4 or 0 in actions.shape:
         raise ValueError(f"actions have shape {tuple(actions.shape)}; expected (B, N, H, A) with none of them 0")
     B, _, H, found = actions.shape

@@ -196,7 +196,7 @@ class LearnedWorldModel(nn.Module):
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`: H / k samples of all B * N * P futures together, each of `nfe` evaluations."""
-        self.check(history, actions, particles)
+        require_fitting(self, history, actions, particles)
         noise = self.draw_noise(actions, particles, rng=rng, independent=independent)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
@@ -289,10 +289,6 @@ class LearnedWorldModel(nn.Module):
         """Frames (..., K, D) and actions (..., K - 1 + k, A) -> conditions (..., C)."""
         seen, acted = self.normaliser.obs(frames), self.normaliser.actions(actions)
         return torch.cat([seen.flatten(-2), acted.flatten(-2)], dim=-1)
-
-    def check(self, history: History, actions: Tensor, particles: int) -> None:
-        """Raise a ValueError if the model cannot predict this; arguments as `rollout`."""
-        require_fitting(self.spec, self.history, self.chunk, history, actions, particles)
 
     def uses_bfloat16(self, *, compiled: bool = False) -> bool:
         """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""

@@ -72,7 +72,7 @@ class Replayed:
 
     @property
     def single(self) -> Comparison:
-        """As `whole`."""
+        """Over the same demos, single steps from recorded states."""
         return _over_demos([demo.single for demo in self.demos])
 
     def as_dict(self) -> dict[str, Any]:

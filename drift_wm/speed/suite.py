@@ -104,7 +104,7 @@ def _kept(folder: RunFolder, machine: str) -> list[SpeedRow]:
 
 
 def _rounds(part: str, settings: SpeedSettings) -> int:
-    """Rounds of contenders in a part."""
+    """Rounds of contenders in a part, at most: `batch` has half as many where nothing could be compiled."""
     cases = {
         "decisions": len(settings.budgets),
         "simulator": len(settings.simulator_tasks),

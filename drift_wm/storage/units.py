@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from drift_wm.pool import run_in_processes
 from drift_wm.progress import track
@@ -17,40 +17,30 @@ TABLES = "tables.md"
 _FOLDER = "units"
 
 
-class Kept(Protocol):
-    """One line of raw results."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        ...
-
-
-class Unit(Protocol):
+@dataclass(frozen=True, slots=True)
+class Unit:
     """The least that is done at once, and done again after a stop."""
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What tells it from the others of its comparison, as its file's name says."""
-        ...
+    part: str
+    names: tuple[str, ...]
+    """What tells it from others of its part, such as case and generator; as many for all units of a comparison."""
+    seed: int = 0
 
     def __str__(self) -> str:
-        """What a progress bar says of it."""
-        ...
+        return f"{self.part}: {' '.join(self.names)} {self.seed}"
 
 
-AnyUnit = TypeVar("AnyUnit", bound=Unit)
-RowsOf = Callable[[AnyUnit], Sequence[Kept]]
-"""Does a unit."""
+RowsOf = Callable[[Unit], Sequence[Any]]
+"""Does a unit; its rows are dataclasses."""
 
 
 def unit_file(unit: Unit, folder: Path) -> Path:
     """Where the rows of a unit are kept."""
-    return folder / _FOLDER / f"{'-'.join(unit.words).replace(', ', '-').replace(' ', '_')}.json"
+    words = "-".join((unit.part, *unit.names, f"seed{unit.seed}"))
+    return folder / _FOLDER / f"{words.replace(', ', '-').replace(' ', '_')}.json"
 
 
-def do_units(
-    title: str, stages: Sequence[Sequence[AnyUnit]], rows_of: RowsOf[AnyUnit], folder: Path, *, workers: int
-) -> None:
+def do_units(title: str, stages: Sequence[Sequence[Unit]], rows_of: RowsOf, folder: Path, *, workers: int) -> None:
     """Do the units that the folder does not hold, in a pool of processes, and show how far it is.
 
     An interruption drops those in flight and keeps the rest.
@@ -68,7 +58,7 @@ def do_units(
         done = sum(map(len, stages)) - sum(map(len, left))
         task.update(done)  # at once: what is kept tells nothing of the pace
 
-        def on_done(unit: AnyUnit) -> None:
+        def on_done(unit: Unit) -> None:
             nonlocal done
             done += 1
             task.update(done, str(unit))
@@ -77,12 +67,12 @@ def do_units(
             run_in_processes(work, units, workers=workers, on_done=on_done)
 
 
-def do_unit(unit: AnyUnit, rows_of: RowsOf[AnyUnit], folder: Path) -> None:
+def do_unit(unit: Unit, rows_of: RowsOf, folder: Path) -> None:
     """Do one unit here, unless the folder holds it."""
     file = unit_file(unit, folder)
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
-        write_json(file, [row.as_dict() for row in rows_of(unit)])
+        write_json(file, [asdict(row) for row in rows_of(unit)])
 
 
 def read_units(folder: Path) -> list[dict[str, Any]]:
@@ -96,16 +86,16 @@ def read_units(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_comparison(
-    folder: RunFolder, *, command: str, settings: Any, verdicts: Sequence[Kept], rows: Sequence[Kept], tables: str
+    folder: RunFolder, *, command: str, settings: Any, verdicts: Sequence[Any], rows: Sequence[Any], tables: str
 ) -> None:
-    """Keep the rows and what they say in `results.json`, and for people in `tables.md`."""
+    """Keep the rows and what they say, dataclasses both, in `results.json`, and for people in `tables.md`."""
     folder.write_results(
         {
             "command": command,
             "settings": asdict(settings),
             "environment": describe_environment(),
-            "verdicts": [verdict.as_dict() for verdict in verdicts],
-            "rows": [row.as_dict() for row in rows],
+            "verdicts": [asdict(verdict) for verdict in verdicts],
+            "rows": [asdict(row) for row in rows],
         }
     )
     write_text(folder.path / TABLES, tables)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,3 @@ class Row:
         """The generator, with its steps where there are several to compare."""
         several = self.generator in ("diffusion", "flow") and self.nfe > 0  # 0: a row that is not about samples
         return f"{self.generator} {self.nfe}" if several else self.generator
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from drift_wm.results import SIMULATOR
 from drift_wm.storage.run_folder import RunFolder
-from drift_wm.storage.units import do_unit, do_units, read_units, write_comparison
+from drift_wm.storage.units import Unit, do_unit, do_units, read_units, write_comparison
 from drift_wm.truth.cost import cost_rows
 from drift_wm.truth.law_cases import law_rows
 from drift_wm.truth.risk_case import CASE as RISK_CASE
@@ -27,24 +26,6 @@ _WITH_CEILING = ("stochastic", "risk")
 _WITH_MORE_SEEDS = ("laws", "deterministic", "risk")
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """The least that is done at once, and done again after a stop: one model of one case, or one case's data."""
-
-    part: str
-    case: str
-    generator: str
-    seed: int
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Of its file's name."""
-        return self.part, self.case, self.generator, f"seed{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.part}: {self.case} {self.generator} {self.seed}"
-
-
 def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
     """Do every unit that the folder does not hold yet, and make the tables of all.
 
@@ -57,7 +38,7 @@ def truth(settings: TruthSettings, folder: RunFolder) -> list[Row]:
     data, models = _data_units(settings), list(_model_units(settings))
     do_units("truth", (data, models), rows_of, folder.path, workers=settings.workers)
     if "cost" in settings.parts:
-        do_unit(Unit("cost", "", "", 0), rows_of, folder.path)  # alone on the machine
+        do_unit(Unit("cost", ("", "")), rows_of, folder.path)  # alone on the machine
     rows = read_rows(folder.path)
     write_comparison(
         folder, command="truth", settings=settings, verdicts=verdicts(rows), rows=rows, tables=markdown(rows)
@@ -71,14 +52,14 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _data_units(settings: TruthSettings) -> list[Unit]:
-    """One for each world, which several cases may share."""
+    """The data of each world, which several cases may share; all units are named by case and generator."""
     cases = {
         training_file(case, Path()): case
         for part, cases in _MODELLED.items()
         if part in settings.parts
         for case in cases
     }
-    return [Unit("data", case.name, "", 0) for case in cases.values()]
+    return [Unit("data", (case.name, "")) for case in cases.values()]
 
 
 def _model_units(settings: TruthSettings) -> Iterator[Unit]:
@@ -88,7 +69,7 @@ def _model_units(settings: TruthSettings) -> Iterator[Unit]:
         for part in (part for part in (*_MODELLED, "laws") if turn < len(seeds.get(part, ()))):
             names = _compared(settings, part, first=turn == 0) + [SIMULATOR] * (turn == 0 and part in _WITH_CEILING)
             cases = [case.name for case in _MODELLED.get(part, ())] or [""]
-            yield from (Unit(part, case, name, seeds[part][turn]) for case in cases for name in names)
+            yield from (Unit(part, (case, name), seeds[part][turn]) for case in cases for name in names)
 
 
 def _compared(settings: TruthSettings, part: str, *, first: bool) -> list[str]:
@@ -96,14 +77,15 @@ def _compared(settings: TruthSettings, part: str, *, first: bool) -> list[str]:
 
 
 def _rows_of(unit: Unit, settings: TruthSettings, folder: Path) -> list[Row]:
+    case, generator = unit.names
     match unit.part:
         case "data":
-            collect_case(_CASES[unit.case], folder, settings)
+            collect_case(_CASES[case], folder, settings)
             return []
         case "laws":
-            return law_rows(unit.generator, unit.seed, settings)
+            return law_rows(generator, unit.seed, settings)
         case "risk":
-            return risk_rows(unit.generator, unit.seed, folder, settings)
+            return risk_rows(generator, unit.seed, folder, settings)
         case "cost":
             return cost_rows(settings)
-    return world_rows(unit.part, _CASES[unit.case], unit.generator, unit.seed, folder, settings)
+    return world_rows(unit.part, _CASES[case], generator, unit.seed, folder, settings)
