@@ -14,7 +14,7 @@ Actions are always scaled to [-1, 1]. Every source of randomness is a `torch.Gen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -136,6 +136,32 @@ Objective = Callable[[Prediction, Tensor], Tensor]
 
 Risk = Callable[[Tensor], Tensor]
 """(B, N, P) -> (B, N): what a candidate is worth, given the values of its sampled futures."""
+
+
+class Generator(Protocol):
+    """A learned conditional distribution p(y | c)."""
+
+    noise_size: int
+    """Length of the noise z that fixes a sample."""
+    stochastic: bool
+    """Whether samples of one condition differ; if not, one of them stands for all particles."""
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations per sample."""
+        ...
+
+    def each(self) -> Sequence[Generator]:
+        """The members of an ensemble; of a generator alone, itself."""
+        ...
+
+    def loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Conditions (B, C) and one positive each (B, Y) -> scalar loss."""
+        ...
+
+    def sample(self, c: Tensor, z: Tensor) -> Tensor:
+        """Conditions (..., C) and standard normal noise (..., Z), broadcast together -> (..., Y)."""
+        ...
 
 
 class WorldModel(Protocol):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from drift_wm.generators.config import GeneratorConfig
 from drift_wm.generators.nets import ConditionalMLP, rebase_output
-
-if TYPE_CHECKING:
-    from drift_wm.generators import AnyGenerator
+from drift_wm.interfaces import Generator
 
 
 class ConditionalGenerator(nn.Module, ABC):
@@ -178,7 +175,7 @@ def one_member_each(samples: Tensor, members: int, *, rng: torch.Generator) -> T
 
 @torch.no_grad()
 def sample_scores(
-    generator: AnyGenerator, c: Tensor, y: Tensor, *, rng: torch.Generator, samples: int = 8
+    generator: Generator, c: Tensor, y: Tensor, *, rng: torch.Generator, samples: int = 8
 ) -> dict[str, Tensor]:
     """What to watch in training, for every generator alike: conditions (B, C) and data (B, Y) -> scalars.
 
