@@ -1,6 +1,5 @@
 import io
 import logging
-from dataclasses import dataclass
 
 from rich.console import Console
 
@@ -69,11 +68,6 @@ def test_what_an_earlier_run_did_does_not_count_as_this_ones_pace(monkeypatch, c
     assert [record.getMessage() for record in caplog.records] == ["bench: 8/20  ", "bench: 12/20, 80 s left  "]
 
 
-@dataclass(frozen=True)
-class Unit:
-    words: tuple[str, ...]
-
-
 def test_units_of_a_comparison_that_are_kept_do_not_count_as_pace(tmp_path, monkeypatch, caplog):
     clock = [0.0]
 
@@ -85,7 +79,7 @@ def test_units_of_a_comparison_that_are_kept_do_not_count_as_pace(tmp_path, monk
 
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(units, "run_in_processes", one_after_another)
-    stages = [[Unit((stage, str(number))) for number in range(20)] for stage in ("data", "models")]
+    stages = [[units.Unit(stage, (str(number),)) for number in range(20)] for stage in ("data", "models")]
     for stage in stages:
         for unit in stage[::2]:
             units.do_unit(unit, lambda unit: [], tmp_path)

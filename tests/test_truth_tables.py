@@ -173,7 +173,7 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     rows = [
         *(row("laws", law, "drifting", energy_distance=0.1, std_ratio=1.0, major_mass=0.8) for law in LAWS),
         stochastic()[0],
-        deterministic(1.0, 1.0, 1.0, 1.0),
+        deterministic(1.0, 1.0, 1.0),
         planning("drifting", 1, 2),
         row("chunks", "walker, k = 1", "drifting", error_1=1.0),
     ]
@@ -181,7 +181,7 @@ def test_claims_against_rivals_that_are_missing_are_not_judged():
     assert len(found) == 2 + 4, "those about drifting alone"
     assert all(found.values())
     assert not any("regression" in claim or "diffusion" in claim for claim in found)
-    assert verdicts([deterministic(1.0, 1.0, 1.0, 1.0, "regression")]) == [], "nothing is claimed of rivals alone"
+    assert verdicts([deterministic(1.0, 1.0, 1.0, "regression")]) == [], "nothing is claimed of rivals alone"
     assert verdicts([]) == []
 
 
