@@ -65,7 +65,7 @@ def test_wrong_settings_are_refused():
 def test_the_command_line_sets_the_disturbance():
     settings = read_settings("collect", ["env.disturbance.name=slip", "env.disturbance.probability=0.3"])
     assert settings.env.disturbance == DisturbanceConfig(name="slip", probability=0.3)
-    with pytest.raises(ValueError, match="expected none with env.disturbance.name=none"):
+    with pytest.raises(ValueError, match=r"expected none with env\.disturbance\.name=none"):
         read_settings("collect", ["env.disturbance.strength=0.3"])
 
 
