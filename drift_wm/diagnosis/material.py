@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from drift_wm.storage.run_files import settings_of
 from drift_wm.wording import counted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Material:
     """Episodes of one file or folder, in two parts."""
 
@@ -50,7 +51,7 @@ class Material:
         """The entries that change: others are predicted by saying what they are, and have no unit to err in."""
         return tuple(self.data_range.nonzero().flatten().tolist())
 
-    @property
+    @cached_property
     def _moments(self) -> Moments:
         return compute_statistics([*self.fitted, *self.measured], chunk=1).obs
 

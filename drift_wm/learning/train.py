@@ -64,9 +64,13 @@ def train(
     episodes = read(settings, folder, shape)
     demonstrations = open_demonstrations(settings.data)
     description = demonstrations.describe(mask=settings.mask)
-    rewards = [*description.dropped_rewards, *remarks_on_rewards(demonstrations.rewards_recorded(mask=settings.mask))]
-    of_rewards = () if settings.kind == POLICY else rewards
-    for note in (*description.ignored_ends, *of_rewards, *(() if settings.obs_keys else description.unread_keys)):
+    notes = [*description.ignored_ends]
+    if settings.kind != POLICY:
+        recorded = demonstrations.rewards_recorded(mask=settings.mask)
+        notes += [*description.dropped_rewards, *remarks_on_rewards(recorded)]
+    if not settings.obs_keys:
+        notes += description.unread_keys
+    for note in notes:
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds
     spec = Spec(*episodes[0].sizes, seconds)
