@@ -33,8 +33,8 @@ def open_demonstrations(path: str | Path, *, skip_missing: bool = False) -> Demo
         raise ValueError(f"{path}: expected a dataset of LeRobot ({INFO} in it) or of Minari ({MAIN_FILE} in it)")
     with open_hdf5(path) as file, reading(path):
         episodes = [] if "data" in file else [name for name in file if name.startswith("episode_")]
-        # Minari's episodes have observations; those that have obs are robomimic's demos of another name.
-        is_minari = bool(episodes) and not (f"{episodes[0]}/obs" in file and f"{episodes[0]}/observations" not in file)
+        # Minari's episodes have observations; those that have obs instead are robomimic's demos of another name.
+        is_minari = any(f"{name}/observations" in file or f"{name}/obs" not in file for name in episodes[:1])
     return MinariDataset(path) if is_minari else RobomimicFile(path)
 
 

@@ -132,9 +132,8 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             control = np.rint(control)
         total, told = 0.0, []
         for _ in range(self.action_repeat):
-            obs, reward, terminated, truncated, info = self._env.step(
-                control.astype(self._box.dtype)
-            )  # a copy, which it may write to
+            given = control.astype(self._box.dtype)  # a copy, which the environment may write to
+            obs, reward, terminated, truncated, info = self._env.step(given)
             total += float(reward)
             told += [bool(info[name]) for name in _SUCCESS if name in info]
             self._steps += 1

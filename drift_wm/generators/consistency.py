@@ -24,9 +24,8 @@ class ConsistencyGenerator(DenoisingGenerator):
     highest level, one network evaluation. Skip connections as in Song et al. 2023, appendix C, for unit variance.
     """
 
-    octaves = (
-        1  # finer features tell neighbouring levels apart, and learning takes many times as long (iCT, section 3.1)
-    )
+    # Finer features tell neighbouring levels apart, and learning takes many times as long (iCT, section 3.1).
+    octaves = 1
 
     def __init__(self, condition_size: int, output_size: int, *, config: GeneratorConfig, rng: torch.Generator) -> None:
         super().__init__(condition_size, output_size, config=config, rng=rng)

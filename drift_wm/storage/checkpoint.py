@@ -48,7 +48,7 @@ class Checkpoint:
 
     @property
     def obs_sizes(self) -> dict[str, int] | None:
-        """How many numbers of an observation are each key's; None where it is not known, as of older checkpoints."""
+        """How many numbers of an observation are each key's; None where it is not known."""
         return self.config.get("obs_sizes")
 
 
