@@ -79,14 +79,22 @@ def test_going_on_from_a_state_is_not_stopping():
 
 
 def test_who_goes_on_does_so_at_the_rates_and_the_decay_asked_for_now():
-    parent, child = network(), network()
-    before = Descent([parent], CONFIG, steady=[parent])
-    before.step(loss_of(parent, 0), rate=1e-2)
-    asked = replace(CONFIG, learning_rate=1e-3, value_rate=0.5, weight_decay=0.0)
-    descent = Descent([child], asked, steady=[child])
+    parent, child = [network(), network(1)], [network(), network(1)]
+    before = Descent(parent, CONFIG, steady=parent[1:])
+    before.step(loss_of(parent[0], 0) + loss_of(parent[1], 0), rate=1e-2)
+    asked = replace(CONFIG, learning_rate=1e-3, value_rate=0.5, weight_decay=0.01)
+    descent = Descent(child, asked, steady=child[1:])
     descent.load_state_dict(before.state_dict())
-    (group,) = descent.state_dict()["param_groups"]
-    assert (group["lr"], group["weight_decay"]) == (5e-4, 0.0)
+    groups = descent.state_dict()["param_groups"]
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(1e-3, 0.01), (5e-4, 0.0)]
+
+
+def test_weights_decay_but_those_of_steady_modules():
+    falling, steady = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    before = [falling.weight.item(), steady.weight.item()]
+    descent = Descent([falling, steady], TrainingConfig(weight_decay=0.5), steady=[steady])
+    descent.step(0.0 * (falling.weight.sum() + steady.weight.sum()), rate=0.1)
+    assert [falling.weight.item(), steady.weight.item()] == pytest.approx([0.95 * before[0], before[1]])
 
 
 @pytest.mark.parametrize(("last", "of_critics"), [(True, 0.125), (False, 0.25)])
