@@ -13,7 +13,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import write_episodes
 from drift_wm.demonstrations import robot, suite
 from drift_wm.demonstrations.door import require_door
-from drift_wm.demonstrations.rivals import ALONE, PERSISTENCE, POLICIES, RANKINGS, WORLD_MODELS
+from drift_wm.demonstrations.rivals import ALONE, LINEAR, PERSISTENCE, POLICIES, RANKINGS, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.robot import robot_rows
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
@@ -160,14 +160,14 @@ def test_a_lerobot_folder_needs_its_package(tmp_path, monkeypatch):
         parts_to_do(settings(tmp_path, parts=["robot"]))
 
 
-def test_every_rival_with_every_seed_and_persistence_once():
+def test_every_rival_with_every_seed_and_those_without_a_network_once():
     asked = settings("x", seeds=[4, 2])
     units = list(units_of(asked, ["policies", "robot", "ranking", "latency"]))
     assert [unit.seed for unit in units] == sorted((unit.seed for unit in units), reverse=True), "seed by seed"
     for seed in (4, 2):
         assert [unit.names[0] for unit in units if (unit.part, unit.seed) == ("policies", seed)] == list(POLICIES)
     robots = [(unit.names[0], unit.seed) for unit in units if unit.part == "robot"]
-    assert robots == [(PERSISTENCE, 4), *((name, seed) for seed in (4, 2) for name in WORLD_MODELS)]
+    assert robots == [*((name, 4) for name in UNTRAINED), *((name, seed) for seed in (4, 2) for name in WORLD_MODELS)]
 
 
 @pytest.fixture
@@ -252,6 +252,11 @@ def test_a_robot_is_predicted_better_than_by_persistence(log):
     assert {"central", "central_end", "cpu_seconds"} <= set(learned.metrics)
     assert stays.metrics["spread"] == 0
     assert stays.metrics["error_end"] > stays.metrics["error"], "it goes further away"
+
+
+def test_a_linear_robot_is_known_from_its_logs(log):
+    (fitted,) = robot_rows(LINEAR, 1, settings(log))
+    assert fitted.metrics["error"] < 1e-5
 
 
 @pytest.mark.parametrize("name", [name for name in WORLD_MODELS if name != "drifting"])

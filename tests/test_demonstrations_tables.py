@@ -63,6 +63,8 @@ def test_ranking_must_beat_the_policy_alone():
     [
         ("persistence", 0.6, 1.0, True),
         ("persistence", 0.61, 1.0, False),
+        ("linear", 1.0, 1.0, True),
+        ("linear", 1.01, 1.0, False),
         ("regression", 1.0, 1.0, True),
         ("regression", 1.01, 1.0, False),
         ("regression, chunks of 5", 1.01, 1.0, False),

@@ -20,8 +20,9 @@ ALONE = "the first chunk sampled"
 """What a policy without a world model executes."""
 REHEARSED = "the best by the simulator's return"
 """What a perfect world model would execute."""
-PERSISTENCE = "persistence"
-"""The robot stays where it is: what a world model has to beat."""
+PERSISTENCE, LINEAR = "persistence", "linear"
+UNTRAINED = (PERSISTENCE, LINEAR)
+"""What a world model has to beat: the robot stays where it is; a step is linear, by least squares."""
 
 
 @dataclass(frozen=True, slots=True)

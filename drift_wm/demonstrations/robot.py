@@ -12,11 +12,11 @@ from torch import Tensor
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
-from drift_wm.demonstrations.rivals import PERSISTENCE, WORLD_MODELS
+from drift_wm.demonstrations.rivals import PERSISTENCE, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.measures import energy_score
-from drift_wm.diagnosis.open_loop import error_of_mean
+from drift_wm.diagnosis.open_loop import LinearModel, error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.prepared import PreparedModel
@@ -44,7 +44,7 @@ def read_robot(settings: DemonstrationsSettings) -> tuple[list[Episode], list[Ep
 
 
 def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[Row]:
-    """Train one rival and predict whole windows of the validation episodes, whose actions alone it is given.
+    """Fit one rival and predict whole windows of the validation episodes, whose actions alone it is given.
 
     Raises:
         FloatingPointError: what it predicts runs away beyond all numbers; other rivals are compared all the same.
@@ -59,9 +59,9 @@ def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[R
         rng=torch.Generator().manual_seed(_SITUATIONS_SEED),
     )
     unit = compute_statistics(training, chunk=1).obs.unit
-    if name == PERSISTENCE:
-        stays = situations.history.obs[:, -1:].expand_as(situations.future)
-        return [Row("robot", name, 0, seed, _errors(stays.unsqueeze(1), situations, unit))]
+    if name in UNTRAINED:
+        future = _untrained(name, training, situations)
+        return [Row("robot", name, 0, seed, _errors(future.unsqueeze(1), situations, unit))]
     start = time.process_time()
     model = train_robot(training, name, seed, settings)
     seconds = time.process_time() - start
@@ -75,6 +75,14 @@ def robot_rows(name: str, seed: int, settings: DemonstrationsSettings) -> list[R
     planned_on = _errors(sample_model(central, situations, steps, particles=1, rng=rng), situations, unit)
     metrics |= {"central": planned_on["error"], "central_end": planned_on["error_end"], "cpu_seconds": seconds}
     return [Row("robot", name, model.generator.nfe, seed, metrics)]
+
+
+def _untrained(name: str, training: Sequence[Episode], situations: Situations) -> Tensor:
+    """What a rival without a network predicts (W, H, D)."""
+    now = situations.history.obs[:, -1]
+    if name == PERSISTENCE:
+        return now.unsqueeze(1).expand_as(situations.future)
+    return LinearModel.fit(training).rollout(now, situations.actions).to(now)
 
 
 def train_robot(

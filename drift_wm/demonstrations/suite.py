@@ -11,7 +11,7 @@ from pathlib import Path
 from drift_wm.datasets.lerobot import INFO
 from drift_wm.demonstrations.door import policy_rows, ranking_rows, require_door
 from drift_wm.demonstrations.latency import latency_rows, reader_rows
-from drift_wm.demonstrations.rivals import PERSISTENCE
+from drift_wm.demonstrations.rivals import UNTRAINED
 from drift_wm.demonstrations.robot import read_robot, robot_rows
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DATA, NEEDS, PARTS, DemonstrationsSettings
@@ -113,7 +113,7 @@ def units_of(settings: DemonstrationsSettings, parts: Sequence[str]) -> Iterator
         if "policies" in parts:
             yield from (Unit("policies", (name,), seed) for name in settings.policies)
         if "robot" in parts:
-            first = [PERSISTENCE] if seed == settings.seeds[0] else []
+            first = UNTRAINED if seed == settings.seeds[0] else ()
             yield from (Unit("robot", (name,), seed) for name in [*first, *settings.world_models])
 
 

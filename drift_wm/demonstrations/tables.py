@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from drift_wm.claims import mean_and_error, page
-from drift_wm.demonstrations.rivals import ALONE, DRIFTING, PERSISTENCE, POLICIES, RANKINGS, REHEARSED, WORLD_MODELS
+from drift_wm.demonstrations.rivals import ALONE, DRIFTING, POLICIES, RANKINGS, REHEARSED, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.verdicts import Table, verdicts
 from drift_wm.markdown import table_head, table_line
@@ -109,7 +109,7 @@ _ROBOT_COLUMNS = (
 
 def _robot(table: Table) -> list[str]:
     lines = table_head(["world model", *(heading for heading, _ in _ROBOT_COLUMNS), "seeds"])
-    for name in [name for name in (PERSISTENCE, *WORLD_MODELS) if table.of("robot", name)]:
+    for name in [name for name in (*UNTRAINED, *WORLD_MODELS) if table.of("robot", name)]:
         cells = [mean_and_error(table.values("robot", name, metric)) for _, metric in _ROBOT_COLUMNS]
         lines.append(table_line([name, *cells, str(len(table.of("robot", name)))]))
     return [

@@ -13,6 +13,7 @@ from drift_wm.demonstrations.rivals import (
     DRIFTING,
     DRIFTING_ENSEMBLE,
     GAUSSIAN_ENSEMBLE,
+    LINEAR,
     PERSISTENCE,
     RANKINGS,
     REGRESSION,
@@ -26,7 +27,7 @@ from drift_wm.speed.readers import OUR_READER, ROBOMIMIC
 _DIFFUSION_STEPS = 16
 _FASTER = {16: 10.0, 100: 60.0}
 """Steps of diffusion, and how many times as long as drifting's a chunk of its actions must take."""
-_OF_PERSISTENCE, _OF_REGRESSION, _OF_GAUSSIANS = 0.6, 1.0, 0.9
+_OF_PERSISTENCE, _OF_LINEAR, _OF_REGRESSION, _OF_GAUSSIANS = 0.6, 1.0, 1.0, 0.9
 _READER = 10.0
 
 
@@ -103,7 +104,8 @@ def _robot(table: Table) -> list[Verdict]:
     """Regression in every way that it was trained."""
     found = []
     own = table.mean("robot", DRIFTING, "error")
-    rivals = {PERSISTENCE: _OF_PERSISTENCE} | {name: _OF_REGRESSION for name in WORLD_MODELS if REGRESSION in name}
+    rivals = {PERSISTENCE: _OF_PERSISTENCE, LINEAR: _OF_LINEAR}
+    rivals |= {name: _OF_REGRESSION for name in WORLD_MODELS if REGRESSION in name}
     for rival, most in rivals.items():
         ratio = own / table.mean("robot", rival, "error")
         if not np.isnan(ratio):
