@@ -42,13 +42,24 @@ def test_the_first_layer_is_a_sum_of_parts_that_may_be_computed_apart():
     torch.testing.assert_close(net.complete(known, z), net(c, z))
 
 
-def test_completing_without_a_gradient_says_the_same_and_spares_what_is_known_where_there_is_noise():
+def test_completing_without_a_gradient_says_the_same_and_spares_what_is_known():
     net, known, z = network(), torch.randn(5, 16), torch.randn(5, 2)
     before, expected, without = known.clone(), net.complete(known, z), net.complete(known, None)
     with torch.no_grad():
         torch.testing.assert_close(net.complete(known, z), expected)
-        assert torch.equal(known, before)
         torch.testing.assert_close(net.complete(known, None), without)
+    assert torch.equal(known, before)
+
+
+def test_what_is_linear_passes_all_hidden_layers():
+    net, c, z = network(), torch.randn(5, 3), torch.randn(5, 2)
+    with torch.no_grad():
+        for layer in net.hidden:
+            layer.weight.zero_()
+        net.from_condition.weight.mul_(1e-3)
+        net.from_noise.weight.zero_()
+        first = net.from_condition(c)
+    torch.testing.assert_close(net.features(first, z), 1.5 * first, rtol=1e-3, atol=1e-6)  # silu(x) is x / 2 about zero
 
 
 def test_noise_scales_the_last_features_with_unit_variance():

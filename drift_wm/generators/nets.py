@@ -16,6 +16,10 @@ class ConditionalMLP(nn.Module):
     noises and the noise's part once for all conditions: siblings in training and candidates in
     planning share them by broadcasting.
 
+    Each hidden layer adds to what is before it (He et al. 2016, arXiv 1512.03385, equation 1), so that what is linear
+    in (c, z) passes them: much of what a robot does in a step is. Layers that only follow each other learn few data by
+    heart instead (docs/bench/attempts.md).
+
     The noise also scales the last hidden features, x * (1 + gain z): the output is then bilinear in features of the
     condition and noise, and its spread full and under the condition's control from the first step on. With the sum
     alone, drifting to a four-dimensional Gaussian law left one of its directions with a tenth of its spread.
@@ -56,19 +60,17 @@ class ConditionalMLP(nn.Module):
         return nn.functional.linear(c, self.from_condition.weight[:, part])
 
     def complete(self, known: Tensor, z: Tensor | None) -> Tensor:
-        """The condition's share of the first layer, bias included (..., width), and noise (..., Z) -> (..., Y).
-
-        Overwrites `known` when there is neither noise nor a gradient.
-        """
+        """The condition's share of the first layer, bias included (..., width), and noise (..., Z) -> (..., Y)."""
         return self.read_out(self.features(known, z), z)
 
     def features(self, known: Tensor, z: Tensor | None) -> Tensor:
         """The last hidden features, before noise scales them: arguments as `complete` -> (..., width)."""
         in_place = not torch.is_grad_enabled()
         x = known if z is None else known + self.from_noise(z)
-        x = nn.functional.silu(x, inplace=in_place)
+        x = x + nn.functional.silu(x)
         for layer in self.hidden:
-            x = nn.functional.silu(layer(x), inplace=in_place)
+            change = nn.functional.silu(layer(x), inplace=in_place)
+            x = change.add_(x) if in_place else x + change
         return x
 
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
@@ -106,7 +108,7 @@ class ConditionalMLP(nn.Module):
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                factor = {self.output: 0.1, self.gain: 3**0.5}.get(layer, 1.0)
+                factor = {self.output: 0.02, self.gain: 3**0.5}.get(layer, 1.0)
                 bound = factor * layer.in_features**-0.5
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from drift_wm.storage.writing import replacing, temporary_of
 
-FORMAT = 11
-"""Of what this version writes and reads; 11 since fingerprints of episodes are of all their actions."""
+FORMAT = 12
+"""Of what this version writes and reads; 12 since hidden layers add to what is before them."""
 
 
 @dataclass(frozen=True, slots=True)
