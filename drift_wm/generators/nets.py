@@ -67,10 +67,9 @@ class ConditionalMLP(nn.Module):
         """The last hidden features, before noise scales them: arguments as `complete` -> (..., width)."""
         in_place = not torch.is_grad_enabled()
         x = known if z is None else known + self.from_noise(z)
-        x = x + nn.functional.silu(x)
+        x = _added(nn.functional.silu(x), x)
         for layer in self.hidden:
-            change = nn.functional.silu(layer(x), inplace=in_place)
-            x = change.add_(x) if in_place else x + change
+            x = _added(nn.functional.silu(layer(x), inplace=in_place), x)
         return x
 
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
@@ -113,6 +112,11 @@ class ConditionalMLP(nn.Module):
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
+
+
+def _added(change: Tensor, x: Tensor) -> Tensor:
+    """The sum of both, written into `change` where there is no gradient."""
+    return x + change if torch.is_grad_enabled() else change.add_(x)
 
 
 class MLP(nn.Sequential):
