@@ -16,9 +16,8 @@ class ConditionalMLP(nn.Module):
     noises and the noise's part once for all conditions: siblings in training and candidates in
     planning share them by broadcasting.
 
-    Each hidden layer adds to what is before it (He et al. 2016, arXiv 1512.03385, equation 1), so that what is linear
-    in (c, z) passes them: much of what a robot does in a step is. Layers that only follow each other learn few data by
-    heart instead (docs/bench/attempts.md).
+    The first layer is added to the last hidden features, past all activations, so that what is linear in (c, z)
+    reaches the output in two products: much of what a robot does in a step is (docs/bench/attempts.md).
 
     The noise also scales the last hidden features, x * (1 + gain z): the output is then bilinear in features of the
     condition and noise, and its spread full and under the condition's control from the first step on. With the sum
@@ -66,11 +65,11 @@ class ConditionalMLP(nn.Module):
     def features(self, known: Tensor, z: Tensor | None) -> Tensor:
         """The last hidden features, before noise scales them: arguments as `complete` -> (..., width)."""
         in_place = not torch.is_grad_enabled()
-        x = known if z is None else known + self.from_noise(z)
-        x = _added(nn.functional.silu(x), x)
+        first = known if z is None else known + self.from_noise(z)
+        x = nn.functional.silu(first)
         for layer in self.hidden:
-            x = _added(nn.functional.silu(layer(x), inplace=in_place), x)
-        return x
+            x = nn.functional.silu(layer(x), inplace=in_place)
+        return x.add_(first) if in_place else x + first
 
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
         """Last hidden features (..., width), overwritten where there is no gradient, and noise (..., Z) -> (..., Y)."""
@@ -107,16 +106,11 @@ class ConditionalMLP(nn.Module):
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                factor = {self.output: 0.02, self.gain: 3**0.5}.get(layer, 1.0)
+                factor = {self.output: 0.1, self.gain: 3**0.5}.get(layer, 1.0)
                 bound = factor * layer.in_features**-0.5
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
                     layer.bias.zero_()
-
-
-def _added(change: Tensor, x: Tensor) -> Tensor:
-    """The sum of both, written into `change` where there is no gradient."""
-    return x + change if torch.is_grad_enabled() else change.add_(x)
 
 
 class MLP(nn.Sequential):

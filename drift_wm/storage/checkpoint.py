@@ -15,7 +15,7 @@ from torch import Tensor
 from drift_wm.storage.writing import replacing, temporary_of
 
 FORMAT = 12
-"""Of what this version writes and reads; 12 since hidden layers add to what is before them."""
+"""Of what this version writes and reads; 12 since the first layer is added to the last features."""
 
 
 @dataclass(frozen=True, slots=True)
