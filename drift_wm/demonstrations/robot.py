@@ -95,7 +95,8 @@ def train_robot(
         self_rollout=rival.self_rollout,
         generator=replace(rival.generator, width=settings.robot_width),
     )
-    return train_on(episodes, config, TrainingConfig(), settings.robot_steps, seed=seed)
+    training = TrainingConfig(weight_decay=settings.robot_weight_decay)
+    return train_on(episodes, config, training, settings.robot_steps, seed=seed)
 
 
 def _errors(samples: Tensor, situations: Situations, unit: Tensor) -> dict[str, float]:
