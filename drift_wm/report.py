@@ -31,6 +31,7 @@ _MEASURED = {
     "spread": "of the samples",
     "open_loop_error": "RMSE over the first 20 steps (whole chunks) when fed its own predictions, in standard "
     "deviations of observations",
+    "open_loop_persistence": "the same of saying that nothing moves, which a model has to beat",
 }
 """What of `train`'s metrics a person looks at, and what it means."""
 

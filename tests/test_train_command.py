@@ -161,6 +161,14 @@ def write_logs(path, episodes, **attributes):
     return path
 
 
+@pytest.mark.parametrize(("steps", "rate", "poor"), [(400, 3e-3, False), (20, 1.0, True)])
+def test_a_model_that_knows_less_than_that_nothing_moves_says_so(tmp_path, data, caplog, steps, rate, poor):
+    training = TrainingConfig(batch_size=64, learning_rate=rate, warmup=0)
+    found = train(settings(data, steps=steps, training=training), RunFolder(tmp_path / "run"), device=CPU)["metrics"]
+    assert (found["held_out_open_loop_error"] > found["held_out_open_loop_persistence"]) is poor
+    assert ("training.weight_decay=0.3 or 1 (it is 0.0001)" in caplog.text) is poor
+
+
 def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, caplog):
     whole = linear_episodes[0]
     short = [
@@ -332,7 +340,7 @@ def test_measures_what_the_episodes_allow(linear_episodes):
 
     model = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=30), rng=torch.Generator().manual_seed(0))
     measured = held_out_metrics(model, linear_episodes, seed=0)
-    assert set(measured) == {"energy_score", "error", "spread", "open_loop_error"}
+    assert set(measured) == {"energy_score", "error", "spread", "open_loop_error", "open_loop_persistence"}
     assert held_out_metrics(model, [], seed=0) == {}
     long_chunk = LearnedWorldModel(Spec(3, 2, 0.1), WorldModelConfig(chunk=41), rng=torch.Generator().manual_seed(0))
     assert held_out_metrics(long_chunk, linear_episodes, seed=0) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,8 @@ from drift_wm.interfaces import History, Metrics
 from drift_wm.models.futures import draw_futures
 from drift_wm.models.learned import LearnedModel
 from drift_wm.models.world_model import LearnedWorldModel
+
+logger = logging.getLogger(__name__)
 
 OPEN_LOOP_STEPS = 20
 MAX_WINDOWS = 2048
@@ -32,8 +35,8 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         `energy_score`, `error` and `spread`, the samples' standard deviation, in the units of training (standardised
         targets of a world model, standardised actions of a policy), and `open_loop_error`: root mean square error of
         the predicted observations' mean in units of their standard deviation, over the first steps up to
-        OPEN_LOOP_STEPS, rounded up to whole chunks. Errors and spread are over what changes, in training, too: the rest
-        is predicted by saying what it is.
+        OPEN_LOOP_STEPS, rounded up to whole chunks; `open_loop_persistence` is that of saying that nothing moves.
+        Errors and spread are over what changes, in training, too: the rest is predicted by saying what it is.
         What the episodes are too short for is absent, and so is an error over nothing.
     """
     metrics: Metrics = {}
@@ -46,11 +49,25 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         return metrics
     steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
     if any(len(episode) >= steps for episode in episodes):
-        metrics |= _open_loop_error(model, episodes, steps, rng)
+        metrics |= _open_loop_errors(model, episodes, steps, rng)
     return metrics
 
 
-def _open_loop_error(
+def warn_of_little_skill(metrics: Metrics, *, weight_decay: float) -> None:
+    """Say so, and what may help, where `held_out_metrics` are worse than of saying that nothing moves."""
+    error, persistence = (metrics.get(f"open_loop_{name}") for name in ("error", "persistence"))
+    if error is not None and persistence is not None and error >= persistence:
+        logger.warning(
+            "on held-out episodes the model errs by %.3g, and saying that nothing moves by %.3g: it has learned too "
+            "little, or its episodes by heart. Against that, more episodes help, and training.weight_decay=0.3 or 1 "
+            "(it is %g)",
+            error,
+            persistence,
+            weight_decay,
+        )
+
+
+def _open_loop_errors(
     model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator
 ) -> Metrics:
     windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
@@ -63,7 +80,9 @@ def _open_loop_error(
     if not varies.any():
         return {}
     predicted, future, unit = (each[..., varies] for each in (predicted, future, unit))
-    return {"open_loop_error": error_of_mean(predicted / unit, future / unit)}
+    stays = history.obs[:, None, -1:, varies]
+    found = {"error": predicted, "persistence": stays}
+    return {f"open_loop_{name}": error_of_mean(each / unit, future / unit) for name, each in found.items()}
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:

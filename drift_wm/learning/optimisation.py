@@ -32,8 +32,9 @@ class TrainingConfig:
     """Learning rate of actor and critics, where there are any, as a share of `learning_rate`. It does not fall within a
     round: the targets of critics keep moving, and critics whose rate falls in every round fall behind."""
     weight_decay: float = 1e-4
-    """Decoupled weight decay of the model. 0.1 where it passes over few data hundreds of times: it then errs less on
-    what it has not seen (docs/bench/attempts.md). Actor and critics, whose hidden layers are normalised, have none."""
+    """Decoupled weight decay of the model. Where it passes over few data hundreds of times it errs less, with more of
+    it, on what it has not seen: 0.1 for simulated tasks (docs/bench/attempts.md), 0.3 or 1 for a few dozen logged
+    episodes (docs/demonstrations/attempts.md). Actor and critics, whose hidden layers are normalised, have none."""
     clip: float = 10.0
     """Largest norm of a gradient."""
     averaging: float = 0.05
