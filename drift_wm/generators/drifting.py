@@ -51,6 +51,7 @@ class DriftingGenerator(ConditionalGenerator):
         self.siblings = config.siblings
         self.blocks = blocks
         half = torch.randn(_EVEN // 2, config.noise_size, generator=torch.Generator().manual_seed(0))
+        half = half / half.square().mean(dim=0).sqrt()  # what is quadratic in the noise has its mean exactly, too
         self.register_buffer("even_noise", torch.cat([half, -half]), persistent=False)
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
         if self.mean_output is not None:

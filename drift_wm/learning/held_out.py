@@ -53,18 +53,34 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
     return metrics
 
 
-def warn_of_little_skill(metrics: Metrics, *, weight_decay: float) -> None:
-    """Say so, and what may help, where `held_out_metrics` are worse than of saying that nothing moves."""
-    error, persistence = (metrics.get(f"open_loop_{name}") for name in ("error", "persistence"))
-    if error is not None and persistence is not None and error >= persistence:
+def warn_of_learning_by_heart(
+    model: LearnedModel, held_out: Metrics, training: Sequence[Episode], *, seed: int, weight_decay: float
+) -> None:
+    """Say so, and what helps, where a model errs half as much as that nothing moves, but on training episodes alone.
+
+    Args:
+        model: that was trained.
+        held_out: its `held_out_metrics`.
+        training: the episodes that it learned from.
+        seed: as of `held_out_metrics`.
+        weight_decay: that it was trained with.
+    """
+    if _beats_persistence(held_out, 1.0):
+        return
+    if _beats_persistence(held_out_metrics(model, training, seed=seed), 0.5):
         logger.warning(
-            "on held-out episodes the model errs by %.3g, and saying that nothing moves by %.3g: it has learned too "
-            "little, or its episodes by heart. Against that, more episodes help, and training.weight_decay=0.3 or 1 "
-            "(it is %g)",
-            error,
-            persistence,
+            "the model predicts the episodes that it learned from, but errs by %.3g on others, where saying that "
+            "nothing moves errs by %.3g: it knows its episodes by heart. More of them help, and "
+            "training.weight_decay=0.3 or 1 (it is %g)",
+            held_out["open_loop_error"],
+            held_out["open_loop_persistence"],
             weight_decay,
         )
+
+
+def _beats_persistence(metrics: Metrics, share: float) -> bool:
+    """Whether the error is below this share of persistence's, as far as there is one."""
+    return "open_loop_error" not in metrics or metrics["open_loop_error"] < share * metrics["open_loop_persistence"]
 
 
 def _open_loop_errors(

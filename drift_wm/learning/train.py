@@ -20,7 +20,7 @@ from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learning.distributed import Ranks
-from drift_wm.learning.held_out import held_out_metrics, warn_of_little_skill
+from drift_wm.learning.held_out import held_out_metrics, warn_of_learning_by_heart
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
 from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
@@ -111,7 +111,8 @@ def train(
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     if held_out and not held_out_measured:
         logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
-    warn_of_little_skill(held_out_measured, weight_decay=settings.training.weight_decay)
+    decay = settings.training.weight_decay
+    warn_of_learning_by_heart(trainer.averaged, held_out_measured, training, seed=settings.seed, weight_decay=decay)
     metrics = metrics | {f"held_out_{name}": value for name, value in held_out_measured.items()}
     results = {
         "command": "train",
