@@ -54,20 +54,20 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
 
 
 def warn_of_learning_by_heart(
-    model: LearnedModel, held_out: Metrics, training: Sequence[Episode], *, seed: int, weight_decay: float
+    model: LearnedModel, held_out: Metrics, known: Sequence[Episode], *, seed: int, weight_decay: float
 ) -> None:
     """Say so, and what helps, where a model errs half as much as that nothing moves, but on training episodes alone.
 
     Args:
         model: that was trained.
         held_out: its `held_out_metrics`.
-        training: the episodes that it learned from.
+        known: some of the episodes that it learned from, which are read into memory.
         seed: as of `held_out_metrics`.
         weight_decay: that it was trained with.
     """
     if _beats_persistence(held_out, 1.0):
         return
-    if _beats_persistence(held_out_metrics(model, training, seed=seed), 0.5):
+    if _beats_persistence(held_out_metrics(model, known, seed=seed), 0.5):
         logger.warning(
             "the model predicts the episodes that it learned from, but errs by %.3g on others, where saying that "
             "nothing moves errs by %.3g: it knows its episodes by heart. More of them help, and "

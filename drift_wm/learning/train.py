@@ -111,8 +111,8 @@ def train(
     held_out_measured = held_out_metrics(trainer.averaged, held_out, seed=settings.seed)
     if held_out and not held_out_measured:
         logger.warning("the held-out episodes are shorter than a chunk of the model: nothing was measured on them")
-    decay = settings.training.weight_decay
-    warn_of_learning_by_heart(trainer.averaged, held_out_measured, training, seed=settings.seed, weight_decay=decay)
+    some, decay = training[: len(held_out)], settings.training.weight_decay  # all of them may not fit into memory
+    warn_of_learning_by_heart(trainer.averaged, held_out_measured, some, seed=settings.seed, weight_decay=decay)
     metrics = metrics | {f"held_out_{name}": value for name, value in held_out_measured.items()}
     results = {
         "command": "train",
