@@ -55,7 +55,7 @@ class DriftingGenerator(ConditionalGenerator):
         self.register_buffer("even_noise", torch.cat([half, -half]), persistent=False)
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
         if self.mean_output is not None:
-            bound = 0.1 * config.width**-0.5  # starts near zero, as the samples do
+            bound = 0.02 * config.width**-0.5  # starts near zero, as the samples do
             with torch.no_grad():
                 self.mean_output.weight.uniform_(-bound, bound, generator=rng)
                 self.mean_output.bias.zero_()

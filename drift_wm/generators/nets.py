@@ -106,7 +106,7 @@ class ConditionalMLP(nn.Module):
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                factor = {self.output: 0.1, self.gain: 3**0.5}.get(layer, 1.0)
+                factor = {self.output: 0.02, self.gain: 3**0.5}.get(layer, 1.0)
                 bound = factor * layer.in_features**-0.5
                 layer.weight.uniform_(-bound, bound, generator=rng)
                 if layer.bias is not None:
