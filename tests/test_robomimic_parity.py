@@ -126,14 +126,14 @@ def made_up(length, seed):
 
 @pytest.mark.parametrize("writer", ["collect", "convert", "at once"])
 def test_files_that_we_write_are_read_by_robomimic(tmp_path, writer):
-    path, episodes = tmp_path / "ours.hdf5", [made_up(8, 0), made_up(6, 1)]
+    path, episodes, keys = tmp_path / "ours.hdf5", [made_up(8, 0), made_up(6, 1)], ["state"]
     if writer == "collect":  # episode by episode, as `drift-wm collect` does
         replay = Replay.open(path, env_args={"env_name": "toy"}, spec=Spec(3, 2, 0.0))
         for episode in episodes:
             replay.append(episode)
     elif writer == "convert":
-        source = write_file(tmp_path / "demos.hdf5", next_obs=False)
+        source, keys = write_file(tmp_path / "demos.hdf5", next_obs=False), ["eef", "gripper"]  # it keeps their names
         assert main(["data", "convert", str(source), f"out={path}", f"run_dir={tmp_path}/run"]) == 0
     else:
         write_episodes(path, episodes, env_args={"env_name": "toy"}, spec=Spec(3, 2, 0.0))
-    assert_same(path, ["state"], history=2, chunk=3, next_obs=True)
+    assert_same(path, keys, history=2, chunk=3, next_obs=True)
