@@ -101,6 +101,19 @@ def success_interval(successes: Sequence[bool]) -> tuple[float, float] | None:
     return float(interval.low), float(interval.high)
 
 
+def share_interval(shares: Sequence[float]) -> tuple[float, float] | None:
+    """Student's 95 % interval of the mean of shares, one of each training seed, within 0 and 1; None of fewer than two.
+
+    That of all their episodes together would be too narrow, as episodes of one seed have its model in common.
+    """
+    if len(shares) < 2:
+        return None
+    if min(shares) == max(shares):
+        return shares[0], shares[0]
+    low, high = stats.ttest_1samp(shares, 0).confidence_interval(CONFIDENCE)
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
 def standard_error(values: Sequence[float]) -> float | None:
     """Standard error of the mean; None for a single value."""
     n = len(values)

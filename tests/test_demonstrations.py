@@ -91,6 +91,7 @@ def settings(file, **asked):
         "robot": str(file),
         "task": TASK,
         "seeds": [1],
+        "policy_seeds": [1],
         "policy_width": 32,
         "robot_width": 16,
         "robot_training": 25,
@@ -162,11 +163,13 @@ def test_a_lerobot_folder_needs_its_package(tmp_path, monkeypatch):
 
 
 def test_every_rival_with_every_seed_and_those_without_a_network_once():
-    asked = settings("x", seeds=[4, 2])
+    asked = settings("x", seeds=[4, 2], policy_seeds=[4, 1])
     units = list(units_of(asked, ["policies", "robot", "ranking", "latency"]))
     assert [unit.seed for unit in units] == sorted((unit.seed for unit in units), reverse=True), "seed by seed"
-    for seed in (4, 2):
-        assert [unit.names[0] for unit in units if (unit.part, unit.seed) == ("policies", seed)] == list(POLICIES)
+    few, more = ["published field", "regression"], ["drifting", "gaussian", "diffusion"]
+    assert set(few + more) == set(POLICIES)
+    for seed, names in ((4, list(POLICIES)), (2, few), (1, more)):
+        assert [unit.names[0] for unit in units if (unit.part, unit.seed) == ("policies", seed)] == names
     robots = [(unit.names[0], unit.seed) for unit in units if unit.part == "robot"]
     assert robots == [*((name, 4) for name in UNTRAINED), *((name, seed) for seed in (4, 2) for name in WORLD_MODELS)]
 
@@ -185,7 +188,9 @@ def done(monkeypatch, inline_pool):
 
 
 def test_units_are_done_once_and_rankings_after_the_policies_they_rank(done, file, tmp_path):
-    asked = settings(file, parts=["ranking", "policies", "latency"], policies=["drifting"], seeds=[1, 2])
+    asked = settings(
+        file, parts=["ranking", "policies", "latency"], policies=["drifting"], seeds=[1, 2], policy_seeds=[1, 2]
+    )
     rows = compare_on_demonstrations(asked, RunFolder(tmp_path))
     assert [unit.part for unit in done] == ["policies"] * 2 + ["ranking"] * 2 + ["latency"]
     assert rows == read_rows(tmp_path)

@@ -33,15 +33,17 @@ def test_drifting_must_succeed_as_often_as_diffusion_in_16_steps(own, rival, hol
     rows = [acted("policies", "drifting", own), acted("policies", "diffusion", rival, nfe=16)]
     rows.append(acted("policies", "diffusion", 10, nfe=100))
     verdict = one(rows, "noise 1")
-    assert verdict.holds is holds
-    assert verdict.found.startswith(f"{own}/10 (")
+    assert (verdict.holds, verdict.found) == (holds, f"{own}/10 against {rival}/10"), "one seed tells of no other"
 
 
-def test_seeds_are_pooled():
-    rows = [acted("policies", "drifting", wins, seed=seed) for seed, wins in ((1, 2), (2, 9))]
+def test_intervals_are_over_seeds():
+    rows = [acted("policies", "drifting", wins, seed=seed) for seed, wins in ((1, 2), (2, 9), (3, 4))]
     rows += [acted("policies", "diffusion", 5, nfe=16, seed=seed) for seed in (1, 2)]
     verdict = one(rows, "noise 1")
-    assert (verdict.holds, verdict.found) == (True, "11/20 (34% to 74%) against 10/20 (30% to 70%)")
+    # 0.5 and 4.303 standard errors of 0.208 to each side, at most all
+    assert (verdict.holds, verdict.found) == (True, "15/30 (0% to 100%) against 10/20 (50% to 50%)")
+    rows = [acted("policies", "drifting", wins, seed=wins) for wins in (4, 5, 6)]
+    assert "| 15/30 | 25% to 75% | 4, 5, 6 |" in markdown(rows), "0.5 and 4.303 standard errors of 0.058"
 
 
 def test_the_best_way_of_acting_is_compared_with_the_best():
@@ -107,9 +109,9 @@ def test_nothing_is_claimed_of_what_was_not_measured():
 def test_the_table_of_policies():
     rows = [acted("policies", "drifting", wins, seed=seed, energy_score=2.0) for seed, wins in ((2, 4), (1, 3))]
     text = markdown([*rows, acted("policies", "drifting, centre", 10, returned=7.0)])
-    assert "| drifting | 1 | 7/20 | 18% to 57% | 3, 4 | 5 ± 0 | 2.000 ± 0.000 |" in text
-    assert "| drifting, centre | 1 | 10/10 | 72% to 100% | 10 | 7 | - |" in text
-    assert "they do not tell of other training seeds" in text, "which may differ by more than episodes do"
+    assert "| drifting | 1 | 7/20 | 0% to 99% | 3, 4 | 5 ± 0 | 2.000 ± 0.000 |" in text
+    assert "| drifting, centre | 1 | 10/10 | - | 10 | 7 | - |" in text
+    assert "Intervals are over training seeds" in text, "which differ by more than episodes do"
 
 
 def test_a_world_that_tells_nothing_of_success_has_returns_alone():

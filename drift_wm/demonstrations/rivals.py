@@ -46,6 +46,8 @@ class PolicyRival:
     generator: GeneratorConfig
     samplings: tuple[Sampling, ...] = (Sampling(), Sampling(noise=0.5), Sampling(noise=0.0))
     """Each makes a row of its own from the same trained model."""
+    few_seeds: bool = False
+    """Whether it is there for orientation, as no claim is about it: with fewer seeds than the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,11 @@ class Ranking:
 POLICIES: dict[str, PolicyRival] = {
     DRIFTING: PolicyRival(GeneratorConfig("drifting")),
     "published field": PolicyRival(
-        GeneratorConfig("drifting", field="kernel", siblings=4, mean_weight=0.0), (Sampling(), Sampling(noise=0.0))
+        GeneratorConfig("drifting", field="kernel", siblings=4, mean_weight=0.0),
+        (Sampling(), Sampling(noise=0.0)),
+        few_seeds=True,
     ),
-    REGRESSION: PolicyRival(GeneratorConfig("regression"), (Sampling(),)),
+    REGRESSION: PolicyRival(GeneratorConfig("regression"), (Sampling(),), few_seeds=True),
     "gaussian": PolicyRival(GeneratorConfig("gaussian")),
     DIFFUSION: PolicyRival(
         GeneratorConfig("diffusion", steps=16),

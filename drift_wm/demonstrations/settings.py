@@ -38,6 +38,9 @@ class DemonstrationsSettings:
     """Generators that predict the robot."""
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
     """Training seeds: weights, batches, noise and, of `door`, the demonstrations that are held out."""
+    policy_seeds: list[int] = field(default_factory=lambda: list(range(1, 11)))
+    """Those of the policies that are compared with each other, in place of `seeds`: a third of a policy's successes
+    may be due to its seed."""
     policy_steps: int = 5000
     """Training steps of every policy, and of the world model that ranks."""
     policy_width: int = 256
@@ -63,7 +66,7 @@ class DemonstrationsSettings:
     """Processes, each with one thread; 0: one for each core."""
 
     def __post_init__(self) -> None:
-        require_entries(self, "seeds")
+        require_entries(self, "seeds", "policy_seeds")
         require_some_of(PARTS, "parts", self.parts, may_be_empty=True)
         require_some_of(POLICIES, "policies", self.policies)
         require_some_of(WORLD_MODELS, "world_models", self.world_models)

@@ -11,7 +11,7 @@ from pathlib import Path
 from drift_wm.datasets.lerobot import INFO
 from drift_wm.demonstrations.door import policy_rows, ranking_rows, require_door
 from drift_wm.demonstrations.latency import latency_rows, reader_rows
-from drift_wm.demonstrations.rivals import UNTRAINED
+from drift_wm.demonstrations.rivals import POLICIES, UNTRAINED
 from drift_wm.demonstrations.robot import read_robot, robot_rows
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DATA, NEEDS, PARTS, DemonstrationsSettings
@@ -109,12 +109,17 @@ def _lacking(part: str, settings: DemonstrationsSettings) -> str:
 
 def units_of(settings: DemonstrationsSettings, parts: Sequence[str]) -> Iterator[Unit]:
     """Those that depend on no other, seed by seed, so that a table with one seed everywhere is there early."""
-    for seed in settings.seeds:
+    for seed in dict.fromkeys([*settings.seeds, *settings.policy_seeds]):
         if "policies" in parts:
-            yield from (Unit("policies", (name,), seed) for name in settings.policies)
-        if "robot" in parts:
+            names = [name for name in settings.policies if seed in _seeds_of(name, settings)]
+            yield from (Unit("policies", (name,), seed) for name in names)
+        if "robot" in parts and seed in settings.seeds:
             first = UNTRAINED if seed == settings.seeds[0] else ()
             yield from (Unit("robot", (name,), seed) for name in [*first, *settings.world_models])
+
+
+def _seeds_of(policy: str, settings: DemonstrationsSettings) -> list[int]:
+    return settings.seeds if POLICIES[policy].few_seeds else settings.policy_seeds
 
 
 def _rows_of(unit: Unit, settings: DemonstrationsSettings, folder: Path) -> list[Row]:

@@ -9,9 +9,8 @@ import numpy as np
 from drift_wm.claims import mean_and_error, page
 from drift_wm.demonstrations.rivals import ALONE, DRIFTING, POLICIES, RANKINGS, REHEARSED, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
-from drift_wm.demonstrations.verdicts import Table, verdicts
+from drift_wm.demonstrations.verdicts import Table, interval_over_seeds, succeeded, verdicts
 from drift_wm.markdown import table_head, table_line
-from drift_wm.results import success_interval
 
 _POLICIES = [sampling.label(name) for name, rival in POLICIES.items() for sampling in rival.samplings]
 
@@ -67,7 +66,7 @@ def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str
         what,
         "network evaluations",
         "success",
-        "Wilson's 95 % interval",
+        "95 % interval",
         "by seed",
         "mean return",
         "energy score",
@@ -76,23 +75,18 @@ def _acted(table: Table, part: str, what: str, names: Iterable[str]) -> list[str
     for name in names:
         for nfe in table.evaluations(part, name):
             rows = table.of(part, name, nfe)
-            successes = table.successes(part, name, nfe)
-            interval = success_interval(successes)
-            by_seed = ", ".join(f"{sum(row.each['success']):.0f}" for row in rows if "success" in row.each)
+            by_seed = table.successes(part, name, nfe)
             cells = [
                 name,
                 str(nfe),
-                f"{sum(successes)}/{len(successes)}" if successes else "-",
-                f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else "-",
-                by_seed or "-",
+                succeeded(by_seed) if by_seed else "-",
+                interval_over_seeds(by_seed) or "-",
+                ", ".join(str(sum(each)) for each in by_seed) or "-",
                 mean_and_error([float(np.mean(row.each["return"])) for row in rows], digits=0),
                 mean_and_error(table.values(part, name, "energy_score", nfe)),
             ]
             lines.append(table_line(cells))
-    of_episodes = (
-        "Intervals are those of these policies, of all their episodes; they do not tell of other training seeds."
-    )
-    return [*lines, "", of_episodes]
+    return [*lines, "", "Intervals are over training seeds: Student's of the share that each succeeds in."]
 
 
 _ROBOT_COLUMNS = (

@@ -21,7 +21,7 @@ from drift_wm.demonstrations.rivals import (
     Sampling,
 )
 from drift_wm.demonstrations.rows import Row
-from drift_wm.results import success_interval
+from drift_wm.results import share_interval
 from drift_wm.speed.readers import OUR_READER, ROBOMIMIC
 
 _DIFFUSION_STEPS = 16
@@ -29,6 +29,8 @@ _FASTER = {16: 10.0, 100: 60.0}
 """Steps of diffusion, and how many times as long as drifting's a chunk of its actions must take."""
 _OF_PERSISTENCE, _OF_LINEAR, _OF_REGRESSION, _OF_GAUSSIANS = 0.6, 1.0, 1.0, 0.9
 _READER = 10.0
+BySeed = Sequence[Sequence[bool]]
+"""Which episodes of each training seed succeeded."""
 
 
 class Table:
@@ -55,9 +57,10 @@ class Table:
         values = self.values(part, contender, metric)
         return float(np.mean(values)) if values else float("nan")
 
-    def successes(self, part: str, contender: str, nfe: int | None = None) -> list[bool]:
-        """Of all episodes of all seeds."""
-        return [value == 1 for row in self.of(part, contender, nfe) for value in row.each.get("success", [])]
+    def successes(self, part: str, contender: str, nfe: int | None = None) -> list[list[bool]]:
+        """Of each seed's episodes; empty where the world tells nothing of success."""
+        rows = [row for row in self.of(part, contender, nfe) if "success" in row.each]
+        return [[value == 1 for value in row.each["success"]] for row in rows]
 
     def median_ms(self, part: str, contender: str, nfe: int | None = None) -> float:
         """Milliseconds; nan where they were not measured."""
@@ -139,12 +142,21 @@ def _readers(table: Table) -> list[Verdict]:
     return [Verdict(claim, f"{ratio:.1f} times", ratio >= _READER)]
 
 
-def _mean(successes: Sequence[bool]) -> float:
-    return sum(successes) / len(successes)
+def succeeded(by_seed: BySeed) -> str:
+    """How many episodes of how many."""
+    return f"{sum(map(sum, by_seed))}/{sum(map(len, by_seed))}"
 
 
-def _share(successes: Sequence[bool]) -> str:
-    """Successes of all, with Wilson's 95 % interval."""
-    interval = success_interval(successes)
-    assert interval is not None
-    return f"{sum(successes)}/{len(successes)} ({interval[0]:.0%} to {interval[1]:.0%})"
+def interval_over_seeds(by_seed: BySeed) -> str:
+    """The 95 % interval of `share_interval`; empty where there is none."""
+    interval = share_interval([sum(each) / len(each) for each in by_seed])
+    return f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else ""
+
+
+def _mean(by_seed: BySeed) -> float:
+    return sum(map(sum, by_seed)) / sum(map(len, by_seed))
+
+
+def _share(by_seed: BySeed) -> str:
+    interval = interval_over_seeds(by_seed)
+    return succeeded(by_seed) + (f" ({interval})" if interval else "")
