@@ -158,6 +158,7 @@ def test_the_true_world_is_measured_as_calibrated_where_it_is_stochastic(folder)
     assert metrics["coverage_90_10"] == pytest.approx(0.9, abs=0.06)
     assert metrics["spread_skill_10"] == pytest.approx(1, abs=0.12)
     (ceiling,) = world_rows("stochastic", GUST, SIMULATOR, 1, folder, tiny_settings())
+    assert metrics["spread_1"] == pytest.approx(ceiling.metrics["spread_1"], rel=0.05)
     assert metrics["weaker_mode"] == pytest.approx(ceiling.metrics["weaker_mode"], abs=0.1)
     assert metrics["between"] == 0
 

@@ -33,6 +33,7 @@ COLUMNS: dict[str, tuple[tuple[str, str], ...]] = {
         ("weaker mode", "weaker_mode"),
         ("between modes", "between"),
         ("error 1", "error_1"),
+        ("spread 1", "spread_1"),
         ("error 20", "error_20"),
         ("training s", "train_seconds"),
     ),

@@ -127,8 +127,7 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
 
 def _far_samples(model: WorldModel, situations: Situations) -> Tensor:
     """(W, P, FAR, D) futures, some beyond all numbers perhaps."""
-    rng = torch.Generator().manual_seed(_HELD_OUT_SEED)
-    return sample_model(model, situations, FAR, particles=_MEAN_OF, rng=rng)
+    return sample_model(model, situations, FAR, particles=_MEAN_OF, rng=torch.Generator().manual_seed(_HELD_OUT_SEED))
 
 
 def _errors(
@@ -143,14 +142,18 @@ def _errors(
     held = _bounded(samples, statistics)
     metrics = {"diverged": _share_of_others(samples, held)}
     samples = held
-    central = sample_model(planned_on, situations, FAR, particles=1, rng=rng)
-    central = _bounded(central, statistics)[:, 0]
+    central = _bounded(sample_model(planned_on, situations, FAR, particles=1, rng=rng), statistics)[:, 0]
     for steps, unit in ((1, statistics.changes.std[0]), (FAR, statistics.obs.std)):
         predicted, seen = samples[:, :, steps - 1] / unit, situations.future[:, steps - 1] / unit
         metrics[f"error_{steps}"] = error_of_mean(predicted, seen)
-        metrics[f"spread_{steps}"] = float(predicted.var(dim=1).mean()) ** 0.5
+        metrics[f"spread_{steps}"] = _spread(predicted)
         metrics[f"central_{steps}"] = float((central[:, steps - 1] / unit - seen).square().mean()) ** 0.5
     return metrics
+
+
+def _spread(samples: Tensor) -> float:
+    """Root mean square, over situations and entries, of the deviation of samples (W, P, D)."""
+    return math.sqrt(float(samples.var(dim=1).mean()))
 
 
 def _errors_of_mean(
@@ -198,6 +201,7 @@ def _ceiling(case: Case, folder: Path, settings: TruthSettings) -> dict[str, flo
     samples, others = truth["samples"].chunk(2, dim=1)
     situations = _situations(case, folder, settings)
     metrics = _compared(samples, others, situations, statistics, calibrated=True)
+    metrics["spread_1"] = _spread(truth["samples"][:, :, 0] / statistics.changes.std[0])
     # Against all samples: the share of a mode depends on their number, and a model is asked for as many.
     return metrics | _ways_taken(truth["samples"], situations, statistics, truth["ways"])
 
