@@ -45,12 +45,7 @@ def held_out_metrics(model: LearnedModel, episodes: Sequence[Episode], *, seed: 
         windows = Windows(episodes, history=model.history, chunk=model.chunk, device=model.device)
         measured = model.scores(windows.batch(_choose(len(windows), rng)), rng=rng)
         metrics |= {name: float(value) for name, value in measured.items()}
-    if not isinstance(model, LearnedWorldModel):
-        return metrics
-    steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
-    if any(len(episode) >= steps for episode in episodes):
-        metrics |= _open_loop_errors(model, episodes, steps, rng)
-    return metrics
+    return metrics | _open_loop_errors(model, episodes, rng)
 
 
 def warn_of_learning_by_heart(
@@ -67,7 +62,7 @@ def warn_of_learning_by_heart(
     """
     if _beats_persistence(held_out, 1.0):
         return
-    if _beats_persistence(held_out_metrics(model, known, seed=seed), 0.5):
+    if _beats_persistence(_open_loop_errors(model, known, torch.Generator(model.device).manual_seed(seed)), 0.5):
         logger.warning(
             "the model predicts the episodes that it learned from, but errs by %.3g on others, where saying that "
             "nothing moves errs by %.3g: it knows its episodes by heart. More of them help, and "
@@ -83,9 +78,14 @@ def _beats_persistence(metrics: Metrics, share: float) -> bool:
     return "open_loop_error" not in metrics or metrics["open_loop_error"] < share * metrics["open_loop_persistence"]
 
 
-def _open_loop_errors(
-    model: LearnedWorldModel, episodes: Sequence[Episode], steps: int, rng: torch.Generator
-) -> Metrics:
+@torch.inference_mode()
+def _open_loop_errors(model: LearnedModel, episodes: Sequence[Episode], rng: torch.Generator) -> Metrics:
+    """`open_loop_error` and `open_loop_persistence` as of `held_out_metrics`, where there are such."""
+    if not isinstance(model, LearnedWorldModel):
+        return {}
+    steps = -(-OPEN_LOOP_STEPS // model.chunk) * model.chunk
+    if all(len(episode) < steps for episode in episodes):
+        return {}
     windows = Windows(episodes, history=model.history, chunk=steps, device=model.device)
     batch = windows.batch(_choose(len(windows), rng))
     K = model.history
@@ -95,10 +95,13 @@ def _open_loop_errors(
     varies = (future != future[0, 0]).any(dim=1).any(dim=0) & unit.isfinite()
     if not varies.any():
         return {}
-    predicted, future, unit = (each[..., varies] for each in (predicted, future, unit))
-    stays = history.obs[:, None, -1:, varies]
-    found = {"error": predicted, "persistence": stays}
-    return {f"open_loop_{name}": error_of_mean(each / unit, future / unit) for name, each in found.items()}
+    stays = history.obs[:, None, -1:]
+    # In place, as the futures are the largest of all that training on data beyond memory holds.
+    predicted, future, stays = (each[..., varies].div_(unit[varies]) for each in (predicted, future, stays))
+    return {
+        "open_loop_error": error_of_mean(predicted, future),
+        "open_loop_persistence": error_of_mean(stays, future),
+    }
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:
