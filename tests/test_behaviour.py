@@ -35,7 +35,11 @@ def generator(name: str = "drifting", **changes) -> GeneratorConfig:
 
 def make(rng_seed: int = 0, **changes) -> LearnedPolicy:
     config = PolicyConfig(**{"chunk": 3, "generator": generator(), **changes})
-    return LearnedPolicy(SPEC, config, rng=torch.Generator().manual_seed(rng_seed))
+    policy = LearnedPolicy(SPEC, config, rng=torch.Generator().manual_seed(rng_seed))
+    with torch.no_grad():  # an untrained output layer is small; this one makes differences visible
+        for member in policy.members:
+            member.backbone.output.weight.mul_(5)
+    return policy
 
 
 def demonstration(seed: int, length: int = 12) -> Episode:

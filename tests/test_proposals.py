@@ -25,7 +25,7 @@ def make_model(*, chunk=3, history=1, value=0.9) -> LearnedWorldModel:
     )
     model = LearnedWorldModel(SPEC, config, rng=rng())
     with torch.no_grad():
-        model.generator.backbone.output.weight.mul_(5)  # a world in which actions matter
+        model.generator.backbone.output.weight.mul_(30)  # a world in which actions matter
     return model
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from drift_wm.fields import Field, attraction_field, blockwise, energy_field, kernel_field
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.generators.nets import rebase_output
+from drift_wm.generators.nets import SMALL, initialise, rebase_output
 
 _EVEN = 16
 """Noises, each with its opposite, whose samples' mean stands for the centre of what is acted. 24 or 32 act a little
@@ -55,10 +55,7 @@ class DriftingGenerator(ConditionalGenerator):
         self.register_buffer("even_noise", torch.cat([half, -half]), persistent=False)
         self.mean_output = nn.Linear(config.width, output_size) if config.mean_weight > 0 else None
         if self.mean_output is not None:
-            bound = 0.02 * config.width**-0.5  # starts near zero, as the samples do
-            with torch.no_grad():
-                self.mean_output.weight.uniform_(-bound, bound, generator=rng)
-                self.mean_output.bias.zero_()
+            initialise(self.mean_output, rng, factor=SMALL)
 
     def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         # Flat by design: its value is |V|^2, and the energy field has nearly constant length.

@@ -8,6 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+SMALL = 0.02
+"""Share of the fan-in bound within which weights of an output layer begin, so that training starts near the mean."""
+
 
 class ConditionalMLP(nn.Module):
     """A multilayer perceptron y = f(c, z) whose first layer is a sum over its inputs.
@@ -106,11 +109,7 @@ class ConditionalMLP(nn.Module):
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                factor = {self.output: 0.02, self.gain: 3**0.5}.get(layer, 1.0)
-                bound = factor * layer.in_features**-0.5
-                layer.weight.uniform_(-bound, bound, generator=rng)
-                if layer.bias is not None:
-                    layer.bias.zero_()
+                initialise(layer, rng, factor={self.output: SMALL, self.gain: 3**0.5}.get(layer, 1.0))
 
 
 class MLP(nn.Sequential):
@@ -134,11 +133,8 @@ class MLP(nn.Sequential):
         for layer in linear[:-1]:
             hidden += [layer, nn.LayerNorm(width), nn.SiLU()] if normalised else [layer, nn.SiLU()]
         super().__init__(*hidden, linear[-1])
-        with torch.no_grad():
-            for layer in linear:
-                bound = layer.in_features**-0.5
-                layer.weight.uniform_(-bound, bound, generator=rng)
-                layer.bias.zero_()
+        for layer in linear:
+            initialise(layer, rng)
 
     @torch.no_grad()
     def start_at_zero(self) -> None:
@@ -164,6 +160,15 @@ class MLP(nn.Sequential):
         weight = first.weight[:, : len(scale)]
         first.bias.add_(weight @ shift)
         weight.mul_(scale)
+
+
+@torch.no_grad()
+def initialise(layer: nn.Linear, rng: torch.Generator, *, factor: float = 1.0) -> None:
+    """Draw weights uniformly within `factor` times the fan-in bound, and no bias."""
+    bound = factor * layer.in_features**-0.5
+    layer.weight.uniform_(-bound, bound, generator=rng)
+    if layer.bias is not None:
+        layer.bias.zero_()
 
 
 @torch.no_grad()
