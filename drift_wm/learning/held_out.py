@@ -96,11 +96,13 @@ def _open_loop_errors(model: LearnedModel, episodes: Sequence[Episode], rng: tor
     if not varies.any():
         return {}
     stays = history.obs[:, None, -1:]
-    # In place, as the futures are the largest of all that training on data beyond memory holds.
-    predicted, future, stays = (each[..., varies].div_(unit[varies]) for each in (predicted, future, stays))
+    if not varies.all():
+        predicted, future, stays, unit = (each[..., varies] for each in (predicted, future, stays, unit))
+    future = future / unit
     return {
-        "open_loop_error": error_of_mean(predicted, future),
-        "open_loop_persistence": error_of_mean(stays, future),
+        # In place, as futures are the largest of all that training on data beyond memory holds.
+        "open_loop_error": error_of_mean(predicted.div_(unit), future),
+        "open_loop_persistence": error_of_mean(stays / unit, future),
     }
 
 

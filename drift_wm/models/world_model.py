@@ -200,7 +200,8 @@ class LearnedWorldModel(nn.Module):
         noise = self.draw_noise(actions, particles, rng=rng, independent=independent)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16()):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
-        future = torch.cat(futures, dim=2).expand(*actions.shape[:2], particles, -1, -1)
+        of_all = torch.cat(futures, dim=2) if len(futures) > 1 else futures[0]  # cat would copy it
+        future = of_all.expand(*actions.shape[:2], particles, -1, -1)
         return self.with_ends_and_value(Prediction(obs=future[..., :-1], reward=future[..., -1]))
 
     def with_ends_and_value(self, prediction: Prediction) -> Prediction:
