@@ -98,12 +98,8 @@ def _open_loop_errors(model: LearnedModel, episodes: Sequence[Episode], rng: tor
     stays = history.obs[:, None, -1:]
     if not varies.all():
         predicted, future, stays, unit = (each[..., varies] for each in (predicted, future, stays, unit))
-    future = future / unit
-    return {
-        # In place, as futures are the largest of all that training on data beyond memory holds.
-        "open_loop_error": error_of_mean(predicted.div_(unit), future),
-        "open_loop_persistence": error_of_mean(stays / unit, future),
-    }
+    found = {"error": predicted, "persistence": stays}
+    return {f"open_loop_{name}": error_of_mean(each / unit, future / unit) for name, each in found.items()}
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:
