@@ -99,7 +99,7 @@ def _open_loop_errors(model: LearnedModel, episodes: Sequence[Episode], rng: tor
     if not varies.all():
         predicted, future, stays, unit = (each[..., varies] for each in (predicted, future, stays, unit))
     found = {"error": predicted, "persistence": stays}
-    return {f"open_loop_{name}": error_of_mean(each / unit, future / unit) for name, each in found.items()}
+    return {f"open_loop_{name}": error_of_mean(each, future, unit=unit) for name, each in found.items()}
 
 
 def _choose(count: int, rng: torch.Generator) -> torch.Tensor:
