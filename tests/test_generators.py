@@ -302,6 +302,7 @@ def test_fields_by_name():
         ({"exponent": 0.0}, r"exponent=0\.0.*above 0"),
         ({"smoothing": -0.1}, "smoothing=-0.1"),
         ({"mean_weight": -0.1}, r"mean_weight=-0\.1"),
+        ({"shortcut": 1.5}, r"shortcut=1\.5.*from 0 to 1"),
         ({"noise_size": 0}, "noise_size=0"),
         ({"depth": 0}, "depth=0"),
         ({"width": 0}, "width=0"),
@@ -325,6 +326,7 @@ OTHER_VALUES = {
     "prediction": "eps",
     "width": 20,
     "depth": 1,
+    "shortcut": 0.5,
     "members": 2,
 }
 

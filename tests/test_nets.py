@@ -3,8 +3,8 @@ import torch
 from drift_wm.generators.nets import ConditionalMLP, rebase_output, time_features, time_features_size
 
 
-def network(seed: int = 0, noise: int = 2) -> ConditionalMLP:
-    return ConditionalMLP(3, noise, 4, width=16, depth=3, rng=torch.Generator().manual_seed(seed))
+def network(seed: int = 0, noise: int = 2, shortcut: float = 0.5) -> ConditionalMLP:
+    return ConditionalMLP(3, noise, 4, width=16, depth=3, shortcut=shortcut, rng=torch.Generator().manual_seed(seed))
 
 
 def test_broadcasting_equals_repeating():
@@ -22,7 +22,7 @@ def test_same_seed_same_weights_whatever_the_global_seed():
 
 
 def test_starts_near_zero_and_answers_to_both_inputs():
-    net, c, z = network(), torch.randn(64, 3), torch.randn(64, 2)
+    net, c, z = network(shortcut=0.0), torch.randn(64, 3), torch.randn(64, 2)
     y = net(c, z)
     assert y.abs().max() < 0.2
     assert not torch.allclose(y, net(c, -z))
@@ -51,16 +51,18 @@ def test_completing_without_a_gradient_says_the_same_and_spares_what_is_known():
     assert torch.equal(known, before)
 
 
-def test_what_is_linear_passes_all_activations():
-    net, c, z = network(), torch.randn(5, 3), torch.randn(5, 2)
+def test_a_share_of_what_is_linear_passes_all_activations():
+    net, c, z = network(shortcut=0.5), torch.randn(5, 3), torch.randn(5, 2)
     first = net.from_condition(c) + net.from_noise(z)
+    learned = torch.linspace(-1, 1, 16)
     with torch.no_grad():
         net.hidden[-1].weight.zero_()  # what activations say is then silu(0) = 0
-    torch.testing.assert_close(net.features(net.from_condition(c), z), first)
+        net.learned_shortcut.copy_(learned)
+    torch.testing.assert_close(net.features(net.from_condition(c), z), (0.5 + learned) * first)
 
 
 def test_noise_scales_the_last_features_with_unit_variance():
-    net = ConditionalMLP(3, 8, 4, width=512, depth=2, rng=torch.Generator().manual_seed(0))
+    net = ConditionalMLP(3, 8, 4, width=512, depth=2, shortcut=0, rng=torch.Generator().manual_seed(0))
     gain = net.gain(torch.randn(500, 8, generator=torch.Generator().manual_seed(1)))
     assert abs(float(gain.detach().std()) - 1) < 0.1
 

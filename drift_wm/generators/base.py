@@ -52,6 +52,7 @@ class ConditionalGenerator(nn.Module, ABC):
             output_size if network_output_size is None else network_output_size,
             width=config.width,
             depth=config.depth,
+            shortcut=config.shortcut,
             rng=rng,
         )
 

@@ -39,6 +39,9 @@ class GeneratorConfig:
     """Units of each hidden layer."""
     depth: int = 3
     """Hidden layers."""
+    shortcut: float = 0.0
+    """Share of the first layer, linear in all inputs, among the last features: where learning begins, and what weight
+    decay pulls it to. 0 tells modes apart best where data are many; 1 errs less on what few episodes did not show."""
     noise_size: int = 8
     """Length of the noise that a drifting sample is made from."""
     members: int = 1
@@ -75,6 +78,7 @@ class GeneratorConfig:
         require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
         require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
         require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
+        require(0 <= self.shortcut <= 1, "model.generator.shortcut", self.shortcut, "a number from 0 to 1")
         require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")
 

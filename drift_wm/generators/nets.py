@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-SMALL = 0.02
+SMALL = 0.1
 """Share of the fan-in bound within which weights of an output layer begin, so that training starts near the mean."""
 
 
@@ -19,8 +19,8 @@ class ConditionalMLP(nn.Module):
     noises and the noise's part once for all conditions: siblings in training and candidates in
     planning share them by broadcasting.
 
-    The first layer is added to the last hidden features, past all activations, so that what is linear in (c, z)
-    reaches the output in two products: much of what a robot does in a step is (docs/bench/attempts.md).
+    A share of the first layer, learned for each unit, is added to the last hidden features, past all activations, so
+    that what is linear in (c, z) reaches the output in two products: much of what a robot does in a step is.
 
     The noise also scales the last hidden features, x * (1 + gain z): the output is then bilinear in features of the
     condition and noise, and its spread full and under the condition's control from the first step on. With the sum
@@ -32,6 +32,7 @@ class ConditionalMLP(nn.Module):
         output_size: Y.
         width: units of each hidden layer.
         depth: hidden layers, the first included.
+        shortcut: share of the first layer to begin with, towards which weight decay pulls what is learned of it.
         rng: source of the initial weights.
     """
 
@@ -43,6 +44,7 @@ class ConditionalMLP(nn.Module):
         *,
         width: int,
         depth: int,
+        shortcut: float,
         rng: torch.Generator,
     ) -> None:
         super().__init__()
@@ -51,6 +53,8 @@ class ConditionalMLP(nn.Module):
         self.gain = nn.Linear(noise_size, width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
         self.output = nn.Linear(width, output_size)
+        self.shortcut = shortcut
+        self.learned_shortcut = nn.Parameter(torch.zeros(width))
         self._initialise(rng)
 
     def forward(self, c: Tensor, z: Tensor | None = None) -> Tensor:
@@ -72,7 +76,8 @@ class ConditionalMLP(nn.Module):
         x = nn.functional.silu(first)
         for layer in self.hidden:
             x = nn.functional.silu(layer(x), inplace=in_place)
-        return x.add_(first) if in_place else x + first
+        share = self.learned_shortcut + self.shortcut
+        return x.addcmul_(share, first) if in_place else torch.addcmul(x, share, first)
 
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
         """Last hidden features (..., width), overwritten where there is no gradient, and noise (..., Z) -> (..., Y)."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from drift_wm.storage.writing import replacing, temporary_of
 
-FORMAT = 12
+FORMAT = 13
 """Of what this version writes and reads; 12 since the first layer is added to the last features."""
 
 
