@@ -115,7 +115,6 @@ def settings(file, **asked):
         ({"parts": ["robot"], "robot": ""}, "robot='': expected for part 'robot' the folder.*robot=FOLDER"),
         ({"policy_steps": 0}, "policy_steps=0: expected an integer of at least 1"),
         ({"robot_weight_decay": -0.1}, "robot_weight_decay=-0.1: expected a number of at least 0"),
-        ({"robot_shortcut": 2}, "robot_shortcut=2: expected a number from 0 to 1"),
         ({"robot_horizon": 0}, "robot_horizon=0"),
         ({"robot_horizon": 25}, "robot_horizon=25: expected a multiple of 10"),
         ({"episodes": 0}, "episodes=0"),

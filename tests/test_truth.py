@@ -33,6 +33,7 @@ PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drif
         ({"episodes": 0}, "episodes=0"),
         ({"states": -1}, "states=-1"),
         ({"samples": 37}, "samples=37: expected at least 38"),
+        ({"chance_shortcut": -1}, "chance_shortcut=-1: expected a number from 0 to 1"),
         ({"transitions": 4999}, "transitions=4999: expected at least 5000"),
         ({"workers": -1}, "workers=-1"),
         ({"seeds": []}, r"seeds=\[\]: expected at least one"),

@@ -47,7 +47,6 @@ _CONTACTS = (
     "planner.initial_std=0.3",
     "round_steps=500",
     "training.weight_decay=0.1",
-    "model.generator.shortcut=1",
 )
 """Of tasks that contacts decide: what a single step leads to is learned best, and critics judge where three lead. The
 model is held back from learning its few first episodes by heart."""

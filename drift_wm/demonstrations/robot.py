@@ -93,7 +93,7 @@ def train_robot(
     config = WorldModelConfig(
         chunk=rival.chunk,
         self_rollout=rival.self_rollout,
-        generator=replace(rival.generator, width=settings.robot_width, shortcut=settings.robot_shortcut),
+        generator=replace(rival.generator, width=settings.robot_width),
     )
     training = TrainingConfig(weight_decay=settings.robot_weight_decay)
     return train_on(episodes, config, training, settings.robot_steps, seed=seed)

@@ -56,8 +56,6 @@ class DemonstrationsSettings:
     robot_weight_decay: float = 1.0
     """Weight decay of every model of the robot: few episodes are learned by heart without much of it
     (docs/demonstrations/attempts.md)."""
-    robot_shortcut: float = 1.0
-    """Share of the first layer among the last features of every model of the robot, much of which moves linearly."""
     robot_width: int = 128
     """Units of each hidden layer of every model of the robot."""
     robot_horizon: int = 30
@@ -80,6 +78,5 @@ class DemonstrationsSettings:
         whole = f"a multiple of {LONGEST_CHUNK}, as one network evaluation predicts so many"
         require(self.robot_horizon % LONGEST_CHUNK == 0, "robot_horizon", self.robot_horizon, whole)
         require(self.proposals >= 2, "proposals", self.proposals, "at least 2 chunks to choose among")
-        require(0 <= self.robot_shortcut <= 1, "robot_shortcut", self.robot_shortcut, "a number from 0 to 1")
         require(self.robot_weight_decay >= 0, "robot_weight_decay", self.robot_weight_decay, "a number of at least 0")
         require_at_least(0, self, "workers")

@@ -39,9 +39,9 @@ class GeneratorConfig:
     """Units of each hidden layer."""
     depth: int = 3
     """Hidden layers."""
-    shortcut: float = 0.0
+    shortcut: float = 1.0
     """Share of the first layer, linear in all inputs, among the last features: where learning begins, and what weight
-    decay pulls it to. 0 tells modes apart best where data are many; 1 errs less on what few episodes did not show."""
+    decay pulls it to. 1 errs less where little is left to chance, or few episodes show it; 0 tells modes apart best."""
     noise_size: int = 8
     """Length of the noise that a drifting sample is made from."""
     members: int = 1

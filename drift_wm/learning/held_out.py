@@ -66,7 +66,7 @@ def warn_of_learning_by_heart(
         logger.warning(
             "the model predicts the episodes that it learned from, but errs by %.3g on others, where saying that "
             "nothing moves errs by %.3g: it knows its episodes by heart. More of them help, and "
-            "model.generator.shortcut=1 with training.weight_decay=0.3 or 1 (it is %g)",
+            "training.weight_decay=0.3 or 1 (it is %g)",
             held_out["open_loop_error"],
             held_out["open_loop_persistence"],
             weight_decay,

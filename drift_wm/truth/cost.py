@@ -42,7 +42,7 @@ def cost_rows(settings: TruthSettings) -> list[Row]:
 def _round(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
     """A whole round of `_STEPS` on a fixed batch, in which distillation changes: loss, gradient, clipping, update."""
     rng = torch.Generator().manual_seed(0)
-    generator = make_generator(RIVALS[name].of_width(width), condition_size, output_size, blocks=blocks, rng=rng)
+    generator = make_generator(RIVALS[name].sized(width), condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
     descent = Descent([generator], config)
     c = torch.randn(config.batch_size, condition_size, generator=rng)

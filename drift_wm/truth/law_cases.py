@@ -36,7 +36,7 @@ def law_rows(name: str, seed: int, settings: TruthSettings) -> list[Row]:
     """Train one rival on all laws together; a row for each law and number of sampling steps."""
     rival = RIVALS[name]
     generator = make_generator(
-        rival.of_width(settings.width),
+        rival.sized(settings.width, shortcut=settings.chance_shortcut),
         CONDITION_SIZE,
         OUTPUT_SIZE,
         blocks=1,

@@ -100,6 +100,5 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
 
 def _learned(name: str, seed: int, folder: Path, settings: TruthSettings) -> LearnedWorldModel:
     episodes = read_episodes(training_file(CASE, folder))
-    return train_world_model(
-        episodes, RIVALS[name], chunk=CASE.chunk, width=settings.width, steps=settings.steps, seed=seed
-    )
+    generator = RIVALS[name].sized(settings.width, shortcut=settings.chance_shortcut)
+    return train_world_model(episodes, generator, chunk=CASE.chunk, steps=settings.steps, seed=seed)

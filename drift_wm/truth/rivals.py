@@ -29,9 +29,9 @@ class Rival:
         """Where it is compared with the first seed, or with any other."""
         return self.every_seed + self.first_seed * first
 
-    def of_width(self, width: int) -> GeneratorConfig:
-        """Its configuration with the common width."""
-        return replace(self.generator, width=width)
+    def sized(self, width: int, *, shortcut: float | None = None) -> GeneratorConfig:
+        """Its configuration with the common width and, if given, share of the first layer among the last features."""
+        return replace(self.generator, width=width, shortcut=self.generator.shortcut if shortcut is None else shortcut)
 
 
 _DISTRIBUTIONS = ("laws", "stochastic")

@@ -30,6 +30,8 @@ class TruthSettings:
     """Training steps of every model; twice as many for the known laws."""
     width: int = 128
     """Units of each hidden layer of every network."""
+    chance_shortcut: float = 0.0
+    """`model.generator.shortcut` of every network that learns a law or a world of chance; others have its default."""
     transitions: int = 50_000
     """Training transitions of each task, collected by pink noise."""
     states: int = 128
@@ -46,6 +48,7 @@ class TruthSettings:
         require_some_of(PARTS, "parts", self.parts)
         require_some_of(RIVALS, "rivals", self.rivals)
         require_at_least(1, self, "steps", "width", "episodes", "states")
+        require(0 <= self.chance_shortcut <= 1, "chance_shortcut", self.chance_shortcut, "a number from 0 to 1")
         require(self.samples >= 38, "samples", self.samples, "at least 38: a 90 % interval needs 19, in each half")
         require(self.transitions >= 5000, "transitions", self.transitions, "at least 5000, 10 episodes")
         require_at_least(0, self, "workers")

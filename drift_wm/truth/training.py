@@ -11,13 +11,13 @@ from torch import Tensor
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.windows import Windows
-from drift_wm.generators import AnyGenerator
+from drift_wm.generators import AnyGenerator, GeneratorConfig
 from drift_wm.interfaces import Spec
 from drift_wm.learning.optimisation import Average, Descent, TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
-from drift_wm.truth.rivals import LEARNING_RATE, Rival
+from drift_wm.truth.rivals import LEARNING_RATE
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 """(size, rng) -> conditions (B, C) and one outcome each (B, Y)."""
@@ -39,10 +39,10 @@ def train_generator(
 
 
 def train_world_model(
-    episodes: Sequence[Episode], rival: Rival, *, chunk: int, width: int, steps: int, seed: int
+    episodes: Sequence[Episode], generator: GeneratorConfig, *, chunk: int, steps: int, seed: int
 ) -> LearnedWorldModel:
     """A rival's world model of a data set."""
-    config = WorldModelConfig(chunk=chunk, generator=rival.of_width(width))
+    config = WorldModelConfig(chunk=chunk, generator=generator)
     return train_on(episodes, config, TrainingConfig(learning_rate=LEARNING_RATE, log_every=steps), steps, seed=seed)
 
 

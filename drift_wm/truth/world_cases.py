@@ -75,7 +75,6 @@ DETERMINISTIC = (
     _case("reacher", "reacher-easy", "none", 5),
 )
 
-
 CHUNKS = tuple(
     _case(f"{name}, k = {k}", task, "none", k)
     for name, task in (("cartpole", "cartpole-swingup"), ("walker", "walker-walk"))
@@ -108,7 +107,8 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
         return [Row(part, case.name, name, 0, seed, _ceiling(case, folder, settings))]
     rival, episodes = RIVALS[name], read_episodes(training_file(case, folder))
     start = time.perf_counter()
-    model = train_world_model(episodes, rival, chunk=case.chunk, width=settings.width, steps=settings.steps, seed=seed)
+    generator = rival.sized(settings.width, shortcut=settings.chance_shortcut if case in STOCHASTIC else None)
+    model = train_world_model(episodes, generator, chunk=case.chunk, steps=settings.steps, seed=seed)
     seconds = time.perf_counter() - start
     situations, statistics = _situations(case, folder, settings), compute_statistics(episodes, chunk=1)
     truth = torch.load(_truth_file(case, folder), weights_only=True) if case in STOCHASTIC else None
