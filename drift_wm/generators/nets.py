@@ -20,7 +20,8 @@ class ConditionalMLP(nn.Module):
     planning share them by broadcasting.
 
     A share of the first layer, learned for each unit, is added to the last hidden features, past all activations, so
-    that what is linear in (c, z) reaches the output in two products: much of what a robot does in a step is.
+    that what is linear in (c, z) reaches the output in two products: much of what a robot does in a step is. Where that
+    share begins at 1, little is learned by heart; where at 0, modes are told apart best (docs/bench/attempts.md).
 
     The noise also scales the last hidden features, x * (1 + gain z): the output is then bilinear in features of the
     condition and noise, and its spread full and under the condition's control from the first step on. With the sum

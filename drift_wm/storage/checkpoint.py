@@ -15,7 +15,7 @@ from torch import Tensor
 from drift_wm.storage.writing import replacing, temporary_of
 
 FORMAT = 13
-"""Of what this version writes and reads; 12 since the first layer is added to the last features."""
+"""Of what this version writes and reads; 13 since each unit learns its share of the first layer."""
 
 
 @dataclass(frozen=True, slots=True)
