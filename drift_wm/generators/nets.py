@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-SMALL = 0.1
+SMALL = 0.02
 """Share of the fan-in bound within which weights of an output layer begin, so that training starts near the mean."""
 
 
