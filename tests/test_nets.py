@@ -1,3 +1,5 @@
+import copy
+
 import torch
 
 from drift_wm.generators.nets import ConditionalMLP, rebase_output, time_features, time_features_size
@@ -59,6 +61,16 @@ def test_a_share_of_what_is_linear_passes_all_activations():
         net.hidden[-1].weight.zero_()  # what activations say is then silu(0) = 0
         net.learned_shortcut.copy_(learned)
     torch.testing.assert_close(net.features(net.from_condition(c), z), (0.5 + learned) * first)
+
+
+def test_folding_the_share_keeps_the_function():
+    net, c, z = network(shortcut=0.5), torch.randn(5, 3), torch.randn(5, 2)
+    with torch.no_grad():
+        net.learned_shortcut.copy_(torch.linspace(-1, 1, 16))
+    folded = copy.deepcopy(net)
+    folded.fold_shortcut()
+    assert torch.equal(folded(c, z), net(c, z))
+    torch.testing.assert_close(folded.learned_shortcut, net.learned_shortcut + 0.5)
 
 
 def test_noise_scales_the_last_features_with_unit_variance():

@@ -77,7 +77,7 @@ class ConditionalMLP(nn.Module):
         x = nn.functional.silu(first)
         for layer in self.hidden:
             x = nn.functional.silu(layer(x), inplace=in_place)
-        share = self.learned_shortcut + self.shortcut
+        share = self.learned_shortcut + self.shortcut if self.shortcut else self.learned_shortcut
         return x.addcmul_(share, first) if in_place else torch.addcmul(x, share, first)
 
     def read_out(self, features: Tensor, z: Tensor | None) -> Tensor:
@@ -99,6 +99,12 @@ class ConditionalMLP(nn.Module):
     def _factor(self, z: Tensor) -> Tensor:
         """By which noise (..., Z) scales the last hidden features: (..., width)."""
         return nn.functional.linear(z, self.gain.weight, z.new_ones(self.gain.out_features))  # 1 + gain z
+
+    @torch.no_grad()
+    def fold_shortcut(self) -> None:
+        """Keep the function, and add up now what `features` adds up each time; what is learned later decays to zero."""
+        self.learned_shortcut.add_(self.shortcut)
+        self.shortcut = 0.0
 
     @torch.no_grad()
     def rebase_condition(self, scale: Tensor, shift: Tensor) -> None:
