@@ -23,10 +23,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]
 """(x, positives) -> V with the siblings as negatives."""
@@ -68,17 +67,19 @@ def energy_field(
         ValueError: fewer than two siblings and no negatives, or sets of other conditions or sizes.
     """
     _require_same_conditions(x, positives, negatives)
-    B, G, Y = x.shape
-    M = positives.shape[1]
+    G, M = x.shape[1], positives.shape[1]
     if negatives is not None:
         both = torch.cat([positives, negatives], dim=1)
         forces = _forces(both.unsqueeze(1) - x.unsqueeze(2), exponent, smoothing, blocks)
         return forces[:, :, :M].mean(dim=2).sub_(forces[:, :, M:].mean(dim=2))
     _require_siblings(x)
-    to_data = (positives.unsqueeze(1) - x.unsqueeze(2)).flatten(1, 2)
+    if M == 1:  # nothing to average
+        V = _forces(positives - x, exponent, smoothing, blocks)
+    else:
+        V = _forces(positives.unsqueeze(1) - x.unsqueeze(2), exponent, smoothing, blocks).mean(dim=2)
     to_others = [x[:, i + 1 :] - x[:, i : i + 1] for i in range(G - 1)]  # each pair once
-    forces = _forces(torch.cat([to_data, *to_others], dim=1), exponent, smoothing, blocks)  # of all in one go
-    V, used = forces[:, : G * M].view(B, G, M, Y).mean(dim=2), G * M
+    forces = _forces(torch.cat(to_others, dim=1), exponent, smoothing, blocks)  # of all in one go
+    used = 0
     for i, apart in enumerate(to_others):  # what pushes one sample one way pushes the other the other way
         force = forces[:, used : used + apart.shape[1]]
         V[:, i + 1 :].add_(force, alpha=1 / (G - 1))
@@ -171,21 +172,12 @@ def _split(x: Tensor, blocks: int) -> Tensor:
 def _forces(difference: Tensor, exponent: float, smoothing: float, blocks: int) -> Tensor:
     """Differences (..., Y) -> forces along them, to which those of each of `blocks` parts are added."""
     least, power = smoothing**2 + _TINY**2, exponent / 2 - 1
-    # Sums over entries, and weights back to entries, as products: reductions over few entries are slow.
-    members = _membership(difference.shape[-1], blocks, difference.dtype, difference.device)
-    weight = (difference.square() @ members).add_(least).pow_(power) @ members.mT
-    return difference * weight
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(mode=False)  # kept for callers of all modes
-def _membership(size: int, blocks: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(Y, 1 + blocks), or (Y, 1) for a single block: which entries belong to the whole, and to each equal part."""
-    whole = torch.ones(size, 1, dtype=dtype, device=device)
-    if blocks == 1:
-        return whole
-    part = torch.arange(size, device=device) // (size // blocks)
-    return torch.cat([whole, nn.functional.one_hot(part, blocks).to(dtype)], dim=1)
+    parts = difference.reshape(*difference.shape[:-1], blocks, -1)
+    squares = parts.square().sum(dim=-1, keepdim=True)
+    weight = (squares + least).pow(power)
+    if blocks > 1:
+        weight = weight + (squares.sum(dim=-2, keepdim=True) + least).pow(power)
+    return (parts * weight).flatten(-2)
 
 
 def _require_same_conditions(x: Tensor, positives: Tensor, negatives: Tensor | None) -> None:
