@@ -15,9 +15,9 @@ from drift_wm.planners.factory import make_planner
 from drift_wm.speed import outside, readers, suite, timing, training_loops
 from drift_wm.speed.breakdown import SHARES, breakdown
 from drift_wm.speed.contenders import (
-    COMPILED,
     CONTENDERS,
     OURS,
+    UNCOMPILED,
     Contender,
     Decider,
     make_learned,
@@ -115,7 +115,7 @@ def test_the_products_of_a_decision_are_counted_by_hand():
     multiplier(products, dtype=torch.float32, device=CPU)()
 
 
-@pytest.mark.parametrize("name", [name for name in CONTENDERS if name != COMPILED])
+@pytest.mark.parametrize("name", [name for name in CONTENDERS if name != UNCOMPILED])
 def test_every_contender_decides_again_and_again(name):
     contender = CONTENDERS[name]
     model = make_model(contender, SPEC, width=8, device=CPU)
@@ -230,7 +230,7 @@ def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(suite, "benchmark_tasks", lambda: ["cartpole-swingup"])
     monkeypatch.setattr(suite, "CONTENDERS", {OURS: CONTENDERS[OURS], **{name: CONTENDERS[name] for name in EXTRA}})
     monkeypatch.setattr(suite, "SCALED", (OURS,))
-    monkeypatch.setattr(suite, "COMPILED", OURS)  # seconds each, and tested by itself
+    monkeypatch.setattr(suite, "UNCOMPILED", OURS)  # seconds each, and tested by itself
     settings = ["repeats=1", "width=8", 'budgets=["cartpole-swingup:24x10x1"]', "simulator_tasks=[cartpole-swingup]"]
     assert main(["speed", *settings, "environments=2", f"run_dir={tmp_path}"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
@@ -307,7 +307,7 @@ def test_a_ratio_that_fell_is_marked():
     assert "gone" not in table
 
 
-@pytest.mark.parametrize("way", [COMPILED, "drifting, k = 1"])
+@pytest.mark.parametrize("way", [UNCOMPILED, "drifting, k = 1"])
 @pytest.mark.parametrize(("before", "now", "mark"), [(0.5, 0.35, ""), (0.5, 1.0, "SLOWER"), (0.5, 0.6, "")])
 def test_a_way_of_ours_that_takes_longer_beside_the_first_is_marked(way, before, now, mark):
     name = f"decisions: cartpole-swingup, 256 x 50 x 4: {way} / {OURS}"

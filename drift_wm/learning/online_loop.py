@@ -176,13 +176,12 @@ class OnlineRun:
         return rounds > 0 and self._seen_by_round(rounds - 1) == self.settings.episodes
 
     def _planner(self) -> PlanningPolicy:
-        """Plans in the model as it is now, which the next round changes: not worth compiling."""
-        settings = replace(self.settings, compile=False)
-        return make_policy(self.trainer.world_model, settings, device=self.device)
+        """Plans in the model as it is now, which the next round changes."""
+        return make_policy(self.trainer.world_model, self.settings, device=self.device)
 
     @cached_property
     def _final_planner(self) -> PlanningPolicy:
-        """Plans in the last model; made when nothing is left to learn, and compiled once if that is asked for."""
+        """Plans in the last model; made when nothing is left to learn."""
         return make_policy(self.trainer.world_model, self.settings, device=self.device)
 
     def _explorer(self) -> PlanningPolicy:
@@ -193,7 +192,7 @@ class OnlineRun:
         """
         settings = self.settings
         planner = replace(settings.planner, execute=settings.exploration_execute)
-        exploring = replace(settings, planner=planner, compile=False)
+        exploring = replace(settings, planner=planner)
         model, std = self.trainer.world_model, settings.exploration_std
         policy = make_policy(model, exploring, device=self.device, exploration_std=std)
         if settings.seek_novelty and settings.objective.name == "return" and self._nothing_pays():

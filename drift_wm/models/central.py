@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.compiled import compiled
+from drift_wm.models.native import NativeRollout, native
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -21,23 +20,16 @@ class Centre:
         model: in deviations of one; its weights are kept in the type they are multiplied in.
         layer: weight (Y, width) and bias (Y,) of all that the network says of the centre.
         observe: predict all observations, not only those that the next chunk starts from.
-        compile: predict by compiled code.
+        compile: predict by machine code where there is a compiler for it, on a CPU in float32.
     """
 
-    def __init__(
-        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool = False
-    ) -> None:
-        self._model, self._layer, self._observe = model, layer, observe
-        chunk = _CentralChunk(model, layer, observe=observe, bfloat16=model.uses_bfloat16())
-        self.outputs = len(chunk.bias)
+    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, compile: bool) -> None:
+        self._model, self._layer, self._observe, self._compile = model, layer, observe, compile
+        self._chunk = _CentralChunk(model, layer, observe=observe)
+        self.outputs = len(self._chunk.bias)
         """Of the last layer."""
-        self._predict: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]] = chunk
-        self.is_compiled = False
-        if compile:
-            K, D, entries = model.history, model.spec.observation_size, chunk.network.from_condition.in_features
-            coarse = _CentralChunk(model, layer, observe=observe, bfloat16=True)
-            if (code := compiled(coarse, (K, D), (entries - K * D,))) is not None:
-                self._predict, self.is_compiled = code, True
+        fits = compile and model.device.type == "cpu" and not model.uses_bfloat16()
+        self._native = self._chunk.native() if fits and native() is not None else None
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> Centre | None:
@@ -45,48 +37,62 @@ class Centre:
         layer = model.members[0].central_layer
         return None if layer is None else cls(model, layer, observe=observe, compile=compile)
 
-    def look_ahead(self, frames: Tensor, acted: Tensor) -> Tensor:
-        """Frames (R, K, D) and all actions that a chunk depends on (R, entries) -> its observations (R, k, D)."""
-        return self._predict(frames, acted)[1]
+    @property
+    def is_compiled(self) -> bool:
+        """Whether predictions come from machine code."""
+        return self._native is not None
+
+    def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """Frames (R, K, D) and all actions that a chunk depends on (R, K - 1 + k, A) -> its observations (R, k, D)."""
+        if self._native is not None:
+            return self._native(frames, actions)[1]
+        observations: Tensor = self._chunk(frames, actions.flatten(1))[1]
+        return observations
 
     def rollout(self, history: History, actions: Tensor, *, particles: int) -> Prediction:
         """See `WorldModel.rollout`."""
         B, N = actions.shape[:2]
-        frames = history.obs.repeat_interleave(N, dim=0)  # (B * N, K, D)
-        rewards, observations = [], []
-        for acted in chunks(history, actions, self._model.chunk).contiguous():
-            reward, predicted, frames = self._predict(frames, acted)
-            rewards.append(reward)
-            observations.append(predicted)
+        if self._native is not None:
+            reward, observed, frames = self._native(history.obs, _sequences(history, actions))
+        else:
+            reward, observed, frames = self._by_chunks(history, actions)
 
         def obs() -> Tensor:
             if not self._observe:
-                everything = Centre(self._model, self._layer, observe=True)
+                everything = Centre(self._model, self._layer, observe=True, compile=self._compile)
                 return everything.rollout(history, actions, particles=particles).obs
-            return shown(torch.cat(observations, dim=1))
+            return shown(observed)
 
         def shown(entries: Tensor) -> Tensor:
             """The same for all particles: (B * N, ...) -> (B, N, P, ...)."""
             return entries.view(B, N, 1, *entries.shape[1:]).expand(B, N, particles, *entries.shape[1:])
 
-        return Prediction(torch.inference_mode()(obs), shown(torch.cat(rewards, dim=1)), final=shown(frames[:, -1]))
+        return Prediction(torch.inference_mode()(obs), shown(reward), final=shown(frames[:, -1]))
+
+    def _by_chunks(self, history: History, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rewards (B * N, H), the observations of each chunk that are predicted, the newest frames (B * N, K, D)."""
+        frames = history.obs.repeat_interleave(actions.shape[1], dim=0)
+        rewards, observations = [], []
+        for acted in chunks(history, actions, self._model.chunk).contiguous():
+            reward, predicted, frames = self._chunk(frames, acted)
+            rewards.append(reward)
+            observations.append(predicted)
+        return torch.cat(rewards, dim=1), torch.cat(observations, dim=1), frames
 
 
 class _CentralChunk(nn.Module):
-    """One chunk of the central future; arguments as `Centre`, and whether to multiply in bfloat16."""
+    """One chunk of the central future; arguments as `Centre`."""
 
     weight: Tensor
     bias: Tensor
     obs_mean: Tensor
     mean: Tensor
 
-    def __init__(
-        self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool, bfloat16: bool
-    ) -> None:
+    def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool) -> None:
         super().__init__()
         k, D = model.chunk, model.spec.observation_size
-        self._chunk, self._next_frames = k, model.next_frames
-        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._history, self._chunk, self._next_frames = model.history, k, model.next_frames
+        self._dtype = torch.bfloat16 if model.uses_bfloat16() else torch.float32
         self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
         entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
         frames = entries[:, :D] if observe else entries[-model.history :, :D]
@@ -110,12 +116,27 @@ class _CentralChunk(nn.Module):
         newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
         return reward, observations, newest.contiguous()
 
+    def native(self) -> NativeRollout:
+        """The same, chunk after chunk, in machine code; in float32, where no means are left to take off."""
+        assert not self._has_means
+        net = self.network
+        hidden = [(layer.weight, layer.bias) for layer in (net.from_condition, *net.hidden)]
+        return NativeRollout(
+            [*hidden, (self.weight, self.bias)],
+            net.learned_shortcut + net.shortcut,
+            history=self._history,
+            chunk=self._chunk,
+            observation_size=self.obs_mean.shape[-1],
+        )
+
 
 def chunks(history: History, actions: Tensor, k: int) -> Tensor:
     """The actions that each chunk's prediction depends on, those before it included: (H / k, B * N, entries)."""
-    B, N, H, A = actions.shape
-    past = history.actions.shape[1]
-    if past == 0:
-        return actions.reshape(B * N, H // k, k * A).transpose(0, 1)
-    acted = torch.cat([history.actions[:, None].expand(B, N, past, A), actions], dim=2)
-    return acted.view(B * N, past + H, A).unfold(1, past + k, k).permute(1, 0, 3, 2).flatten(-2)
+    acted = _sequences(history, actions)
+    return acted.unfold(1, history.actions.shape[1] + k, k).permute(1, 0, 3, 2).flatten(-2)
+
+
+def _sequences(history: History, actions: Tensor) -> Tensor:
+    """Each candidate's actions, those before the newest frame included: (B * N, K - 1 + H, A)."""
+    past = history.actions[:, None].expand(-1, actions.shape[1], -1, -1)
+    return (torch.cat([past, actions], dim=2) if past.shape[2] else actions).flatten(0, 1)

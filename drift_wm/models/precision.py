@@ -21,12 +21,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and (has_amx() or _amd_has_avx512_bf16())
-
-
-def has_amx() -> bool:
-    """Whether this CPU multiplies tiles of bfloat16."""
-    return bool(torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or _amd_has_avx512_bf16())
 
 
 def _amd_has_avx512_bf16() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,8 +13,6 @@ from drift_wm.interfaces import History, Prediction
 from drift_wm.models.central import Centre, chunks
 from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
-
-logger = logging.getLogger(__name__)
 
 
 class PreparedModel:
@@ -37,20 +34,18 @@ class PreparedModel:
             world may go several ways, plan on several particles instead.
         observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
             central future from which no chunk starts; to read them after all takes a second prediction.
-        compile: predict central futures by compiled code, in bfloat16, where the machine can: a few seconds now, and
-            0.5 to 0.8 times the time for each prediction. Says so in a warning where it cannot.
+        compile: predict central futures by machine code where one pass of the network gives them, on a CPU in float32:
+            once in a process a second to compile it, and a half to a third of the time for each prediction. Says so in
+            a warning where there is no compiler.
     """
 
     def __init__(
-        self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True, compile: bool = False
+        self, model: LearnedWorldModel, *, central: bool = False, observe: bool = True, compile: bool = True
     ) -> None:
         self.spec, self.history, self.chunk, self.central = model.spec, model.history, model.chunk, central
         self._model = copy.deepcopy(model).requires_grad_(False).eval()
-        if compile and (reason := _no_compilation(model, central=central)):
-            logger.warning("compile=true has no effect: %s", reason)
-            compile = False
-        keep_means = model.uses_bfloat16(compiled=compile)
-        units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=not model.generator.rebases_output)
+        keep_means, keep_targets = model.uses_bfloat16(), not model.generator.rebases_output
+        units = model.normaliser.unit_scales(keep_means=keep_means, keep_targets=keep_targets)
         self._model.rescale(units, exact=True)
         for member in self._model.members:
             member.backbone.fold_shortcut()
@@ -66,7 +61,7 @@ class PreparedModel:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether predictions come from compiled code."""
+        """Whether predictions come from machine code."""
         return self._centre is not None and self._centre.is_compiled
 
     @property
@@ -106,7 +101,7 @@ class PreparedModel:
         """
         actions = self._from_mean(actions)
         if self._centre is not None:
-            return self._centre.look_ahead(frames, actions.flatten(1))
+            return self._centre.look_ahead(frames, actions)
         past, coming = actions.tensor_split([self.history - 1], dim=1)
         with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._model.uses_bfloat16()):
             futures = self._futures(self._model.members[0], History(frames, past), coming.unsqueeze(1), None)
@@ -180,14 +175,3 @@ class _Futures:
     def reward(self) -> Tensor:
         """(B, N, P, H)."""
         return torch.cat([change[..., -1] for change in self.changes], dim=3)
-
-
-def _no_compilation(model: LearnedWorldModel, *, central: bool) -> str:
-    """Why a model is not compiled; empty if it is."""
-    if not central:
-        return "only central futures are predicted by compiled code; set particles=0"
-    if model.members[0].central_layer is None:
-        return f"a central future takes more than one pass of {model.config.generator.name}"
-    if model.device.type != "cpu" or not model.uses_bfloat16(compiled=True):
-        return "it pays only on a CPU that multiplies bfloat16 (drift-wm doctor), with model.precision auto or bfloat16"
-    return ""

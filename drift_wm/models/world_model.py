@@ -291,7 +291,6 @@ class LearnedWorldModel(nn.Module):
         seen, acted = self.normaliser.obs(frames), self.normaliser.actions(actions)
         return torch.cat([seen.flatten(-2), acted.flatten(-2)], dim=-1)
 
-    def uses_bfloat16(self, *, compiled: bool = False) -> bool:
-        """Whether the network predicts in bfloat16; compiled code has no overheads that only wide layers outweigh."""
-        worth_it = compiled or self.config.generator.width >= WIDE
-        return takes_bfloat16(self.config.precision, self.device, worth_it=worth_it)
+    def uses_bfloat16(self) -> bool:
+        """Whether the network predicts in bfloat16."""
+        return takes_bfloat16(self.config.precision, self.device, worth_it=self.config.generator.width >= WIDE)

@@ -24,7 +24,7 @@ from drift_wm.planners.scoring import make_score
 from drift_wm.progress import Task, track
 from drift_wm.results import SIMULATOR
 from drift_wm.speed.breakdown import breakdown
-from drift_wm.speed.contenders import COMPILED, CONTENDERS, OURS, Decider, make_model, make_models, make_policy
+from drift_wm.speed.contenders import CONTENDERS, OURS, UNCOMPILED, Decider, make_model, make_models, make_policy
 from drift_wm.speed.limits import flops_of, multiplier, products_of
 from drift_wm.speed.outside import PYTORCH_MPPI, is_there, outside_decider
 from drift_wm.speed.ratios import RATIOS, compared, ratios_of, read_ratios
@@ -104,7 +104,7 @@ def _kept(folder: RunFolder, machine: str) -> list[SpeedRow]:
 
 
 def _rounds(part: str, settings: SpeedSettings) -> int:
-    """Rounds of contenders in a part, at most: `batch` has half as many where nothing could be compiled."""
+    """Rounds of contenders in a part."""
     cases = {
         "decisions": len(settings.budgets),
         "simulator": len(settings.simulator_tasks),
@@ -138,8 +138,7 @@ def _decisions(settings: SpeedSettings, device: torch.device, task: Task) -> lis
         flops = {"flops": flops_of(products)}
         facts = {LIMIT: flops, BFLOAT16_LIMIT: flops} | {
             name: breakdown(models[name], planner, particles=1, decisions=settings.repeats, device=device)
-            for name in (OURS, COMPILED)
-            if name in models
+            for name in (OURS, UNCOMPILED)
         }
         rows += [SpeedRow("decisions", case, name, ms, facts.get(name, {})) for name, ms in times.items()]
     return rows
@@ -183,7 +182,7 @@ def _mppi(settings: SpeedSettings, device: torch.device, task: Task) -> list[Spe
         return []
     spec, step = _spec_of(MPPI_BUDGET.task), Steps(task)
     planner = MPPIConfig(candidates=MPPI_BUDGET.candidates, horizon=MPPI_BUDGET.horizon, iterations=1)
-    models = make_models((OURS, COMPILED, "drifting, k = 1"), spec, width=settings.width, device=device)
+    models = make_models((OURS, UNCOMPILED, "drifting, k = 1"), spec, width=settings.width, device=device)
     calls: dict[str, Callable[[], object]] = {
         name: Decider(make_policy(model, planner, particles=1, device=device), device=device)
         for name, model in models.items()
@@ -199,7 +198,7 @@ def _batch(settings: SpeedSettings, device: torch.device, task: Task) -> list[Sp
     for budget in map(Budget.read, settings.budgets):
         for spent in (budget, replace(SMALL, task=budget.task)):
             step.note = str(spent)
-            models = make_models((OURS, COMPILED), _spec_of(spent.task), width=settings.width, device=device)
+            models = make_models((OURS, UNCOMPILED), _spec_of(spent.task), width=settings.width, device=device)
             for name, model in models.items():
                 policy = make_policy(model, spent.planner(), particles=1, device=device)
                 together, alone = Decider(policy, environments=count, device=device), Decider(policy, device=device)
@@ -208,7 +207,7 @@ def _batch(settings: SpeedSettings, device: torch.device, task: Task) -> list[Sp
                     f"{count} calls": _repeated(alone, count),
                 }
                 times = interleave(calls, repeats=settings.repeats, device=device, on_done=step)
-                case = str(spent) if name == OURS else f"{spent}, compiled"
+                case = str(spent) if name == OURS else f"{spent}, not compiled"
                 rows += [SpeedRow("batch", case, contender, ms) for contender, ms in times.items()]
     return rows
 

@@ -1,0 +1,141 @@
+"""Machine code for central futures: it says what torch does, and there is a loud way back where nothing compiles it."""
+
+import logging
+import shutil
+
+import pytest
+import torch
+
+from drift_wm.generators import GeneratorConfig
+from drift_wm.interfaces import History, Prediction, Spec
+from drift_wm.models import native as native_module
+from drift_wm.models.native import native
+from drift_wm.models.prepared import PreparedModel
+from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+
+SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+
+
+def make(
+    seed: int = 0, *, history: int = 1, chunk: int = 2, precision: str = "float32", **generator
+) -> LearnedWorldModel:
+    generator = {"width": 64, "depth": 2, **generator}
+    shape = WorldModelConfig(history=history, chunk=chunk, precision=precision, generator=GeneratorConfig(**generator))
+    rng = torch.Generator().manual_seed(seed)
+    model = LearnedWorldModel(SPEC, shape, rng=rng).eval()
+    with torch.no_grad():
+        for member in model.members:
+            member.backbone.learned_shortcut.uniform_(-1, 1, generator=rng)
+        for layer in (model.members[0].central_layer or ())[:1]:
+            layer.mul_(60)  # far from zero, so that wrong weights show
+    return model
+
+
+def predict(model: LearnedWorldModel | PreparedModel, *, B: int = 1, N: int = 7, H: int = 6) -> Prediction:
+    rng = torch.Generator().manual_seed(5)
+    K = model.history
+    past = History(torch.randn(B, K, 3, generator=rng), torch.randn(B, K - 1, 2, generator=rng))
+    return model.rollout(past, torch.rand(B, N, H, 2, generator=rng), particles=2, rng=rng)
+
+
+def assert_alike(found: Prediction, expected: Prediction) -> None:
+    torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.obs, expected.obs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.final, expected.final, rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("observe", [False, True])
+@pytest.mark.parametrize(
+    ("history", "chunk", "network"),
+    [
+        (1, 1, {}),
+        (1, 3, {"depth": 1}),
+        (3, 2, {"width": 17, "depth": 3}),  # a width between whole vectors
+        (4, 1, {"width": 8}),
+        (2, 6, {"name": "regression"}),
+        (1, 2, {"name": "gaussian"}),
+        (2, 2, {"members": 3}),
+    ],
+)
+def test_machine_code_says_what_torch_does(history, chunk, network, observe):
+    model = make(history=history, chunk=chunk, **network)
+    fast, plain = (PreparedModel(model, central=True, observe=observe, compile=asked) for asked in (True, False))
+    assert fast.is_compiled
+    assert not plain.is_compiled
+    for shape in ({}, {"N": 300}, {"B": 3}, {"N": 1}, {"B": 2, "N": 33, "H": 12}):
+        assert_alike(predict(fast, **shape), predict(plain, **shape))
+    frames, acted = torch.randn(40, history + 2, 3), torch.randn(40, history - 1 + chunk, 2)
+    # Of several chunks in a row, the newest frames are a view of all: so proposals ask for them.
+    ahead = fast.look_ahead(frames[:, -history:], acted)
+    torch.testing.assert_close(ahead, plain.look_ahead(frames[:, -history:], acted), rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+def test_two_models_keep_their_own_weights():
+    models = [make(seed=seed) for seed in (0, 1)]
+    fast = [PreparedModel(model, central=True) for model in models]
+    for model, quick in zip(models, fast, strict=True):
+        assert_alike(predict(quick), predict(PreparedModel(model, central=True, compile=False)))
+    assert (predict(fast[0]).obs - predict(fast[1]).obs).abs().max() > 0.3
+
+
+@needs_a_compiler
+def test_threads_do_not_change_what_is_predicted():
+    fast, threads = PreparedModel(make(), central=True), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = predict(fast, N=200)
+        torch.set_num_threads(3)
+        found = predict(fast, N=200)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found.obs, expected.obs)
+    assert torch.equal(found.reward, expected.reward)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e6])
+def test_activations_of_every_size(scale):
+    model = make(chunk=1)
+    with torch.no_grad():
+        model.members[0].backbone.from_condition.weight.mul_(scale)
+    fast, plain = (predict(PreparedModel(model, central=True, compile=asked), H=1) for asked in (True, False))
+    torch.testing.assert_close(fast.reward / scale, plain.reward / scale, rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+def test_what_is_no_number_stays_none():
+    fast = PreparedModel(make(), central=True)
+    past = History(torch.full((1, 1, 3), torch.nan), torch.zeros(1, 0, 2))
+    found = fast.rollout(past, torch.zeros(1, 4, 2, 2), particles=1, rng=torch.Generator())
+    assert found.reward.isnan().all()
+    assert found.obs.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("central", "model"),
+    [(False, {}), (True, {"name": "diffusion"}), (True, {"precision": "bfloat16"})],
+)
+def test_other_futures_are_left_to_torch(central, model):
+    assert not PreparedModel(make(**model), central=central).is_compiled
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"), [("no-such-compiler", "No such file"), ("false", "returned non-zero exit status 1")]
+)
+def test_without_a_compiler_predicts_all_the_same_and_says_so_once(monkeypatch, caplog, compiler, reason):
+    monkeypatch.setenv("CXX", compiler)
+    native.cache_clear()
+    try:
+        with caplog.at_level(logging.WARNING, native_module.__name__):
+            found = [PreparedModel(make(), central=True) for _ in range(2)]
+    finally:
+        native.cache_clear()  # others find it again
+    assert not any(model.is_compiled for model in found)
+    assert_alike(predict(found[0]), predict(PreparedModel(make(), central=True, compile=False)))
+    (record,) = caplog.records
+    assert f"compile=true: {compiler}" in record.message
+    assert reason in record.message
+    assert "compile=false" in record.message
