@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from drift_wm.cores import available_cores
+from drift_wm.models.native import native
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.storage.run_folder import PACKAGES
 from drift_wm.terminal import add_columns
@@ -68,6 +69,7 @@ def examine() -> tuple[Finding, ...]:
         *(package(name) for name in PACKAGES),
         *(extra(name, option) for name, option in EXTRAS.items()),
         *devices(),
+        machine_code(),
         rendering(),
         film_encoder(),
         *disk(Path.cwd()),
@@ -119,6 +121,14 @@ def devices() -> tuple[Finding, ...]:
         Finding("cores", f"{available_cores()}, torch uses {torch.get_num_threads()} threads", None),
         Finding("load", f"{load:.1f}", None, "" if load < cores else "other work is running: timings will be off"),
     )
+
+
+def machine_code() -> Finding:
+    """Whether planning is as fast as it can be; what is in the way is logged."""
+    if native() is not None:
+        return Finding("planning in machine code", "compiles", True)
+    remedy = "install g++, or name a C++ compiler in CXX: decisions then take half the time"
+    return Finding("planning in machine code", "does not compile (optional)", None, remedy)
 
 
 def rendering() -> Finding:

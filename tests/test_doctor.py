@@ -130,6 +130,14 @@ def test_every_gpu_is_named(monkeypatch):
     assert (device.value, bfloat16.value) == ("GPU 0, GPU 1", "native")
 
 
+@pytest.mark.parametrize(("library", "ok", "remedy"), [(object(), True, ""), (None, None, "g++")])
+def test_machine_code_that_does_not_compile_is_a_finding(monkeypatch, library, ok, remedy):
+    monkeypatch.setattr(doctor, "native", lambda: library)
+    finding = doctor.machine_code()
+    assert finding.ok is ok
+    assert remedy in finding.remedy
+
+
 def test_full_or_read_only_disks_are_findings(tmp_path, monkeypatch):
     assert all(finding.ok for finding in doctor.disk(tmp_path))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10))
