@@ -15,7 +15,7 @@ def expected_files() -> set[str]:
     found = {f"drift_wm/{path.relative_to(ROOT / 'drift_wm')}" for path in (ROOT / "drift_wm").rglob("*")}
     for folder in FOLDERS:
         found |= {f"drift_wm/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*")}
-    return {name for name in found if name.endswith((".py", ".yaml", ".jinja", "py.typed"))}
+    return {name for name in found if name.endswith((".py", ".cpp", ".yaml", ".jinja", "py.typed"))}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
