@@ -132,7 +132,7 @@ def test_every_gpu_is_named(monkeypatch):
 
 @pytest.mark.parametrize(("library", "ok", "remedy"), [(object(), True, ""), (None, None, "g++")])
 def test_machine_code_that_does_not_compile_is_a_finding(monkeypatch, library, ok, remedy):
-    monkeypatch.setattr(doctor, "native", lambda: library)
+    monkeypatch.setattr(doctor, "library", lambda: library)
     finding = doctor.machine_code()
     assert finding.ok is ok
     assert remedy in finding.remedy

@@ -9,7 +9,7 @@ import torch
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.models import native as native_module
-from drift_wm.models.native import native
+from drift_wm.models.native import library
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
 
@@ -106,6 +106,15 @@ def test_activations_of_every_size(scale):
 
 
 @needs_a_compiler
+@pytest.mark.parametrize("elsewhere", [{"dtype": torch.float64}, {"device": "meta"}])
+def test_what_lies_in_memory_otherwise_is_refused(elsewhere):
+    fast, frames, actions = PreparedModel(make(), central=True), torch.zeros(5, 1, 3), torch.zeros(5, 2, 2)
+    for given in ((frames.to(**elsewhere), actions), (frames, actions.to(**elsewhere))):
+        with pytest.raises(ValueError, match=r"expected torch\.float32 on the CPU"):
+            fast.look_ahead(*given)
+
+
+@needs_a_compiler
 def test_what_is_no_number_stays_none():
     fast = PreparedModel(make(), central=True)
     past = History(torch.full((1, 1, 3), torch.nan), torch.zeros(1, 0, 2))
@@ -127,12 +136,12 @@ def test_other_futures_are_left_to_torch(central, model):
 )
 def test_without_a_compiler_predicts_all_the_same_and_says_so_once(monkeypatch, caplog, compiler, reason):
     monkeypatch.setenv("CXX", compiler)
-    native.cache_clear()
+    library.cache_clear()
     try:
         with caplog.at_level(logging.WARNING, native_module.__name__):
             found = [PreparedModel(make(), central=True) for _ in range(2)]
     finally:
-        native.cache_clear()  # others find it again
+        library.cache_clear()  # others find it again
     assert not any(model.is_compiled for model in found)
     assert_alike(predict(found[0]), predict(PreparedModel(make(), central=True, compile=False)))
     (record,) = caplog.records

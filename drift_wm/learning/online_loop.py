@@ -181,8 +181,8 @@ class OnlineRun:
 
     @cached_property
     def _final_planner(self) -> PlanningPolicy:
-        """Plans in the last model; made when nothing is left to learn."""
-        return make_policy(self.trainer.world_model, self.settings, device=self.device)
+        """The same in the last model; made when nothing is left to learn."""
+        return self._planner()
 
     def _explorer(self) -> PlanningPolicy:
         """The same for collecting, with noise on its actions.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 
 import torch
 from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.native import NativeRollout, native
+from drift_wm.models.native import NativeRollout, library
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -29,7 +30,8 @@ class Centre:
         self.outputs = len(self._chunk.bias)
         """Of the last layer."""
         fits = compile and model.device.type == "cpu" and not model.uses_bfloat16()
-        self._native = self._chunk.native() if fits and native() is not None else None
+        code = library() if fits else None
+        self._native = None if code is None else self._chunk.in_machine_code(code)
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> Centre | None:
@@ -116,14 +118,15 @@ class _CentralChunk(nn.Module):
         newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
         return reward, observations, newest.contiguous()
 
-    def native(self) -> NativeRollout:
-        """The same, chunk after chunk, in machine code; in float32, where no means are left to take off."""
+    def in_machine_code(self, code: ctypes.CDLL) -> NativeRollout:
+        """The same, chunk after chunk; in float32, where no means are left to take off."""
         assert not self._has_means
         net = self.network
         hidden = [(layer.weight, layer.bias) for layer in (net.from_condition, *net.hidden)]
         return NativeRollout(
+            code,
             [*hidden, (self.weight, self.bias)],
-            net.learned_shortcut + net.shortcut,
+            share=net.learned_shortcut + net.shortcut,
             history=self._history,
             chunk=self._chunk,
             observation_size=self.obs_mean.shape[-1],

@@ -18,7 +18,7 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("central.cpp")
-_PANEL = 32  # columns that its layers are padded to a multiple of
+_PANEL = 32  # of which the columns of its layers are multiples
 _SECONDS = 120  # that compiling may take
 _OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
 
@@ -38,6 +38,7 @@ class NativeRollout:
     """Predicts central futures as `Centre` describes them, in float32 on a CPU.
 
     Args:
+        library: of `library`.
         layers: weight and bias of the first layer, the hidden ones and the last, which says rewards, then the changes
             of the frames shown.
         share: (width,) of the first layer, among the last features.
@@ -48,16 +49,18 @@ class NativeRollout:
 
     def __init__(
         self,
+        library: ctypes.CDLL,
         layers: Sequence[tuple[Tensor, Tensor]],
-        share: Tensor,
         *,
+        share: Tensor,
         history: int,
         chunk: int,
         observation_size: int,
     ) -> None:
+        self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
         (first, _), (last, _) = layers[0], layers[-1]
-        self._history, self._chunk, self._shown = K, k, (len(last) - k) // D
+        self._chunk, self._shown = k, (len(last) - k) // D
         self._kept = [_padded(share)]  # what the machine code points to
         for number, (weight, bias) in enumerate(layers):
             self._kept += [_in_panels(weight, pad_inputs=number > 0), _padded(bias)]
@@ -84,30 +87,34 @@ class NativeRollout:
 
         Returns:
             Rewards (R, H), the observations shown (R, H / k * shown, D), and the newest frames (R, K, D).
+
+        Raises:
+            ValueError: they are of another type, or not in this memory.
         """
+        for given in (frames, actions):  # whose memory is read as it is
+            if not given.is_cpu or given.dtype != torch.float32:
+                raise ValueError(f"given {given.dtype} on {given.device}; expected torch.float32 on the CPU")
         frames, actions = frames.contiguous(), actions.contiguous()
         (B, K, D), (R, steps) = frames.shape, actions.shape[:2]
         H = steps - (K - 1)
         chunks = H // self._chunk
         out = torch.empty(R, H), torch.empty(R, chunks * self._shown, D), torch.empty(R, K, D)
         pointers = [ctypes.c_void_p(each.data_ptr()) for each in (frames, actions, *out)]
-        library = native()
-        assert library is not None, "there was one when this was made"
-        library.rollout(ctypes.byref(self._network), R, R // B, chunks, torch.get_num_threads(), *pointers)
+        self._rollout(ctypes.byref(self._network), R, R // B, chunks, torch.get_num_threads(), *pointers)
         return out
 
 
 @functools.cache
-def native() -> ctypes.CDLL | None:
+def library() -> ctypes.CDLL | None:
     """The machine code, compiled at a process's first call, in about a second; None, with a warning, if in vain."""
     compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     with tempfile.TemporaryDirectory(prefix="drift-wm-") as folder:
-        compiled, library = f"{folder}/central.o", f"{folder}/central.so"
+        compiled, linked = f"{folder}/central.o", f"{folder}/central.so"
         try:
             _run([*compiler, *_OPTIONS, "-c", str(_SOURCE), "-o", compiled])
             # Not linked with OpenMP: threads are then those that torch has loaded, and two pools do not compete.
-            _run([*compiler, "-shared", compiled, "-o", library])
-            return ctypes.CDLL(library)
+            _run([*compiler, "-shared", compiled, "-o", linked])
+            return ctypes.CDLL(linked)
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", None) or str(error)
             reason = next(iter(said.strip().splitlines()), type(error).__name__)
