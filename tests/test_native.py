@@ -1,6 +1,7 @@
 """Machine code for central futures: it says what torch does, and there is a loud way back where nothing compiles it."""
 
 import logging
+import platform
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Prediction, Spec
-from drift_wm.models import native as native_module
+from drift_wm.models import native
 from drift_wm.models.native import library
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
@@ -70,6 +71,25 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
     # Of several chunks in a row, the newest frames are a view of all: so proposals ask for them.
     ahead = fast.look_ahead(frames[:, -history:], acted)
     torch.testing.assert_close(ahead, plain.look_ahead(frames[:, -history:], acted), rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="code of other processors")
+@pytest.mark.parametrize(("processor", "needs"), [("x86-64-v3", {"AVX2", "AVX512"}), ("x86-64-v2", None)])
+def test_processors_with_narrower_vectors(monkeypatch, processor, needs):
+    if needs and torch.backends.cpu.get_cpu_capability() not in needs:
+        pytest.skip(f"this is no {processor}")
+    options = [f"-march={processor}" if option == "-march=native" else option for option in native._OPTIONS]
+    assert options != list(native._OPTIONS)
+    monkeypatch.setattr(native, "_OPTIONS", options)
+    model = make(history=2, width=40)
+    library.cache_clear()
+    try:
+        fast = PreparedModel(model, central=True)
+    finally:
+        library.cache_clear()
+    assert fast.is_compiled
+    assert_alike(predict(fast, N=40), predict(PreparedModel(model, central=True, compile=False), N=40))
 
 
 @needs_a_compiler
@@ -138,7 +158,7 @@ def test_without_a_compiler_predicts_all_the_same_and_says_so_once(monkeypatch, 
     monkeypatch.setenv("CXX", compiler)
     library.cache_clear()
     try:
-        with caplog.at_level(logging.WARNING, native_module.__name__):
+        with caplog.at_level(logging.WARNING, native.__name__):
             found = [PreparedModel(make(), central=True) for _ in range(2)]
     finally:
         library.cache_clear()  # others find it again

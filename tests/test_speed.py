@@ -115,7 +115,7 @@ def test_the_products_of_a_decision_are_counted_by_hand():
     multiplier(products, dtype=torch.float32, device=CPU)()
 
 
-@pytest.mark.parametrize("name", [name for name in CONTENDERS if name != UNCOMPILED])
+@pytest.mark.parametrize("name", CONTENDERS)
 def test_every_contender_decides_again_and_again(name):
     contender = CONTENDERS[name]
     model = make_model(contender, SPEC, width=8, device=CPU)
@@ -228,9 +228,8 @@ def test_measures_and_keeps_every_part(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(suite, "CANDIDATES", (24, 48))
     monkeypatch.setattr(suite, "HORIZONS", (10,))
     monkeypatch.setattr(suite, "benchmark_tasks", lambda: ["cartpole-swingup"])
-    monkeypatch.setattr(suite, "CONTENDERS", {OURS: CONTENDERS[OURS], **{name: CONTENDERS[name] for name in EXTRA}})
+    monkeypatch.setattr(suite, "CONTENDERS", {name: CONTENDERS[name] for name in (OURS, UNCOMPILED, *EXTRA)})
     monkeypatch.setattr(suite, "SCALED", (OURS,))
-    monkeypatch.setattr(suite, "UNCOMPILED", OURS)  # seconds each, and tested by itself
     settings = ["repeats=1", "width=8", 'budgets=["cartpole-swingup:24x10x1"]', "simulator_tasks=[cartpole-swingup]"]
     assert main(["speed", *settings, "environments=2", f"run_dir={tmp_path}"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
