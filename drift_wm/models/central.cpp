@@ -77,6 +77,32 @@ void apply(const Layer &layer, const float *in, float *out, float *first, const 
     }
 }
 
+// What a thread needs for a block of rows.
+struct Block {
+    std::vector<float> condition;           // (BLOCK, inputs)
+    std::vector<float> first, here, there;  // (BLOCK, width): the first layer's sums, and two layers' features in turn
+    std::vector<float> said;                // (BLOCK, outputs)
+};
+
+// The condition -> what the last layer says.
+void predict(const std::vector<Layer> &layers, const float *share, Block &block) {
+    const int last = static_cast<int>(layers.size()) - 2;  // hidden layer, to which the first is added
+    float *in = block.condition.data(), *out = block.here.data(), *spare = block.there.data();
+    float *first = block.first.data();
+    if (last == 0)
+        apply<true, true, true>(layers[0], in, out, first, share);
+    else
+        apply<true, true, false>(layers[0], in, out, first, nullptr);
+    for (int i = 1; i <= last; i++) {
+        if (i == last)
+            apply<false, true, true>(layers[i], out, spare, first, share);
+        else
+            apply<false, true, false>(layers[i], out, spare, nullptr, nullptr);
+        std::swap(out, spare);
+    }
+    apply<false, false, false>(layers.back(), out, block.said.data(), nullptr, nullptr);
+}
+
 }  // namespace
 
 extern "C" {
@@ -98,39 +124,30 @@ void rollout(const Network *network, int rows, int candidates, int chunks, int t
     const int K = net.history, k = net.chunk, D = net.observation, A = net.action, W = net.width;
     const int seen = K * D, acted = (K - 1 + k) * A, inputs = seen + acted, steps = chunks * k;
     const int kept = k < K ? k : K;  // of the newest frames, those that a chunk gives
-    const float *const *next = net.parameters;
     std::vector<Layer> layers;
-    for (int i = 0; i < net.hidden + 2; i++, next += 2)
-        layers.push_back({next[0], next[1], i ? W : inputs, i < net.hidden + 1 ? W : net.outputs});
+    for (int i = 0; i < net.hidden + 2; i++)
+        layers.push_back({net.parameters[2 * i], net.parameters[2 * i + 1], i == 0 ? inputs : W,
+                          i <= net.hidden ? W : net.outputs});
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<float> condition(BLOCK * inputs), first(BLOCK * W), here(BLOCK * W), there(BLOCK * W),
-            said(BLOCK * net.outputs);
+        const auto of_each = [](int columns) { return std::vector<float>(BLOCK * columns); };
+        Block block{of_each(inputs), of_each(W), of_each(W), of_each(W), of_each(net.outputs)};
+        float *condition = block.condition.data();
 #pragma omp for schedule(static)
         for (int start = 0; start < rows; start += BLOCK) {
             const int count = rows - start < BLOCK ? rows - start : BLOCK;
             const auto of = [&](int row) { return static_cast<long>(start + row); };
             for (int i = 0; i < count; i++)
-                memcpy(&condition[i * inputs], frames + of(i) / candidates * seen, seen * sizeof(float));
+                memcpy(condition + i * inputs, frames + of(i) / candidates * seen, seen * sizeof(float));
             for (int chunk = 0; chunk < chunks; chunk++) {
                 for (int i = 0; i < count; i++)
-                    memcpy(&condition[i * inputs + seen], actions + (of(i) * (K - 1 + steps) + chunk * k) * A,
+                    memcpy(condition + i * inputs + seen, actions + (of(i) * (K - 1 + steps) + chunk * k) * A,
                            acted * sizeof(float));
-                float *features = here.data(), *other = there.data();
-                if (net.hidden)
-                    apply<true, true, false>(layers[0], condition.data(), features, first.data(), nullptr);
-                else
-                    apply<true, true, true>(layers[0], condition.data(), features, first.data(), net.share);
-                for (int i = 1; i <= net.hidden; i++, std::swap(features, other))
-                    if (i < net.hidden)
-                        apply<false, true, false>(layers[i], features, other, nullptr, nullptr);
-                    else
-                        apply<false, true, true>(layers[i], features, other, first.data(), net.share);
-                apply<false, false, false>(layers.back(), features, said.data(), nullptr, nullptr);
+                predict(layers, net.share, block);
                 for (int i = 0; i < count; i++) {
-                    float *known = &condition[i * inputs];
+                    float *known = condition + i * inputs;
                     float *shown = observations + (of(i) * chunks + chunk) * net.shown * D;
-                    const float *reward = &said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * D;
+                    const float *reward = &block.said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * D;
                     memcpy(rewards + of(i) * steps + chunk * k, reward, k * sizeof(float));
                     for (int frame = 0; frame < net.shown; frame++)
                         for (int d = 0; d < D; d++) shown[frame * D + d] = change[frame * D + d] + last[d];
@@ -139,7 +156,7 @@ void rollout(const Network *network, int rows, int candidates, int chunks, int t
                 }
             }
             for (int i = 0; i < count; i++)
-                memcpy(newest + of(i) * seen, &condition[i * inputs], seen * sizeof(float));
+                memcpy(newest + of(i) * seen, condition + i * inputs, seen * sizeof(float));
         }
     }
 }
