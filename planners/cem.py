@@ -28,35 +28,22 @@ class CEMConfig(PlannerConfig):
         require(1 <= self.elites <= self.candidates, "planner.elites", self.elites, expected)
         require(0 <= self.momentum < 1, "planner.momentum", self.momentum, "a number in [0, 1)")
 
+    @property
+    def selected(self) -> int:
+        """S: the elites."""
+        return self.elites
+
 
 class CEM(SamplingPlanner[CEMConfig]):
     """The cross-entropy method."""
 
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites."""
-        return refit_gaussian(plan, select_elites(candidates, scores, self.config.elites), self.config)
-
-
-def select_elites(candidates: Tensor, scores: Tensor, count: int) -> Tensor:
-    """The best candidates, best first.
-
-    Args:
-        candidates: (B, N, H, A).
-        scores: (B, N), finite or -inf.
-        count: E <= N.
-
-    Returns:
-        (B, E, H, A). Where fewer than E scores are finite, the best candidate fills the gap: a sequence
-        that broke the model must not attract the mean.
-    """
-    top, index = scores.topk(count, dim=1)
-    index = torch.where(top == -torch.inf, index[:, :1], index)
-    environment = torch.arange(len(index), device=index.device).unsqueeze(1)
-    return candidates[environment, index]
+        return refit_gaussian(plan, elites, self.config)
 
 
 def refit_gaussian(plan: Plan, elites: Tensor, config: CEMConfig) -> Plan:
-    """The plan with mean and standard deviation moved to those of the (B, E, H, A) elites, with momentum."""
+    """The plan with mean and standard deviation moved to those of the (B, S, H, A) elites, with momentum."""
     std, mean = torch.std_mean(elites, dim=1, correction=0)
     return replace(
         plan,

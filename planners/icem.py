@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
-from drift_wm.planners.cem import CEMConfig, refit_gaussian, select_elites
+from drift_wm.planners.cem import CEMConfig, refit_gaussian
 from drift_wm.planners.loop import SamplingPlanner
 from drift_wm.requirements import require
 
@@ -71,7 +71,6 @@ class ICEM(SamplingPlanner[ICEMConfig]):
             return plan.elites
         return torch.cat([plan.mean.unsqueeze(1), plan.elites], dim=1)
 
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites, and keep the best of these."""
-        elites = select_elites(candidates, scores, self.config.elites)
         return replace(refit_gaussian(plan, elites, self.config), elites=elites[:, : self.carried_elites])

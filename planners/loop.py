@@ -12,6 +12,7 @@ from torch import Tensor
 
 from drift_wm.interfaces import Plan, Score
 from drift_wm.planners.noise import NoiseStock
+from drift_wm.planners.ranking import finite_scores, kept_where, remember_best, select_elites
 from drift_wm.requirements import require, require_at_least, require_one_of
 
 EXECUTE = ("best", "mean")
@@ -45,6 +46,11 @@ class PlannerConfig:
         require(0 <= self.min_std <= self.initial_std, "planner.min_std", self.min_std, expected)
         require(math.isfinite(self.noise_exponent), "planner.noise_exponent", self.noise_exponent, "a finite number")
         require_one_of(EXECUTE, "planner.execute", self.execute)
+
+    @property
+    def selected(self) -> int:
+        """S: the best candidates of an iteration that the update rule is shown."""
+        return 1
 
 
 ConfigT_co = TypeVar("ConfigT_co", bound=PlannerConfig, covariant=True)
@@ -113,13 +119,14 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         return plan.mean.unsqueeze(1)
 
     @abstractmethod
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """The update rule.
 
         Args:
             plan: the plan so far; `best` and `score` already account for these candidates.
             candidates: (B, N, H, A) in [-1, 1].
             scores: (B, N), finite or -inf, at least one finite per environment.
+            elites: (B, S, H, A) the best of them, best first.
 
         Returns:
             The plan with a new mean, standard deviation and elites.
@@ -171,7 +178,8 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
                 candidates[:, known : known + proposals.shape[1]] = proposals.nan_to_num(nan=0.0)
             candidates.clamp_(-1.0, 1.0)
             scores, failures, lost = finite_scores(score(candidates), candidates)
-            improved = self.refit(remember_best(plan, candidates, scores), candidates, scores)
+            top, elites = select_elites(candidates, scores, self.config.selected, all_finite=not failures)
+            improved = self.refit(remember_best(plan, top, elites[:, 0]), candidates, scores, elites)
             plan = replace(improved, non_finite=plan.non_finite + failures)
             if lost:
                 plan = kept_where(lost, earlier, plan)
@@ -223,62 +231,3 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
                 f"the plan's sequences have shape {tuple(plan.mean.shape[1:])}; this planner expects "
                 f"(horizon, action_size) = {expected}. Start from this planner's own init()."
             )
-
-
-def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Rank NaN and infinite scores last.
-
-    Args:
-        scores: (B, N) as the score function returned them.
-        candidates: (B, N, H, A) that were scored.
-
-    Returns:
-        (B, N) scores of the candidates' type, -inf where they were not finite; the number of those; and the
-        environments that have no other, whose scores are all 0.
-
-    Raises:
-        ValueError: the scores' shape is not (B, N).
-    """
-    batch_size, count = candidates.shape[:2]
-    if scores.shape != (batch_size, count):
-        raise ValueError(
-            f"the score function returned shape {tuple(scores.shape)}; expected (environments, candidates) = "
-            f"{(batch_size, count)}. Reduce futures by an objective and a risk rule, as make_score does."
-        )
-    scores = scores.to(candidates.dtype)
-    if math.isfinite(scores.sum()):  # a fifth of the time of asking each of them
-        return scores, 0, ()
-    finite = torch.isfinite(scores)
-    usable: list[int] = finite.sum(dim=1).tolist()
-    lost = tuple(environment for environment, number in enumerate(usable) if number == 0)
-    ranked = torch.where(finite, scores, -torch.inf)
-    ranked[list(lost)] = 0.0
-    return ranked, batch_size * count - sum(usable), lost
-
-
-def kept_where(lost: tuple[int, ...], earlier: Plan, plan: Plan) -> Plan:
-    """The plan, but the earlier one in environments that are lost; its mean stands for a best that was never found."""
-    kept = torch.zeros(len(plan.score), dtype=torch.bool, device=plan.score.device)
-    kept[list(lost)] = True
-    unscored = (earlier.score == -torch.inf)[:, None, None]
-
-    def chosen(before: Tensor, after: Tensor) -> Tensor:
-        return torch.where(kept.view(-1, *[1] * (after.ndim - 1)), before, after)
-
-    return replace(
-        plan,
-        mean=chosen(earlier.mean, plan.mean),
-        std=chosen(earlier.std, plan.std),
-        best=chosen(torch.where(unscored, earlier.mean, earlier.best), plan.best),
-        score=chosen(earlier.score, plan.score),
-        elites=chosen(earlier.elites, plan.elites),
-        lost=tuple(sorted({*earlier.lost, *lost})),
-    )
-
-
-def remember_best(plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
-    """The plan with `best` and `score` replaced where one of the (B, N, H, A) candidates does better."""
-    top, index = scores.max(dim=1)
-    winner = candidates[torch.arange(len(index), device=index.device), index]
-    better = (top > plan.score)[:, None, None]
-    return replace(plan, best=torch.where(better, winner, plan.best), score=torch.maximum(top, plan.score))

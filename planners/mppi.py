@@ -34,7 +34,7 @@ class MPPIConfig(PlannerConfig):
 class MPPI(SamplingPlanner[MPPIConfig]):
     """MPPI with scores scaled per environment and iteration, so that one temperature suits every task."""
 
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move the mean, and the standard deviation if asked, to the weighted ones of all candidates."""
         weights = softmax_weights(scores, self.config.temperature)
         # Weights sum to 1 up to rounding, which could carry a mean of extreme actions out of bounds.

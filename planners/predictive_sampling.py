@@ -25,6 +25,6 @@ class PredictiveSamplingConfig(PlannerConfig):
 class PredictiveSampling(SamplingPlanner[PredictiveSamplingConfig]):
     """Hill climbing with noise of fixed size around the best sequence so far."""
 
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Centre the next proposals on the best sequence."""
         return replace(plan, mean=plan.best)

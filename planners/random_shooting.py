@@ -33,6 +33,6 @@ class RandomShooting(SamplingPlanner[RandomShootingConfig]):
         """Uniform proposals: the error function maps normal noise to [-1, 1], coloured or white."""
         return torch.erf(noise / math.sqrt(2.0)).repeat(plan.mean.shape[0], 1, 1, 1)
 
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Make the best sequence the mean, from where it survives to the next decision."""
         return replace(plan, mean=plan.best)

@@ -47,9 +47,9 @@ def make_score(
         raise ValueError(f"max_rows is {max_rows}; expected at least 1. Use a few thousand to save memory.")
     seed = int(torch.randint(MAX_SEED, (), generator=rng, device=rng.device))
     width = max(1, max_rows // (history.obs.shape[0] * particles))
+    noise = torch.Generator(device=rng.device)
 
     def score_slice(actions: Tensor) -> Tensor:
-        noise = torch.Generator(device=rng.device)
         noise.manual_seed(seed)
         prediction = model.rollout(history, actions, particles=particles, rng=noise)
         return risk(objective(prediction, actions))

@@ -6,12 +6,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from drift_wm.planners.cem import CEM, CEMConfig, select_elites
+from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.icem import ICEM, ICEMConfig
 from drift_wm.planners.loop import PlannerConfig
 from drift_wm.planners.mppi import MPPI, MPPIConfig, softmax_weights
 from drift_wm.planners.predictive_sampling import PredictiveSampling, PredictiveSamplingConfig
 from drift_wm.planners.random_shooting import RandomShooting, RandomShootingConfig
+from drift_wm.planners.ranking import select_elites
 from helpers import rng as generator
 
 
@@ -33,8 +34,10 @@ def total(candidates):
 def test_elites_are_the_best_in_order():
     candidates = torch.arange(5.0).reshape(1, 5, 1, 1)
     scores = torch.tensor([[3.0, 9.0, -torch.inf, 7.0, -torch.inf]])
-    assert select_elites(candidates, scores, 3).flatten().tolist() == [1.0, 3.0, 0.0]
-    assert select_elites(candidates, scores, 5).flatten().tolist() == [1.0, 3.0, 0.0, 1.0, 1.0]
+    for count, expected in ((1, [1.0]), (3, [1.0, 3.0, 0.0]), (5, [1.0, 3.0, 0.0, 1.0, 1.0])):
+        top, elites = select_elites(candidates, scores, count)
+        assert top.tolist() == [9.0]
+        assert elites.flatten().tolist() == expected
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.4])

@@ -60,16 +60,17 @@ class Centre:
             reward, observed, frames = self._by_chunks(history, actions)
 
         def obs() -> Tensor:
-            if not self._observe:
-                everything = Centre(self._model, self._layer, observe=True, compile=self._compile)
-                return everything.rollout(history, actions, particles=particles).obs
-            return shown(observed)
+            with torch.inference_mode():
+                if not self._observe:
+                    everything = Centre(self._model, self._layer, observe=True, compile=self._compile)
+                    return everything.rollout(history, actions, particles=particles).obs
+                return shown(observed)
 
         def shown(entries: Tensor) -> Tensor:
             """The same for all particles: (B * N, ...) -> (B, N, P, ...)."""
             return entries.view(B, N, 1, *entries.shape[1:]).expand(B, N, particles, *entries.shape[1:])
 
-        return Prediction(torch.inference_mode()(obs), shown(reward), final=shown(frames[:, -1]))
+        return Prediction(obs, shown(reward), final=shown(frames[:, -1]))
 
     def _by_chunks(self, history: History, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rewards (B * N, H), the observations of each chunk that are predicted, the newest frames (B * N, K, D)."""
