@@ -39,14 +39,12 @@ class CEM(SamplingPlanner[CEMConfig]):
 
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites."""
-        return refit_gaussian(plan, elites, self.config)
+        mean, std = refit_gaussian(plan, elites, self.config)
+        return replace(plan, mean=mean, std=std)
 
 
-def refit_gaussian(plan: Plan, elites: Tensor, config: CEMConfig) -> Plan:
-    """The plan with mean and standard deviation moved to those of the (B, S, H, A) elites, with momentum."""
+def refit_gaussian(plan: Plan, elites: Tensor, config: CEMConfig) -> tuple[Tensor, Tensor]:
+    """The plan's mean and standard deviation (B, H, A), moved to those of the (B, S, H, A) elites, with momentum."""
     std, mean = torch.std_mean(elites, dim=1, correction=0)
-    return replace(
-        plan,
-        mean=mean.lerp_(plan.mean, config.momentum),
-        std=std.lerp_(plan.std, config.momentum).clamp_min_(config.min_std),
-    )
+    std = std.lerp_(plan.std, config.momentum).clamp_min_(config.min_std)
+    return mean.lerp_(plan.mean, config.momentum), std

@@ -73,4 +73,5 @@ class ICEM(SamplingPlanner[ICEMConfig]):
 
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites, and keep the best of these."""
-        return replace(refit_gaussian(plan, elites, self.config), elites=elites[:, : self.carried_elites])
+        mean, std = refit_gaussian(plan, elites, self.config)
+        return replace(plan, mean=mean, std=std, elites=elites[:, : self.carried_elites])

@@ -1,4 +1,4 @@
-"""Machine code for central futures: it says what torch does, and there is a loud way back where nothing compiles it."""
+"""Machine code for futures: it says what torch does, and there is a loud way back where nothing compiles it."""
 
 import logging
 import platform
@@ -30,14 +30,26 @@ def make(
             member.backbone.learned_shortcut.uniform_(-1, 1, generator=rng)
         for layer in (model.members[0].central_layer or ())[:1]:
             layer.mul_(60)  # far from zero, so that wrong weights show
+        for member in model.members:
+            if member.samples_in_one_pass:
+                member.backbone.output.weight.mul_(30)
     return model
 
 
-def predict(model: LearnedWorldModel | PreparedModel, *, B: int = 1, N: int = 7, H: int = 6) -> Prediction:
+def predict(
+    model: LearnedWorldModel | PreparedModel,
+    *,
+    B: int = 1,
+    N: int = 7,
+    H: int = 6,
+    P: int = 2,
+    independent: bool = False,
+) -> Prediction:
     rng = torch.Generator().manual_seed(5)
     K = model.history
     past = History(torch.randn(B, K, 3, generator=rng), torch.randn(B, K - 1, 2, generator=rng))
-    return model.rollout(past, torch.rand(B, N, H, 2, generator=rng), particles=2, rng=rng)
+    actions = torch.rand(B, N, H, 2, generator=rng)
+    return model.rollout(past, actions, particles=P, rng=rng, independent=independent)
 
 
 def assert_alike(found: Prediction, expected: Prediction) -> None:
@@ -71,6 +83,36 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
     # Of several chunks in a row, the newest frames are a view of all: so proposals ask for them.
     ahead = fast.look_ahead(frames[:, -history:], acted)
     torch.testing.assert_close(ahead, plain.look_ahead(frames[:, -history:], acted), rtol=1e-4, atol=1e-4)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("observe", [False, True])
+@pytest.mark.parametrize(
+    ("history", "chunk", "network"),
+    [
+        (1, 1, {}),
+        (1, 3, {"depth": 1}),
+        (3, 2, {"width": 17, "depth": 3}),
+        (2, 6, {"noise_size": 1}),
+        (2, 2, {"members": 3}),
+    ],
+)
+def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
+    model = make(history=history, chunk=chunk, **network)
+    fast, plain = (PreparedModel(model, observe=observe, compile=asked) for asked in (True, False))
+    assert fast.is_compiled
+    assert not plain.is_compiled
+    for shape in (
+        {},
+        {"N": 1, "P": 70},
+        {"B": 3, "N": 40},
+        {"B": 3, "P": 5, "independent": True},
+        {"B": 2, "N": 1, "P": 1, "H": 12, "independent": True},
+    ):
+        found, expected = predict(fast, **shape), predict(plain, **shape)
+        assert_alike(found, expected)
+        if found.reward.shape[2] > 1:
+            assert expected.final.std(dim=2).mean() > 0.1, "draws that differ"
 
 
 @needs_a_compiler
@@ -145,7 +187,13 @@ def test_what_is_no_number_stays_none():
 
 @pytest.mark.parametrize(
     ("central", "model"),
-    [(False, {}), (True, {"name": "diffusion"}), (True, {"precision": "bfloat16"})],
+    [
+        (False, {"name": "diffusion"}),
+        (False, {"name": "gaussian"}),
+        (False, {"precision": "bfloat16"}),
+        (True, {"name": "diffusion"}),
+        (True, {"precision": "bfloat16"}),
+    ],
 )
 def test_other_futures_are_left_to_torch(central, model):
     assert not PreparedModel(make(**model), central=central).is_compiled

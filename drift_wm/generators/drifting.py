@@ -35,6 +35,7 @@ class DriftingGenerator(ConditionalGenerator):
         rng: source of the initial weights.
     """
 
+    samples_in_one_pass = True
     even_noise: Tensor
 
     def __init__(

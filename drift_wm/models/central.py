@@ -29,8 +29,7 @@ class Centre:
         self._chunk = _CentralChunk(model, layer, observe=observe)
         self.outputs = len(self._chunk.bias)
         """Of the last layer."""
-        fits = compile and model.device.type == "cpu" and not model.uses_bfloat16()
-        code = library() if fits else None
+        code = machine_code(model) if compile else None
         self._native = None if code is None else self._chunk.in_machine_code(code)
 
     @classmethod
@@ -55,7 +54,7 @@ class Centre:
         """See `WorldModel.rollout`."""
         B, N = actions.shape[:2]
         if self._native is not None:
-            reward, observed, frames = self._native(history.obs, _sequences(history, actions))
+            reward, observed, frames = self._native(history.obs, sequences(history, actions))
         else:
             reward, observed, frames = self._by_chunks(history, actions)
 
@@ -93,13 +92,10 @@ class _CentralChunk(nn.Module):
 
     def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool) -> None:
         super().__init__()
-        k, D = model.chunk, model.spec.observation_size
-        self._history, self._chunk, self._next_frames = model.history, k, model.next_frames
+        self._history, self._chunk, self._next_frames = model.history, model.chunk, model.next_frames
         self._dtype = torch.bfloat16 if model.uses_bfloat16() else torch.float32
         self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
-        entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
-        frames = entries[:, :D] if observe else entries[-model.history :, :D]
-        kept = torch.cat([entries[:, D], frames.flatten()])  # rewards first, the newest frame last
+        kept = entries_read(model, observe=observe)
         self.register_buffer("weight", layer[0][kept].to(self._dtype))
         self.register_buffer("bias", layer[1][kept].to(self._dtype))
         scales = model.normaliser
@@ -122,25 +118,37 @@ class _CentralChunk(nn.Module):
     def in_machine_code(self, code: ctypes.CDLL) -> NativeRollout:
         """The same, chunk after chunk; in float32, where no means are left to take off."""
         assert not self._has_means
-        net = self.network
-        hidden = [(layer.weight, layer.bias) for layer in (net.from_condition, *net.hidden)]
-        return NativeRollout(
-            code,
-            [*hidden, (self.weight, self.bias)],
-            share=net.learned_shortcut + net.shortcut,
-            history=self._history,
-            chunk=self._chunk,
-            observation_size=self.obs_mean.shape[-1],
-        )
+        shape = {"history": self._history, "chunk": self._chunk, "observation_size": self.obs_mean.shape[-1]}
+        return NativeRollout(code, self.network, (self.weight, self.bias), **shape)
+
+
+def machine_code(model: LearnedWorldModel) -> ctypes.CDLL | None:
+    """What predicts this model's futures where one pass of its network does; None where torch has to."""
+    return library() if model.device.type == "cpu" and not model.uses_bfloat16() else None
+
+
+def entries_read(model: LearnedWorldModel, *, observe: bool) -> Tensor:
+    """Which entries of its targets a model is asked for: rewards first, the newest frame last.
+
+    Args:
+        model: with its chunk of k steps.
+        observe: all frames, not only those that the next chunk starts from.
+    """
+    k, D = model.chunk, model.spec.observation_size
+    entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
+    frames = entries[:, :D] if observe else entries[-model.history :, :D]
+    return torch.cat([entries[:, D], frames.flatten()])
 
 
 def chunks(history: History, actions: Tensor, k: int) -> Tensor:
     """The actions that each chunk's prediction depends on, those before it included: (H / k, B * N, entries)."""
-    acted = _sequences(history, actions)
+    acted = sequences(history, actions)
     return acted.unfold(1, history.actions.shape[1] + k, k).permute(1, 0, 3, 2).flatten(-2)
 
 
-def _sequences(history: History, actions: Tensor) -> Tensor:
+def sequences(history: History, actions: Tensor) -> Tensor:
     """Each candidate's actions, those before the newest frame included: (B * N, K - 1 + H, A)."""
-    past = history.actions[:, None].expand(-1, actions.shape[1], -1, -1)
-    return (torch.cat([past, actions], dim=2) if past.shape[2] else actions).flatten(0, 1)
+    if history.actions.shape[1]:
+        past = history.actions[:, None].expand(-1, actions.shape[1], -1, -1)
+        actions = torch.cat([past, actions], dim=2)
+    return actions.flatten(0, 1)

@@ -1,4 +1,4 @@
-"""The central future in machine code, compiled for the processor at hand where it has a compiler."""
+"""Futures in machine code, compiled for the processor at hand where it has a compiler."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from drift_wm.generators.nets import ConditionalMLP
 
 logger = logging.getLogger(__name__)
 
-_SOURCE = Path(__file__).with_name("central.cpp")
+_SOURCE = Path(__file__).with_name("one_pass.cpp")
 _PANEL = 32  # of which the columns of its layers are multiples
 _SECONDS = 120  # that compiling may take
 _OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
 
 
 class _Network(ctypes.Structure):
-    """`Network` of central.cpp."""
+    """`Network` of one_pass.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("history", "chunk", "observation", "action", "shown")),
@@ -34,14 +35,23 @@ class _Network(ctypes.Structure):
     )
 
 
+class _Futures(ctypes.Structure):
+    """`Futures` of one_pass.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("environments", "candidates", "particles", "chunks", "noises")),
+        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors")),
+        *((name, ctypes.c_void_p) for name in ("rewards", "observations", "newest")),
+    )
+
+
 class NativeRollout:
-    """Predicts central futures as `Centre` describes them, in float32 on a CPU.
+    """Predicts futures, where one pass through a network and a linear layer give a chunk, in float32 on a CPU.
 
     Args:
         library: of `library`.
-        layers: weight and bias of the first layer, the hidden ones and the last, which says rewards, then the changes
-            of the frames shown.
-        share: (width,) of the first layer, among the last features.
+        network: that passes; copied.
+        last: weight and bias of the layer that says rewards, then the changes of the frames shown.
         history: K, frames that a chunk starts from.
         chunk: k.
         observation_size: D.
@@ -50,18 +60,19 @@ class NativeRollout:
     def __init__(
         self,
         library: ctypes.CDLL,
-        layers: Sequence[tuple[Tensor, Tensor]],
+        network: ConditionalMLP,
+        last: tuple[Tensor, Tensor],
         *,
-        share: Tensor,
         history: int,
         chunk: int,
         observation_size: int,
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
-        (first, _), (last, _) = layers[0], layers[-1]
-        self._chunk, self._shown = k, (len(last) - k) // D
-        self._kept = [_padded(share)]  # what the machine code points to
+        first = network.from_condition.weight
+        layers = [*((layer.weight, layer.bias) for layer in (network.from_condition, *network.hidden)), last]
+        self._chunk, self._shown = k, (len(last[0]) - k) // D
+        self._kept = [_padded(network.learned_shortcut + network.shortcut)]  # what the machine code points to
         for number, (weight, bias) in enumerate(layers):
             self._kept += [_in_panels(weight, pad_inputs=number > 0), _padded(bias)]
         pointers = [each.data_ptr() for each in self._kept]
@@ -77,31 +88,49 @@ class NativeRollout:
             parameters=(ctypes.c_void_p * (2 * len(layers)))(*pointers[1:]),
             share=pointers[0],
         )
+        shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
+        self._of_noise = (shift, self._kept[2]), (gain, torch.ones(len(gain)))
+        """Weight and bias of what noise says: the first layer's bias, and the factor of the last features."""
 
-    def __call__(self, frames: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, frames: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Chunk after chunk.
 
         Args:
-            frames: (B, K, D), each the start of R / B rows.
+            frames: (B, K, D), each the start of R / B sequences.
             actions: (R, K - 1 + H, A), those before the newest frame included.
+            noise: (H / k, B or 1, P, Z) of P futures of each sequence; None: of one, without.
 
         Returns:
-            Rewards (R, H), the observations shown (R, H / k * shown, D), and the newest frames (R, K, D).
+            Rewards (R * P, H), the observations shown (R * P, H / k * shown, D), and the newest frames (R * P, K, D).
 
         Raises:
             ValueError: they are of another type, or not in this memory.
         """
-        for given in (frames, actions):  # whose memory is read as it is
+        for given in (frames, actions) if noise is None else (frames, actions, noise):  # whose memory is read as it is
             if not given.is_cpu or given.dtype != torch.float32:
                 raise ValueError(f"given {given.dtype} on {given.device}; expected torch.float32 on the CPU")
         frames, actions = frames.contiguous(), actions.contiguous()
         (B, K, D), (R, steps) = frames.shape, actions.shape[:2]
-        H = steps - (K - 1)
+        H, P = steps - (K - 1), 1 if noise is None else noise.shape[2]
         chunks = H // self._chunk
-        out = torch.empty(R, H), torch.empty(R, chunks * self._shown, D), torch.empty(R, K, D)
-        pointers = [ctypes.c_void_p(each.data_ptr()) for each in (frames, actions, *out)]
-        self._rollout(ctypes.byref(self._network), R, R // B, chunks, torch.get_num_threads(), *pointers)
-        return out
+        rewards, observations = torch.empty(R * P, H), torch.empty(R * P, chunks * self._shown, D)
+        newest = torch.empty(R * P, K, D)
+        futures = _Futures(
+            environments=B,
+            candidates=R // B,
+            particles=P,
+            chunks=chunks,
+            frames=frames.data_ptr(),
+            actions=actions.data_ptr(),
+            rewards=rewards.data_ptr(),
+            observations=observations.data_ptr(),
+            newest=newest.data_ptr(),
+        )
+        if noise is not None:
+            biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
+            futures.noises, futures.biases, futures.factors = noise.shape[1], biases.data_ptr(), factors.data_ptr()
+        self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
+        return rewards, observations, newest
 
 
 @functools.cache
@@ -131,13 +160,14 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
 
 
-def _padded(vector: Tensor) -> Tensor:
-    return torch.nn.functional.pad(vector.detach().float(), (0, -len(vector) % _PANEL)).contiguous()
+def _padded(columns: Tensor) -> Tensor:
+    """(..., columns), with these padded by zeros."""
+    return nn.functional.pad(columns.detach().float(), (0, -columns.shape[-1] % _PANEL)).contiguous()
 
 
 def _in_panels(weight: Tensor, *, pad_inputs: bool) -> Tensor:
     """(outputs, inputs) -> (columns / _PANEL, inputs, _PANEL), with columns, and inputs if asked, padded by zeros."""
     outputs, inputs = weight.shape
     pad = (0, -inputs % _PANEL if pad_inputs else 0, 0, -outputs % _PANEL)
-    padded = torch.nn.functional.pad(weight.detach().float(), pad)
+    padded = nn.functional.pad(weight.detach().float(), pad)
     return padded.view(-1, _PANEL, padded.shape[1]).mT.contiguous()

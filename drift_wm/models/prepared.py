@@ -11,6 +11,7 @@ from torch import Tensor
 from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.central import Centre, chunks
+from drift_wm.models.drawn import Drawn
 from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
 
@@ -32,11 +33,11 @@ class PreparedModel:
             planning on a single future: a draw would add its chance to every score of a decision. On
             cartpole-swingup one trained model returned 818 instead of 680 (5 evaluation episodes, one seed). Where a
             world may go several ways, plan on several particles instead.
-        observe: whether observations will be read. If not, and if no world ends, the network leaves out those of a
-            central future from which no chunk starts; to read them after all takes a second prediction.
-        compile: predict central futures by machine code where one pass of the network gives them, on a CPU in float32:
-            once in a process a second to compile it, and a half to a third of the time for each prediction. Says so in
-            a warning where there is no compiler.
+        observe: whether observations will be read. If not, and if no world ends, the network leaves out those from
+            which no chunk starts where one pass of it gives a chunk; to read them after all takes a second prediction.
+        compile: predict by machine code where one pass of the network gives a chunk (central futures, and drifting's
+            samples), on a CPU in float32: once in a process a second to compile it, and a half to a third of the time
+            for each prediction. Says so in a warning where there is no compiler.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class PreparedModel:
             member.backbone.fold_shortcut()
         self._scales_targets = self._model.normaliser.is_set  # some keep means, some the scales of their targets
         self._action_mean = mean if (mean := self._model.normaliser.action_mean).any() else None
-        observe = observe or bool(self._model.ending.seen)  # which is told by observations
+        self._ends = bool(self._model.ending.seen)
+        observe = observe or self._ends  # which is told by observations
         self._centre = Centre.of(self._model, observe=observe, compile=compile) if central else None
+        self._drawn = Drawn.of(self._model, observe=observe) if compile and not central else None
 
     @property
     def nfe(self) -> int:
@@ -62,14 +65,15 @@ class PreparedModel:
     @property
     def is_compiled(self) -> bool:
         """Whether predictions come from machine code."""
-        return self._centre is not None and self._centre.is_compiled
+        return self._drawn is not None or (self._centre is not None and self._centre.is_compiled)
 
     @property
     def layer_sizes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of the products of one network evaluation for one future of the first member."""
         network = self._model.members[0].backbone
         sizes = [(layer.in_features, layer.out_features) for layer in (network.from_condition, *network.hidden)]
-        outputs = network.output.out_features if self._centre is None else self._centre.outputs
+        one_pass = self._centre or self._drawn
+        outputs = network.output.out_features if one_pass is None else one_pass.outputs
         return [*sizes, (network.output.in_features, outputs)]
 
     @torch.inference_mode()
@@ -87,9 +91,12 @@ class PreparedModel:
         history, actions = replace(history, actions=self._from_mean(history.actions)), self._from_mean(actions)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
+        elif self._drawn is not None:
+            noise = self._model.draw_noise(actions, particles, rng=rng, independent=independent)
+            prediction = self._drawn.rollout(history, actions, noise)
         else:
             prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
-        return self._model.with_ends_and_value(prediction)
+        return self._model.with_ends_and_value(prediction, ends=self._ends)
 
     @torch.inference_mode()
     def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:

@@ -202,13 +202,14 @@ class LearnedWorldModel(nn.Module):
             futures = [self._futures(member, history, actions, part) for member, part in self.share_out(noise)]
         of_all = torch.cat(futures, dim=2) if len(futures) > 1 else futures[0]  # cat would copy it
         future = of_all.expand(*actions.shape[:2], particles, -1, -1)
-        return self.with_ends_and_value(Prediction(obs=future[..., :-1], reward=future[..., -1]))
+        prediction = Prediction(obs=future[..., :-1], reward=future[..., -1])
+        return self.with_ends_and_value(prediction, ends=bool(self.ending.seen))
 
-    def with_ends_and_value(self, prediction: Prediction) -> Prediction:
-        """The same, now of a world that may end on the way, and with the value of where it leads."""
+    def with_ends_and_value(self, prediction: Prediction, *, ends: bool) -> Prediction:
+        """The same, now of a world that may end on the way if so told, and with the value of where it leads."""
         if self.value is not None:
             prediction.terminal_value = self.value(self.normaliser.obs(prediction.final))
-        if self.ending.seen:
+        if ends:
             survival = self.ending.survival(self.normaliser.obs(prediction.obs))
             # Rewards behind an end are zeros, so the generator has ends within a chunk in its mean already.
             chunk_starts = torch.arange(prediction.reward.shape[-1]) // self.chunk * self.chunk

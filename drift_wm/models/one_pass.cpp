@@ -1,5 +1,6 @@
-// The central futures of many action sequences, all chunks of a horizon: what `Centre` says in torch, several times as
-// fast for networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are
+// Futures of many action sequences, all chunks of a horizon, where one pass of the network gives a chunk: central ones,
+// or drawn ones, whose noise shifts the first layer and scales the last features. Torch says the same, in several times
+// the time for networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are
 // shared out to the threads that torch has. `native.py` compiles this for the machine it runs on.
 
 #include <cstring>
@@ -48,16 +49,24 @@ struct Layer {
     int inputs, columns;
 };
 
-// in (BLOCK, inputs) -> out (BLOCK, columns): the products and the bias; if asked for, these are kept as `first`, go
-// through the activation, and have a share of `first` added.
-template <bool KEEP, bool ACTIVATE, bool ADD>
-void apply(const Layer &layer, const float *in, float *out, float *first, const float *share) {
+// What a row's noise says: the bias of its first layer, and a factor (width) of its last features.
+struct Noise {
+    const float *bias, *factor;
+};
+
+// in (BLOCK, inputs) -> out (BLOCK, columns): the products and the bias. First layers, whose bias is that of a row's
+// noise where there is one, are kept as `first`; what is activated goes through the activation; and the last features
+// have a share of `first` added, and are scaled by their noise.
+template <bool FIRST, bool ACTIVATE, bool LAST>
+void apply(const Layer &layer, const float *in, float *out, float *first, const float *share, const Noise *noise) {
     for (int left = 0; left < layer.columns; left += PANEL) {
         const float *panel = layer.weight + static_cast<long>(left) * layer.inputs;
         for (int top = 0; top < BLOCK; top += TILE) {
             Vector sums[TILE][VECTORS], weights[VECTORS];
-            for (int i = 0; i < TILE; i++)
-                for (int v = 0; v < VECTORS; v++) sums[i][v] = load(layer.bias + left + v * LANES);
+            for (int i = 0; i < TILE; i++) {
+                const float *bias = FIRST && noise ? noise[top + i].bias : layer.bias;
+                for (int v = 0; v < VECTORS; v++) sums[i][v] = load(bias + left + v * LANES);
+            }
             const float *entries = in + top * layer.inputs;
             for (int j = 0; j < layer.inputs; j++) {
                 for (int v = 0; v < VECTORS; v++) weights[v] = load(panel + j * PANEL + v * LANES);
@@ -68,9 +77,10 @@ void apply(const Layer &layer, const float *in, float *out, float *first, const 
                 for (int v = 0; v < VECTORS; v++) {
                     const int column = left + v * LANES, at = (top + i) * layer.columns + column;
                     Vector value = sums[i][v];
-                    if (KEEP) store(first + at, value);
+                    if (FIRST) store(first + at, value);
                     if (ACTIVATE) value = silu(value);
-                    if (ADD) value += load(share + column) * load(first + at);
+                    if (LAST) value += load(share + column) * load(first + at);
+                    if (LAST && noise) value *= load(noise[top + i].factor + column);
                     store(out + at, value);
                 }
         }
@@ -82,6 +92,7 @@ struct Block {
     std::vector<float> condition;           // (BLOCK, inputs)
     std::vector<float> first, here, there;  // (BLOCK, width): the first layer's sums, and two layers' features in turn
     std::vector<float> said;                // (BLOCK, outputs)
+    std::vector<Noise> noise;               // (BLOCK), or none
 };
 
 // The condition -> what the last layer says.
@@ -89,18 +100,19 @@ void predict(const std::vector<Layer> &layers, const float *share, Block &block)
     const int last = static_cast<int>(layers.size()) - 2;  // hidden layer, to which the first is added
     float *in = block.condition.data(), *out = block.here.data(), *spare = block.there.data();
     float *first = block.first.data();
+    const Noise *noise = block.noise.empty() ? nullptr : block.noise.data();
     if (last == 0)
-        apply<true, true, true>(layers[0], in, out, first, share);
+        apply<true, true, true>(layers[0], in, out, first, share, noise);
     else
-        apply<true, true, false>(layers[0], in, out, first, nullptr);
+        apply<true, true, false>(layers[0], in, out, first, nullptr, noise);
     for (int i = 1; i <= last; i++) {
         if (i == last)
-            apply<false, true, true>(layers[i], out, spare, first, share);
+            apply<false, true, true>(layers[i], out, spare, first, share, noise);
         else
-            apply<false, true, false>(layers[i], out, spare, nullptr, nullptr);
+            apply<false, true, false>(layers[i], out, spare, nullptr, nullptr, nullptr);
         std::swap(out, spare);
     }
-    apply<false, false, false>(layers.back(), out, block.said.data(), nullptr, nullptr);
+    apply<false, false, false>(layers.back(), out, block.said.data(), nullptr, nullptr, nullptr);
 }
 
 }  // namespace
@@ -116,11 +128,22 @@ struct Network {
     const float *share;                       // (width): of the first layer, among the last features
 };
 
-// frames (rows / candidates, K, D), actions (rows, K - 1 + chunks * k, A) -> rewards (rows, chunks * k), observations
-// (rows, chunks * shown, D), newest frames (rows, K, D).
-void rollout(const Network *network, int rows, int candidates, int chunks, int threads, const float *frames,
-             const float *actions, float *rewards, float *observations, float *newest) {
+// Mirrored in native.py.
+struct Futures {
+    int environments, candidates, particles, chunks;  // B, N, P
+    int noises;                                       // environments that noise differs between: B, 1, or 0 without
+    const float *frames;                              // (B, K, D)
+    const float *actions;                             // (B * N, K - 1 + chunks * k, A)
+    const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to
+    float *rewards;                                   // (B * N * P, chunks * k)
+    float *observations;                              // (B * N * P, chunks * shown, D)
+    float *newest;                                    // (B * N * P, K, D): frames
+};
+
+void rollout(const Network *network, const Futures *futures, int threads) {
     const Network &net = *network;
+    const Futures &all = *futures;
+    const int N = all.candidates, P = all.particles, rows = all.environments * N * P, chunks = all.chunks;
     const int K = net.history, k = net.chunk, D = net.observation, A = net.action, W = net.width;
     const int seen = K * D, acted = (K - 1 + k) * A, inputs = seen + acted, steps = chunks * k;
     const int kept = k < K ? k : K;  // of the newest frames, those that a chunk gives
@@ -131,24 +154,30 @@ void rollout(const Network *network, int rows, int candidates, int chunks, int t
 #pragma omp parallel num_threads(threads)
     {
         const auto of_each = [](int columns) { return std::vector<float>(BLOCK * columns); };
-        Block block{of_each(inputs), of_each(W), of_each(W), of_each(W), of_each(net.outputs)};
+        Block block{of_each(inputs), of_each(W), of_each(W), of_each(W), of_each(net.outputs), {}};
+        block.noise.resize(all.noises ? BLOCK : 0);
         float *condition = block.condition.data();
 #pragma omp for schedule(static)
         for (int start = 0; start < rows; start += BLOCK) {
             const int count = rows - start < BLOCK ? rows - start : BLOCK;
             const auto of = [&](int row) { return static_cast<long>(start + row); };
             for (int i = 0; i < count; i++)
-                memcpy(condition + i * inputs, frames + of(i) / candidates * seen, seen * sizeof(float));
+                memcpy(condition + i * inputs, all.frames + of(i) / (N * P) * seen, seen * sizeof(float));
             for (int chunk = 0; chunk < chunks; chunk++) {
                 for (int i = 0; i < count; i++)
-                    memcpy(condition + i * inputs + seen, actions + (of(i) * (K - 1 + steps) + chunk * k) * A,
+                    memcpy(condition + i * inputs + seen, all.actions + (of(i) / P * (K - 1 + steps) + chunk * k) * A,
                            acted * sizeof(float));
+                for (int i = 0; i < static_cast<int>(block.noise.size()); i++) {
+                    const long row = of(i < count ? i : 0), environment = all.noises > 1 ? row / (N * P) : 0;
+                    const long at = ((chunk * all.noises + environment) * P + row % P) * W;
+                    block.noise[i] = {all.biases + at, all.factors + at};
+                }
                 predict(layers, net.share, block);
                 for (int i = 0; i < count; i++) {
                     float *known = condition + i * inputs;
-                    float *shown = observations + (of(i) * chunks + chunk) * net.shown * D;
+                    float *shown = all.observations + (of(i) * chunks + chunk) * net.shown * D;
                     const float *reward = &block.said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * D;
-                    memcpy(rewards + of(i) * steps + chunk * k, reward, k * sizeof(float));
+                    memcpy(all.rewards + of(i) * steps + chunk * k, reward, k * sizeof(float));
                     for (int frame = 0; frame < net.shown; frame++)
                         for (int d = 0; d < D; d++) shown[frame * D + d] = change[frame * D + d] + last[d];
                     memmove(known, known + kept * D, (K - kept) * D * sizeof(float));
@@ -156,7 +185,7 @@ void rollout(const Network *network, int rows, int candidates, int chunks, int t
                 }
             }
             for (int i = 0; i < count; i++)
-                memcpy(newest + of(i) * seen, condition + i * inputs, seen * sizeof(float));
+                memcpy(all.newest + of(i) * seen, condition + i * inputs, seen * sizeof(float));
         }
     }
 }
