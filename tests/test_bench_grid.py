@@ -1,5 +1,6 @@
 """What a grid consists of: its cells, what they are compared with, and what each is asked."""
 
+import json
 from dataclasses import replace
 from operator import attrgetter
 
@@ -97,7 +98,7 @@ def test_a_suite_brings_its_tasks_frames_and_evaluations():
         assert (asked.evaluation_episodes, asked.env.action_repeat) == (10, 2)
         assert asked.planner.horizon % asked.model.chunk == 0
         for name, _, value in (override.partition("=") for override in task.overrides):
-            assert attrgetter(name)(asked) == float(value), name
+            assert attrgetter(name)(asked) == json.loads(value), name
         assert asked.progress_every > 0
         assert asked.model.value_discount == 0.97, "of all models alike"
         assert len(task.published) == len(PUBLISHED)

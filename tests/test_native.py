@@ -19,10 +19,10 @@ needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs
 
 
 def make(
-    seed: int = 0, *, history: int = 1, chunk: int = 2, precision: str = "float32", **generator
+    seed: int = 0, *, history: int = 1, chunk: int = 2, precision: str = "float32", angles: tuple = (), **generator
 ) -> LearnedWorldModel:
-    generator = {"width": 64, "depth": 2, **generator}
-    shape = WorldModelConfig(history=history, chunk=chunk, precision=precision, generator=GeneratorConfig(**generator))
+    network = GeneratorConfig(**{"width": 64, "depth": 2, **generator})
+    shape = WorldModelConfig(history=history, chunk=chunk, precision=precision, angles=list(angles), generator=network)
     rng = torch.Generator().manual_seed(seed)
     model = LearnedWorldModel(SPEC, shape, rng=rng).eval()
     with torch.no_grad():
@@ -70,6 +70,9 @@ def assert_alike(found: Prediction, expected: Prediction) -> None:
         (2, 6, {"name": "regression"}),
         (1, 2, {"name": "gaussian"}),
         (2, 2, {"members": 3}),
+        (1, 2, {"angles": (1,)}),
+        (3, 2, {"angles": (2, 0)}),
+        (2, 3, {"angles": (0, 1, 2)}),
     ],
 )
 def test_machine_code_says_what_torch_does(history, chunk, network, observe):
@@ -95,6 +98,7 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
         (3, 2, {"width": 17, "depth": 3}),
         (2, 6, {"noise_size": 1}),
         (2, 2, {"members": 3}),
+        (3, 2, {"angles": (2, 0)}),
     ],
 )
 def test_machine_code_draws_what_torch_does(history, chunk, network, observe):

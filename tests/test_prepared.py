@@ -17,10 +17,10 @@ from helpers import rng
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 
 
-def make(episodes, *, history: int = 2, chunk: int = 2, **generator) -> LearnedWorldModel:
+def make(episodes, *, history: int = 2, chunk: int = 2, angles: tuple = (), **generator) -> LearnedWorldModel:
     """Untrained, in the scales of data."""
     config = GeneratorConfig(**{"width": 32, "depth": 2, "noise_size": 2, "steps": 4, **generator})
-    shape = WorldModelConfig(history=history, chunk=chunk, generator=config, precision="float32")
+    shape = WorldModelConfig(history=history, chunk=chunk, angles=list(angles), generator=config, precision="float32")
     model = LearnedWorldModel(SPEC, shape, rng=rng())
     model.rescale(scales_of(compute_statistics(episodes, chunk=chunk)))
     with torch.no_grad():
@@ -40,6 +40,7 @@ def asked(model: LearnedWorldModel, H: int, B: int = 2, N: int = 5) -> tuple[His
 @pytest.mark.parametrize(
     ("history", "chunk", "generator"),
     [(1, 1, {}), (1, 3, {}), (3, 2, {}), (4, 1, {}), (2, 6, {}), (1, 3, {"members": 3})]
+    + [(1, 1, {"angles": (2,)}), (3, 2, {"angles": (0, 2)}), (2, 3, {"angles": (1,), "name": "diffusion"})]
     + [(2, 3, {"name": name}) for name in GENERATORS]
     + [(2, 3, {"name": "gaussian", "members": 3})],
 )

@@ -37,12 +37,13 @@ def history_of(model: LearnedWorldModel, B: int = 2) -> History:
 
 
 @pytest.mark.parametrize(
-    ("history", "chunk", "name"),
-    [(1, 1, "drifting"), (1, 3, "drifting"), (3, 2, "drifting"), (4, 1, "drifting"), (2, 6, "drifting")]
-    + [(2, 3, name) for name in GENERATORS if name != "drifting"],
+    ("history", "chunk", "name", "angles"),
+    [(1, 1, "drifting", []), (1, 3, "drifting", []), (3, 2, "drifting", []), (4, 1, "drifting", [])]
+    + [(2, 6, "drifting", []), (1, 3, "drifting", [1]), (3, 2, "drifting", [2, 0])]
+    + [(2, 3, name, []) for name in GENERATORS if name != "drifting"],
 )
-def test_rollout_is_the_naive_loop(history, chunk, name):
-    model, H, P = make(history, chunk, name=name, precision="float32"), 6, 2
+def test_rollout_is_the_naive_loop(history, chunk, name, angles):
+    model, H, P = make(history, chunk, name=name, angles=angles, precision="float32"), 6, 2
     past, actions = history_of(model), torch.randn(2, 5, H, 2, generator=rng(3))
     found = model.rollout(past, actions, particles=P, rng=rng(4))
     noise = torch.randn(H // chunk, 1, 1, P, model.generator.noise_size, generator=rng(4))
@@ -113,10 +114,32 @@ def test_the_network_reads_actions_in_a_planners_units_as_they_are(linear_episod
     assert model.normaliser.action_std.tolist() == [1, statistics.actions.std[1]]
 
 
+def test_networks_read_the_cosine_and_sine_of_angles(linear_episodes):
+    model = make(history=2, angles=[2, 0], value_discount=0.9)
+    model.rescale(scales_of(compute_statistics(linear_episodes, chunk=2)))
+    obs = torch.randn(5, 3, generator=rng(1))
+    read = model.normaliser.obs(obs)
+    standardised = make(history=2).normaliser
+    standardised.load_state_dict(model.normaliser.state_dict())
+    assert torch.equal(read[:, :3], standardised.obs(obs))
+    assert torch.equal(
+        read[:, 3:], torch.stack([obs[:, 2].cos(), obs[:, 0].cos(), obs[:, 2].sin(), obs[:, 0].sin()], 1)
+    )
+    assert model.members[0].backbone.from_condition.in_features == 2 * 7 + 3 * 2
+    assert model.ending.network[0].in_features == 7
+    assert model.value is not None
+    assert model.value.act(read).shape == (5, 2)
+
+
+def test_angles_must_be_entries_of_the_observation():
+    with pytest.raises(ValueError, match=r"model\.angles=\[0, 3\]: expected entries of an observation of 3"):
+        make(angles=[0, 3])
+
+
 @pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize("name", GENERATORS)
-def test_rescaling_keeps_predictions(linear_episodes, name, members):
-    model = make(history=2, name=name, members=members, precision="float32")
+@pytest.mark.parametrize(("name", "angles"), [*((name, []) for name in GENERATORS), ("drifting", [2])])
+def test_rescaling_keeps_predictions(linear_episodes, name, members, angles):
+    model = make(history=2, name=name, members=members, angles=angles, value_discount=0.9, precision="float32")
     model.rescale(scales_of(compute_statistics(linear_episodes[:1], chunk=2)))  # of the first data: nothing learned yet
     given = model.normaliser.target_std.clone()
     past, actions = history_of(model), torch.randn(2, 5, 4, 2, generator=rng(3))
@@ -127,6 +150,7 @@ def test_rescaling_keeps_predictions(linear_episodes, name, members):
     after = model.rollout(past, actions, particles=2, rng=rng(4))
     torch.testing.assert_close(after.obs, before.obs, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(after.reward, before.reward, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(after.terminal_value, before.terminal_value, rtol=1e-3, atol=1e-4)
     assert torch.equal(model.normaliser.obs_std, scales.obs_std)
     kept = name in ("diffusion", "flow", "consistency", "distilled")  # mixed with noise of unit scale
     assert torch.equal(model.normaliser.target_std, given if kept else scales.target_std)
@@ -301,6 +325,8 @@ def test_past_actions_of_another_shape_are_not_broadcast(shape):
         ({"history": 0}, "history=0"),
         ({"self_rollout": 0}, "self_rollout=0"),
         ({"precision": "int4"}, "int4"),
+        ({"angles": [1, 1]}, r"model\.angles=\[1, 1\]: expected different numbers from 0 on"),
+        ({"angles": [-1]}, r"model\.angles=\[-1\]"),
         (
             {"self_rollout": 2, "generator": GeneratorConfig(name="diffusion")},
             "self_rollout=2: expected 1 for .*diffusion; only drifting and regression",

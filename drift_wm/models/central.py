@@ -30,7 +30,8 @@ class Centre:
         self.outputs = len(self._chunk.bias)
         """Of the last layer."""
         code = machine_code(model) if compile else None
-        self._native = None if code is None else self._chunk.in_machine_code(code)
+        last = self._chunk.weight, self._chunk.bias
+        self._native = None if code is None else native_rollout(code, model, self._chunk.network, last)
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool, compile: bool) -> Centre | None:
@@ -92,7 +93,7 @@ class _CentralChunk(nn.Module):
 
     def __init__(self, model: LearnedWorldModel, layer: tuple[Tensor, Tensor], *, observe: bool) -> None:
         super().__init__()
-        self._history, self._chunk, self._next_frames = model.history, model.chunk, model.next_frames
+        self._chunk, self._next_frames = model.chunk, model.next_frames
         self._dtype = torch.bfloat16 if model.uses_bfloat16() else torch.float32
         self.network: ConditionalMLP = copy.deepcopy(model.members[0].backbone).to(self._dtype)
         kept = entries_read(model, observe=observe)
@@ -100,12 +101,13 @@ class _CentralChunk(nn.Module):
         self.register_buffer("bias", layer[1][kept].to(self._dtype))
         scales = model.normaliser
         self._has_means = bool(scales.obs_mean.any() or scales.target_mean.any())
+        self._with_angles = scales.with_angles
         self.register_buffer("obs_mean", scales.obs_mean.clone())
         self.register_buffer("mean", scales.target_mean.flatten()[kept])
 
     def forward(self, frames: Tensor, acted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (R, K, D) and the chunk's actions (R, entries) -> rewards (R, k), observations, the next frames."""
-        seen = frames - self.obs_mean if self._has_means else frames
+        seen = self._with_angles(frames - self.obs_mean if self._has_means else frames, frames)
         condition = torch.cat([seen.flatten(1), acted], dim=1).to(self._dtype)
         features = self.network.features(self.network.from_condition(condition), None)
         predicted = nn.functional.linear(features, self.weight, self.bias).float()
@@ -115,16 +117,32 @@ class _CentralChunk(nn.Module):
         newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
         return reward, observations, newest.contiguous()
 
-    def in_machine_code(self, code: ctypes.CDLL) -> NativeRollout:
-        """The same, chunk after chunk; in float32, where no means are left to take off."""
-        assert not self._has_means
-        shape = {"history": self._history, "chunk": self._chunk, "observation_size": self.obs_mean.shape[-1]}
-        return NativeRollout(code, self.network, (self.weight, self.bias), **shape)
-
 
 def machine_code(model: LearnedWorldModel) -> ctypes.CDLL | None:
     """What predicts this model's futures where one pass of its network does; None where torch has to."""
     return library() if model.device.type == "cpu" and not model.uses_bfloat16() else None
+
+
+def native_rollout(
+    code: ctypes.CDLL, model: LearnedWorldModel, network: ConditionalMLP, last: tuple[Tensor, Tensor]
+) -> NativeRollout:
+    """Chunk after chunk by machine code, in a model's shape.
+
+    Args:
+        code: of `machine_code`.
+        model: in deviations of one.
+        network: a member's.
+        last: weight and bias of the layer that says `entries_read`.
+    """
+    return NativeRollout(
+        code,
+        network,
+        last,
+        history=model.history,
+        chunk=model.chunk,
+        observation_size=model.spec.observation_size,
+        angles=model.config.angles,
+    )
 
 
 def entries_read(model: LearnedWorldModel, *, observe: bool) -> Tensor:

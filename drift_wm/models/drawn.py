@@ -7,10 +7,8 @@ import ctypes
 import torch
 from torch import Tensor
 
-from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.central import entries_read, machine_code, sequences
-from drift_wm.models.native import NativeRollout
+from drift_wm.models.central import entries_read, machine_code, native_rollout, sequences
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -25,9 +23,13 @@ class Drawn:
 
     def __init__(self, model: LearnedWorldModel, code: ctypes.CDLL, *, observe: bool) -> None:
         self._model, self._code, self._observe = model, code, observe
-        self._kept = entries_read(model, observe=observe)
-        self._members = [self._in_machine_code(member) for member in model.members]
-        self.outputs = len(self._kept)
+        kept = entries_read(model, observe=observe)
+        networks = [member.backbone for member in model.members]
+        self._members = [
+            native_rollout(code, model, network, (network.output.weight[kept], network.output.bias[kept]))
+            for network in networks
+        ]
+        self.outputs = len(kept)
         """Of the last layer."""
 
     @classmethod
@@ -55,9 +57,3 @@ class Drawn:
                 return together(observations)
 
         return Prediction(obs, together(rewards), final=together(newest)[..., -1, :])
-
-    def _in_machine_code(self, member: ConditionalGenerator) -> NativeRollout:
-        model, layer = self._model, member.backbone.output
-        shape = {"history": model.history, "chunk": model.chunk, "observation_size": model.spec.observation_size}
-        last = layer.weight[self._kept], layer.bias[self._kept]
-        return NativeRollout(self._code, member.backbone, last, **shape)

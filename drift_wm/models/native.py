@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,9 +30,10 @@ class _Network(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("history", "chunk", "observation", "action", "shown")),
-        *((name, ctypes.c_int) for name in ("width", "outputs", "hidden")),
+        *((name, ctypes.c_int) for name in ("width", "outputs", "hidden", "turning")),
         ("parameters", ctypes.POINTER(ctypes.c_void_p)),
         ("share", ctypes.c_void_p),
+        ("angles", ctypes.POINTER(ctypes.c_int)),
     )
 
 
@@ -55,6 +57,7 @@ class NativeRollout:
         history: K, frames that a chunk starts from.
         chunk: k.
         observation_size: D.
+        angles: entries of observations whose cosine and sine are read besides.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class NativeRollout:
         history: int,
         chunk: int,
         observation_size: int,
+        angles: Sequence[int],
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
@@ -80,13 +84,15 @@ class NativeRollout:
             history=K,
             chunk=k,
             observation=D,
-            action=(first.shape[1] - K * D) // (K - 1 + k),
+            action=(first.shape[1] - K * (D + 2 * len(angles))) // (K - 1 + k),
             shown=self._shown,
             width=len(self._kept[0]),
             outputs=len(self._kept[-1]),
             hidden=len(layers) - 2,
+            turning=len(angles),
             parameters=(ctypes.c_void_p * (2 * len(layers)))(*pointers[1:]),
             share=pointers[0],
+            angles=(ctypes.c_int * len(angles))(*angles),
         )
         shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
         self._of_noise = (shift, self._kept[2]), (gain, torch.ones(len(gain)))

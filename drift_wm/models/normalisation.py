@@ -132,6 +132,15 @@ class Normaliser(nn.Module):
     A target is what the generator learns: for each of the next k steps the change of the observation
     since the newest frame, and the reward of that step, (..., k, D + 1). Changes rather than
     observations keep small motions visible, and each step has its own scale because changes grow with time.
+
+    Networks read observations, and of entries that are angles the cosine and sine besides: where a hand is depends on
+    those of its joints, which a network would have to learn for every turn of a joint anew.
+
+    Args:
+        observation_size: D.
+        action_size: A.
+        chunk: k.
+        angles: entries of observations that are angles in radians.
     """
 
     obs_mean: Tensor
@@ -140,9 +149,13 @@ class Normaliser(nn.Module):
     action_std: Tensor
     target_mean: Tensor
     target_std: Tensor
+    angles: Tensor
 
-    def __init__(self, observation_size: int, action_size: int, chunk: int) -> None:
+    def __init__(self, observation_size: int, action_size: int, chunk: int, *, angles: Sequence[int] = ()) -> None:
         super().__init__()
+        self.read_size = observation_size + 2 * len(angles)
+        """R, of an observation as networks read it."""
+        self.register_buffer("angles", torch.tensor(angles, dtype=torch.long), persistent=False)
         self.register_buffer("obs_mean", torch.zeros(observation_size))
         self.register_buffer("obs_std", torch.ones(observation_size))
         self.register_buffer("action_mean", torch.zeros(action_size))
@@ -156,9 +169,11 @@ class Normaliser(nn.Module):
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
     def changes_to(self, new: Scales) -> tuple[Change, Change, Change]:
-        """How the units of observations, actions and targets change if these scales are adopted."""
+        """How the units of observations as they are read (R,), of actions and targets change with these scales."""
+        scale, shift = change_of_units((self.obs_mean, self.obs_std), (new.obs_mean, new.obs_std))
+        beside = (0, 2 * len(self.angles))
         return (
-            change_of_units((self.obs_mean, self.obs_std), (new.obs_mean, new.obs_std)),
+            (nn.functional.pad(scale, beside, value=1.0), nn.functional.pad(shift, beside)),
             change_of_units((self.action_mean, self.action_std), new.action_units),
             change_of_units((self.target_mean, self.target_std), (new.target_mean, new.target_std)),
         )
@@ -192,8 +207,15 @@ class Normaliser(nn.Module):
         self.target_std.copy_(scales.target_std)
 
     def obs(self, obs: Tensor) -> Tensor:
-        """Observations (..., D) -> standardised (..., D)."""
-        return (obs - self.obs_mean) / self.obs_std
+        """Observations (..., D) -> as networks read them (..., R): standardised, and what `with_angles` adds."""
+        return self.with_angles((obs - self.obs_mean) / self.obs_std, obs)
+
+    def with_angles(self, standardised: Tensor, obs: Tensor) -> Tensor:
+        """Both (..., D) -> the first, and the cosines and sines of the angles in the second, (..., R)."""
+        if not len(self.angles):
+            return standardised
+        angles = obs[..., self.angles]
+        return torch.cat([standardised, angles.cos(), angles.sin()], dim=-1)
 
     def actions(self, actions: Tensor) -> Tensor:
         """Actions (..., A) -> as the network reads them (..., A)."""

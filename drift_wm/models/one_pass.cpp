@@ -3,6 +3,7 @@
 // the time for networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are
 // shared out to the threads that torch has. `native.py` compiles this for the machine it runs on.
 
+#include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -124,8 +125,10 @@ struct Network {
     int history, chunk, observation, action;  // K, k, D, A
     int shown;                                // frames of a chunk that are predicted: k, or the last of them
     int width, outputs, hidden;               // columns; hidden layers besides the first
+    int turning;                              // entries of observations that are angles
     const float *const *parameters;           // weight and bias of the first, the hidden and the last layer
     const float *share;                       // (width): of the first layer, among the last features
+    const int *angles;                        // (turning): which entries
 };
 
 // Mirrored in native.py.
@@ -145,12 +148,20 @@ void rollout(const Network *network, const Futures *futures, int threads) {
     const Futures &all = *futures;
     const int N = all.candidates, P = all.particles, rows = all.environments * N * P, chunks = all.chunks;
     const int K = net.history, k = net.chunk, D = net.observation, A = net.action, W = net.width;
-    const int seen = K * D, acted = (K - 1 + k) * A, inputs = seen + acted, steps = chunks * k;
+    const int read = D + 2 * net.turning;  // of a frame: its entries, and cosines and sines of its angles
+    const int seen = K * read, acted = (K - 1 + k) * A, inputs = seen + acted, steps = chunks * k;
     const int kept = k < K ? k : K;  // of the newest frames, those that a chunk gives
     std::vector<Layer> layers;
     for (int i = 0; i < net.hidden + 2; i++)
         layers.push_back({net.parameters[2 * i], net.parameters[2 * i + 1], i == 0 ? inputs : W,
                           i <= net.hidden ? W : net.outputs});
+    const auto tell = [&net, D](const float *frame, float *condition) {
+        memcpy(condition, frame, D * sizeof(float));
+        for (int i = 0; i < net.turning; i++) {
+            condition[D + i] = std::cos(frame[net.angles[i]]);
+            condition[D + net.turning + i] = std::sin(frame[net.angles[i]]);
+        }
+    };
 #pragma omp parallel num_threads(threads)
     {
         const auto of_each = [](int columns) { return std::vector<float>(BLOCK * columns); };
@@ -162,7 +173,8 @@ void rollout(const Network *network, const Futures *futures, int threads) {
             const int count = rows - start < BLOCK ? rows - start : BLOCK;
             const auto of = [&](int row) { return static_cast<long>(start + row); };
             for (int i = 0; i < count; i++)
-                memcpy(condition + i * inputs, all.frames + of(i) / (N * P) * seen, seen * sizeof(float));
+                for (int frame = 0; frame < K; frame++)
+                    tell(all.frames + (of(i) / (N * P) * K + frame) * D, condition + i * inputs + frame * read);
             for (int chunk = 0; chunk < chunks; chunk++) {
                 for (int i = 0; i < count; i++)
                     memcpy(condition + i * inputs + seen, all.actions + (of(i) / P * (K - 1 + steps) + chunk * k) * A,
@@ -176,16 +188,18 @@ void rollout(const Network *network, const Futures *futures, int threads) {
                 for (int i = 0; i < count; i++) {
                     float *known = condition + i * inputs;
                     float *shown = all.observations + (of(i) * chunks + chunk) * net.shown * D;
-                    const float *reward = &block.said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * D;
+                    const float *reward = &block.said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * read;
                     memcpy(all.rewards + of(i) * steps + chunk * k, reward, k * sizeof(float));
                     for (int frame = 0; frame < net.shown; frame++)
                         for (int d = 0; d < D; d++) shown[frame * D + d] = change[frame * D + d] + last[d];
-                    memmove(known, known + kept * D, (K - kept) * D * sizeof(float));
-                    memcpy(known + (K - kept) * D, shown + (net.shown - kept) * D, kept * D * sizeof(float));
+                    memmove(known, known + kept * read, (K - kept) * read * sizeof(float));
+                    for (int frame = 0; frame < kept; frame++)
+                        tell(shown + (net.shown - kept + frame) * D, known + (K - kept + frame) * read);
                 }
             }
             for (int i = 0; i < count; i++)
-                memcpy(all.newest + of(i) * seen, condition + i * inputs, seen * sizeof(float));
+                for (int frame = 0; frame < K; frame++)
+                    memcpy(all.newest + (of(i) * K + frame) * D, condition + i * inputs + frame * read, D * sizeof(float));
         }
     }
 }

@@ -147,12 +147,13 @@ class PreparedModel:
         """The P futures of one member."""
         (B, N), K, k, D, net = actions.shape[:2], self.history, self.chunk, self.spec.observation_size, member.backbone
         P, scales = 1 if noise is None else noise.shape[3], self._model.normaliser
-        acted = chunks(history, actions, k)
-        from_actions = net.first_layer_of(slice(K * D, None), acted).add_(net.from_condition.bias)
+        acted, seen = chunks(history, actions, k), K * scales.read_size
+        from_actions = net.first_layer_of(slice(seen, None), acted).add_(net.from_condition.bias)
         frames = history.obs[:, None, None]  # (B, 1, 1, K, D), later (B, N, P, K, D)
         futures = _Futures([], [])
         for i, known in enumerate(from_actions.view(-1, B, N, 1, from_actions.shape[-1]).unbind(0)):
-            known = known + net.first_layer_of(slice(K * D), (frames - scales.obs_mean).flatten(-2))
+            read = scales.with_angles(frames - scales.obs_mean, frames)
+            known = known + net.first_layer_of(slice(seen), read.flatten(-2))
             target = member.centre(known) if noise is None else member.decode(known, noise[i])
             change = target.float().view(B, N, P, k, D + 1)
             if self._scales_targets:

@@ -44,6 +44,9 @@ class WorldModelConfig:
     value_imagined: float = 0.0
     """Weight of what critics learn from actions that nobody recorded: the actor tries its own in recorded observations,
     and the model says what a step of them leads to. 1 counts them like recorded ones."""
+    angles: list[int] = field(default_factory=list)
+    """Entries of the observation, from 0 on, that are angles in radians, of joints perhaps: networks read their cosine
+    and sine besides. On few data, where an arm's hand goes is learned several times as well."""
     precision: str = "auto"
     """Precision of the network while planning: `auto` takes bfloat16 where that is faster: on a GPU that has it, and
     for networks of at least 256 units on a CPU that has it."""
@@ -64,6 +67,8 @@ class WorldModelConfig:
         expected = "0 where there are no critics; set model.value_discount=0.97 to have them"
         require(not imagined or bool(discount), "model.value_imagined", imagined, expected)
         require_one_of(PRECISIONS, "model.precision", self.precision)
+        is_set = len(set(self.angles)) == len(self.angles) and min(self.angles, default=0) >= 0
+        require(is_set, "model.angles", self.angles, "different numbers from 0 on, such as [0,1]")
 
 
 class LearnedWorldModel(nn.Module):
@@ -73,6 +78,9 @@ class LearnedWorldModel(nn.Module):
         spec: sizes of the task.
         config: shape of the model.
         rng: source of the initial weights.
+
+    Raises:
+        ValueError: an angle is no entry of the observation.
     """
 
     def __init__(self, spec: Spec, config: WorldModelConfig, *, rng: torch.Generator) -> None:
@@ -82,10 +90,12 @@ class LearnedWorldModel(nn.Module):
         self.history = config.history
         self.chunk = config.chunk
         D, A, K, k = spec.observation_size, spec.action_size, config.history, config.chunk
-        self.normaliser = Normaliser(D, A, k)
-        self.generator = make_generator(config.generator, K * D + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
-        self.ending = Ending(D, rng=rng)
-        self.value = ActorCritic(D, A, discount=config.value_discount, rng=rng) if config.value_discount else None
+        require(max(config.angles, default=0) < D, "model.angles", config.angles, f"entries of an observation of {D}")
+        self.normaliser = Normaliser(D, A, k, angles=config.angles)
+        R = self.normaliser.read_size
+        self.generator = make_generator(config.generator, K * R + (K - 1 + k) * A, k * (D + 1), blocks=k, rng=rng)
+        self.ending = Ending(R, rng=rng)
+        self.value = ActorCritic(R, A, discount=config.value_discount, rng=rng) if config.value_discount else None
 
     @property
     def device(self) -> torch.device:
@@ -237,11 +247,12 @@ class LearnedWorldModel(nn.Module):
         # all particles; that of the first frames is equal for all candidates. `PreparedModel` does the same faster.
         acted = torch.cat([history.actions[:, None].expand(B, N, K - 1, A), actions], dim=2)
         chunks = self.normaliser.actions(acted).unfold(2, K - 1 + k, k).transpose(-1, -2).flatten(-2)
-        from_actions = net.first_layer_of(slice(K * D, None), chunks) + net.from_condition.bias
+        seen = K * self.normaliser.read_size
+        from_actions = net.first_layer_of(slice(seen, None), chunks) + net.from_condition.bias
         obs = history.obs[:, None, None]
         future = actions.new_empty(B, N, noise.shape[3], H, D + 1)
         for i, (from_action, z) in enumerate(zip(from_actions.unsqueeze(3).unbind(2), noise, strict=True)):
-            known = from_action + net.first_layer_of(slice(0, K * D), self.normaliser.obs(obs).flatten(-2))
+            known = from_action + net.first_layer_of(slice(seen), self.normaliser.obs(obs).flatten(-2))
             target = member.decode(known, z).float().view(B, N, -1, k, D + 1)
             change = torch.addcmul(self.normaliser.target_mean, target, self.normaliser.target_std)
             change[..., :D] += obs[..., -1:, :]
