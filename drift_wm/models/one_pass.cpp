@@ -116,10 +116,6 @@ void predict(const std::vector<Layer> &layers, const float *share, Block &block)
     apply<false, false, false>(layers.back(), out, block.said.data(), nullptr, nullptr, nullptr);
 }
 
-}  // namespace
-
-extern "C" {
-
 // Mirrored in native.py.
 struct Network {
     int history, chunk, observation, action;  // K, k, D, A
@@ -143,64 +139,96 @@ struct Futures {
     float *newest;                                    // (B * N * P, K, D): frames
 };
 
-void rollout(const Network *network, const Futures *futures, int threads) {
-    const Network &net = *network;
-    const Futures &all = *futures;
-    const int N = all.candidates, P = all.particles, rows = all.environments * N * P, chunks = all.chunks;
-    const int K = net.history, k = net.chunk, D = net.observation, A = net.action, W = net.width;
-    const int read = D + 2 * net.turning;  // of a frame: its entries, and cosines and sines of its angles
-    const int seen = K * read, acted = (K - 1 + k) * A, inputs = seen + acted, steps = chunks * k;
-    const int kept = k < K ? k : K;  // of the newest frames, those that a chunk gives
-    std::vector<Layer> layers;
-    for (int i = 0; i < net.hidden + 2; i++)
-        layers.push_back({net.parameters[2 * i], net.parameters[2 * i + 1], i == 0 ? inputs : W,
-                          i <= net.hidden ? W : net.outputs});
-    const auto tell = [&net, D](const float *frame, float *condition) {
-        memcpy(condition, frame, D * sizeof(float));
-        for (int i = 0; i < net.turning; i++) {
-            condition[D + i] = std::cos(frame[net.angles[i]]);
-            condition[D + net.turning + i] = std::sin(frame[net.angles[i]]);
-        }
-    };
-#pragma omp parallel num_threads(threads)
-    {
+// The futures of a block of rows, chunk after chunk. A condition is K frames as they are read, then actions.
+class Rollout {
+  public:
+    Rollout(const Network &network, const Futures &futures)
+        : net(network), all(futures), read(net.observation + 2 * net.turning), seen(net.history * read),
+          acted((net.history - 1 + net.chunk) * net.action), inputs(seen + acted), each(all.candidates * all.particles) {
+        for (int i = 0; i < net.hidden + 2; i++)
+            layers.push_back({net.parameters[2 * i], net.parameters[2 * i + 1], i == 0 ? inputs : net.width,
+                              i <= net.hidden ? net.width : net.outputs});
+    }
+
+    long rows() const { return static_cast<long>(all.environments) * each; }
+
+    Block make_block() const {
         const auto of_each = [](int columns) { return std::vector<float>(BLOCK * columns); };
-        Block block{of_each(inputs), of_each(W), of_each(W), of_each(W), of_each(net.outputs), {}};
+        Block block{of_each(inputs), of_each(net.width), of_each(net.width), of_each(net.width), of_each(net.outputs), {}};
         block.noise.resize(all.noises ? BLOCK : 0);
-        float *condition = block.condition.data();
-#pragma omp for schedule(static)
-        for (int start = 0; start < rows; start += BLOCK) {
-            const int count = rows - start < BLOCK ? rows - start : BLOCK;
-            const auto of = [&](int row) { return static_cast<long>(start + row); };
-            for (int i = 0; i < count; i++)
-                for (int frame = 0; frame < K; frame++)
-                    tell(all.frames + (of(i) / (N * P) * K + frame) * D, condition + i * inputs + frame * read);
-            for (int chunk = 0; chunk < chunks; chunk++) {
-                for (int i = 0; i < count; i++)
-                    memcpy(condition + i * inputs + seen, all.actions + (of(i) / P * (K - 1 + steps) + chunk * k) * A,
-                           acted * sizeof(float));
-                for (int i = 0; i < static_cast<int>(block.noise.size()); i++) {
-                    const long row = of(i < count ? i : 0), environment = all.noises > 1 ? row / (N * P) : 0;
-                    const long at = ((chunk * all.noises + environment) * P + row % P) * W;
-                    block.noise[i] = {all.biases + at, all.factors + at};
-                }
-                predict(layers, net.share, block);
-                for (int i = 0; i < count; i++) {
-                    float *known = condition + i * inputs;
-                    float *shown = all.observations + (of(i) * chunks + chunk) * net.shown * D;
-                    const float *reward = &block.said[i * net.outputs], *change = reward + k, *last = known + (K - 1) * read;
-                    memcpy(all.rewards + of(i) * steps + chunk * k, reward, k * sizeof(float));
-                    for (int frame = 0; frame < net.shown; frame++)
-                        for (int d = 0; d < D; d++) shown[frame * D + d] = change[frame * D + d] + last[d];
-                    memmove(known, known + kept * read, (K - kept) * read * sizeof(float));
-                    for (int frame = 0; frame < kept; frame++)
-                        tell(shown + (net.shown - kept + frame) * D, known + (K - kept + frame) * read);
-                }
-            }
-            for (int i = 0; i < count; i++)
-                for (int frame = 0; frame < K; frame++)
-                    memcpy(all.newest + (of(i) * K + frame) * D, condition + i * inputs + frame * read, D * sizeof(float));
+        return block;
+    }
+
+    void run(Block &block, long start) const {
+        const int count = rows() - start < BLOCK ? static_cast<int>(rows() - start) : BLOCK, D = net.observation;
+        for (int i = 0; i < count; i++)
+            for (int frame = 0; frame < net.history; frame++)
+                tell(all.frames + ((start + i) / each * net.history + frame) * D, condition(block, i) + frame * read);
+        for (int chunk = 0; chunk < all.chunks; chunk++) {
+            for (int i = 0; i < count; i++) ask(block, start + i, i, chunk);
+            for (int i = count; i < static_cast<int>(block.noise.size()); i++) block.noise[i] = block.noise[0];
+            predict(layers, net.share, block);
+            for (int i = 0; i < count; i++) go_on(block, start + i, i, chunk);
+        }
+        for (int i = 0; i < count; i++)
+            for (int frame = 0; frame < net.history; frame++)
+                memcpy(all.newest + ((start + i) * net.history + frame) * D, condition(block, i) + frame * read,
+                       D * sizeof(float));
+    }
+
+  private:
+    float *condition(Block &block, int i) const { return block.condition.data() + i * inputs; }
+
+    // A frame (D) -> as it is read.
+    void tell(const float *frame, float *to) const {
+        memcpy(to, frame, net.observation * sizeof(float));
+        for (int i = 0; i < net.turning; i++) {
+            to[net.observation + i] = std::cos(frame[net.angles[i]]);
+            to[net.observation + net.turning + i] = std::sin(frame[net.angles[i]]);
         }
     }
-}
+
+    // The actions and the noise of a row's chunk, the i-th of its block.
+    void ask(Block &block, long row, int i, int chunk) const {
+        const long steps = net.history - 1 + static_cast<long>(all.chunks) * net.chunk;
+        memcpy(condition(block, i) + seen, all.actions + (row / all.particles * steps + chunk * net.chunk) * net.action,
+               acted * sizeof(float));
+        if (block.noise.empty()) return;
+        const long environment = all.noises > 1 ? row / each : 0;
+        const long at = ((chunk * all.noises + environment) * all.particles + row % all.particles) * net.width;
+        block.noise[i] = {all.biases + at, all.factors + at};
+    }
+
+    // What was said of a row's chunk, kept, and its newest frames as the condition of the next.
+    void go_on(Block &block, long row, int i, int chunk) const {
+        const int K = net.history, k = net.chunk, D = net.observation, kept = k < K ? k : K;
+        const float *reward = &block.said[i * net.outputs], *change = reward + k;
+        float *known = condition(block, i), *shown = all.observations + (row * all.chunks + chunk) * net.shown * D;
+        const float *last = known + (K - 1) * read;
+        memcpy(all.rewards + (row * all.chunks + chunk) * k, reward, k * sizeof(float));
+        for (int frame = 0; frame < net.shown; frame++)
+            for (int d = 0; d < D; d++) shown[frame * D + d] = change[frame * D + d] + last[d];
+        memmove(known, known + kept * read, (K - kept) * read * sizeof(float));
+        for (int frame = 0; frame < kept; frame++)
+            tell(shown + (net.shown - kept + frame) * D, known + (K - kept + frame) * read);
+    }
+
+    const Network &net;
+    const Futures &all;
+    const int read;                 // of a frame: its entries, and cosines and sines of its angles
+    const int seen, acted, inputs;  // of a condition: frames, actions, both
+    const int each;                 // rows of an environment
+    std::vector<Layer> layers;
+};
+
+}  // namespace
+
+extern "C" void rollout(const Network *network, const Futures *futures, int threads) {
+    const Rollout rollout(*network, *futures);
+#pragma omp parallel num_threads(threads)
+    {
+        Block block = rollout.make_block();
+#pragma omp for schedule(static)
+        for (long start = 0; start < rollout.rows(); start += BLOCK) rollout.run(block, start);
+    }
 }
