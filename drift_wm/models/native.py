@@ -95,7 +95,7 @@ class NativeRollout:
             angles=(ctypes.c_int * len(angles))(*angles),
         )
         shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
-        self._of_noise = (shift, self._kept[2]), (gain, torch.ones(len(gain)))
+        self._of_noise = (shift, _padded(network.from_condition.bias)), (gain, torch.ones(len(gain)))
         """Weight and bias of what noise says: the first layer's bias, and the factor of the last features."""
 
     def __call__(self, frames: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -127,7 +127,7 @@ class PreparedModel:
     def _sample(
         self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
     ) -> Prediction:
-        """The futures of generators that take more than a pass, or that are asked for draws."""
+        """Central futures that take more than a pass, and draws that machine code does not predict."""
         model = self._model
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.uses_bfloat16()):
             if self.central:
