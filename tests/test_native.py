@@ -52,6 +52,13 @@ def predict(
     return model.rollout(past, actions, particles=P, rng=rng, independent=independent)
 
 
+def both_ways(model: LearnedWorldModel, *, central: bool, observe: bool) -> tuple[PreparedModel, PreparedModel]:
+    fast, plain = (PreparedModel(model, central=central, observe=observe, compile=asked) for asked in (True, False))
+    assert fast.is_compiled
+    assert not plain.is_compiled
+    return fast, plain
+
+
 def assert_alike(found: Prediction, expected: Prediction) -> None:
     torch.testing.assert_close(found.reward, expected.reward, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.obs, expected.obs, rtol=1e-4, atol=1e-4)
@@ -77,9 +84,7 @@ def assert_alike(found: Prediction, expected: Prediction) -> None:
 )
 def test_machine_code_says_what_torch_does(history, chunk, network, observe):
     model = make(history=history, chunk=chunk, **network)
-    fast, plain = (PreparedModel(model, central=True, observe=observe, compile=asked) for asked in (True, False))
-    assert fast.is_compiled
-    assert not plain.is_compiled
+    fast, plain = both_ways(model, central=True, observe=observe)
     for shape in ({}, {"N": 300}, {"B": 3}, {"N": 1}, {"B": 2, "N": 33, "H": 12}):
         assert_alike(predict(fast, **shape), predict(plain, **shape))
     frames, acted = torch.randn(40, history + 2, 3), torch.randn(40, history - 1 + chunk, 2)
@@ -103,9 +108,7 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
 )
 def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
     model = make(history=history, chunk=chunk, **network)
-    fast, plain = (PreparedModel(model, observe=observe, compile=asked) for asked in (True, False))
-    assert fast.is_compiled
-    assert not plain.is_compiled
+    fast, plain = both_ways(model, central=False, observe=observe)
     for shape in (
         {},
         {"N": 1, "P": 70},
