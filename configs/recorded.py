@@ -12,7 +12,7 @@ from typing import Any
 from drift_wm.configs.quoting import unquoted
 from drift_wm.generators import GeneratorConfig
 from drift_wm.models.behaviour import PolicySettings
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.factory import PLANNERS
 from drift_wm.storage.run_files import run_of, settings_of

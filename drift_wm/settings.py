@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.behaviour import PolicySettings
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import WORLD_MODEL, shape_of_kind
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.loop import EXECUTE, PlannerConfig

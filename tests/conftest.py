@@ -11,7 +11,7 @@ import torch
 from drift_wm import pool
 from drift_wm.datasets.episodes import Episode
 from drift_wm.generators import GeneratorConfig
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 
 torch.set_num_threads(1)  # tests run side by side
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -15,8 +15,9 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.actor_critic import ActorCritic, Steps
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.objectives import PredictedReturn
 from drift_wm.settings import PlanningSettings

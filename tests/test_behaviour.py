@@ -19,7 +19,7 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.behaviour import BehaviourPolicy, LearnedPolicy, PolicyConfig, PolicySettings
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.random_streams import decision_rng
 from drift_wm.settings import CollectSettings, EvaluateSettings, TrainSettings
 from helpers import rng

@@ -20,7 +20,7 @@ from drift_wm.generators import GeneratorConfig
 from drift_wm.learning import online_loop
 from drift_wm.learning.online import online
 from drift_wm.learning.optimisation import TrainingConfig
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.recordings import replay as data_replay

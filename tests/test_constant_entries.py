@@ -19,8 +19,9 @@ from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.lineage.probe import ProbeEpisodes, make_probe, predict, quality_of
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from helpers import rng
 
 SPEC = Spec(observation_size=4, action_size=2, decision_seconds=0.1)

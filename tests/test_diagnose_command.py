@@ -21,7 +21,8 @@ from drift_wm.diagnosis.world import World, world_of
 from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.storage.checkpoint import load_checkpoint
 from helpers import write_lerobot
 

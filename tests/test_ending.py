@@ -14,9 +14,9 @@ from drift_wm.interfaces import History, Spec
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.ending import Ending
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import WorldModelConfig
 from helpers import rng
 
 SPEC = Spec(observation_size=2, action_size=1, decision_seconds=0.1)

@@ -8,7 +8,8 @@ import torch
 from drift_wm.build import make_policy
 from drift_wm.generators import Ensemble, GeneratorConfig, make_generator, sample_scores
 from drift_wm.interfaces import Spec
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.objective_settings import RiskSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.settings import PlanningSettings

@@ -29,7 +29,7 @@ from drift_wm.learning.online_loop import OnlineRun
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.behaviour import PolicyConfig
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst

@@ -32,7 +32,7 @@ from drift_wm.lineage.measure import Lineage, MeasuredModel, lineage_table, meas
 from drift_wm.lineage.plots import lineage_figure
 from drift_wm.lineage.probe import Drift, Probe, Quality, drift_between, quality_of
 from drift_wm.lineage.settings import LineageSettings
-from drift_wm.models.world_model import WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.plots import save
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint, save_checkpoint

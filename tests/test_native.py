@@ -10,9 +10,10 @@ import torch
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.models import native
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.native import library
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
 needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")

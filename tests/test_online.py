@@ -27,8 +27,8 @@ from drift_wm.learning import online_loop
 from drift_wm.learning.online import online
 from drift_wm.learning.online_loop import OnlineRun
 from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings
 from drift_wm.planners.icem import ICEMConfig
 from drift_wm.planners.novelty import Novelty

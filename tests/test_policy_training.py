@@ -17,8 +17,8 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import train
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.behaviour import PolicyConfig, PolicySettings
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import load_policy, load_world_model, stored_shape
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint

@@ -10,8 +10,9 @@ from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.config import GENERATORS
 from drift_wm.interfaces import History, Spec
 from drift_wm.learning.train import scales_of
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

@@ -7,8 +7,9 @@ from drift_wm.acting.proposals import ActorProposals
 from drift_wm.build import make_policy
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.planners.icem import ICEM, ICEMConfig
 from drift_wm.settings import PlanningSettings

@@ -17,7 +17,8 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import History, Spec
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 
 
 def predict(world, history, actions, **changed):

@@ -6,8 +6,9 @@ import torch
 from drift_wm.fields import energy_field
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Batch, Spec
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.normalisation import Scales
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

@@ -22,8 +22,8 @@ from drift_wm.learning.held_out import held_out_metrics
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import train
 from drift_wm.models.behaviour import PolicySettings
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import load_world_model
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint

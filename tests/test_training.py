@@ -14,8 +14,8 @@ from drift_wm.learning.held_out import held_out_metrics
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import differing_shape, load_world_model, stored_shape
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.storage.checkpoint import load_checkpoint
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

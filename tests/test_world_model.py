@@ -15,10 +15,11 @@ from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models import precision
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.futures import draw_futures
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from helpers import rng
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)

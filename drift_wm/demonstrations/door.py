@@ -32,9 +32,9 @@ from drift_wm.env_settings import EnvSettings
 from drift_wm.generators import GeneratorConfig
 from drift_wm.learning.train import train
 from drift_wm.models.behaviour import BehaviourPolicy, PolicySettings
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import POLICY, WORLD_MODEL, load_policy, load_world_model
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import WorldModelConfig
 from drift_wm.settings import EVALUATION_SEED, EvaluateSettings, TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint

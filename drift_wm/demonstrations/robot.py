@@ -19,8 +19,9 @@ from drift_wm.diagnosis.measures import energy_score
 from drift_wm.diagnosis.open_loop import LinearModel, error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
 from drift_wm.learning.optimisation import TrainingConfig
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.truth.training import train_on
 
 _SITUATIONS, _SAMPLES = 256, 64

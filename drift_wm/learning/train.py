@@ -22,9 +22,10 @@ from drift_wm.interfaces import Metrics, Spec
 from drift_wm.learning.distributed import Ranks
 from drift_wm.learning.held_out import held_out_metrics, warn_of_learning_by_heart
 from drift_wm.learning.trainer import Trainer
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
 from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.progress import track
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.recordings.remarks import remarks_on_rewards

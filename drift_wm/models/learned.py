@@ -10,7 +10,8 @@ import torch
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec
 from drift_wm.models.behaviour import LearnedPolicy, PolicyConfig, PolicySettings
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.storage.checkpoint import Checkpoint
 
 LearnedModel = LearnedWorldModel | LearnedPolicy

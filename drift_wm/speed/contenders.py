@@ -11,8 +11,9 @@ from drift_wm import build
 from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Spec, WorldModel
+from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.planners.loop import PlannerConfig
 from drift_wm.settings import PlanningSettings
 

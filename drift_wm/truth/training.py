@@ -16,7 +16,8 @@ from drift_wm.interfaces import Spec
 from drift_wm.learning.optimisation import Average, Descent, TrainingConfig
 from drift_wm.learning.train import scales_of
 from drift_wm.learning.trainer import Trainer
-from drift_wm.models.world_model import LearnedWorldModel, WorldModelConfig
+from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.truth.rivals import LEARNING_RATE
 
 Draw = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
