@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 
 import torch
 from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.native import NativeRollout, library
+from drift_wm.models.one_pass import chunks, entries_read, machine_code, native_rollout, sequences
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -116,57 +115,3 @@ class _CentralChunk(nn.Module):
         observations = changes.view(-1, changes.shape[1] // frames.shape[2], frames.shape[2]) + frames[:, -1:]
         newest = self._next_frames(frames, observations[:, -frames.shape[1] :])
         return reward, observations, newest.contiguous()
-
-
-def machine_code(model: LearnedWorldModel) -> ctypes.CDLL | None:
-    """What predicts this model's futures where one pass of its network does; None where torch has to."""
-    return library() if model.device.type == "cpu" and not model.uses_bfloat16() else None
-
-
-def native_rollout(
-    code: ctypes.CDLL, model: LearnedWorldModel, network: ConditionalMLP, last: tuple[Tensor, Tensor]
-) -> NativeRollout:
-    """Chunk after chunk by machine code, in a model's shape.
-
-    Args:
-        code: of `machine_code`.
-        model: in deviations of one.
-        network: a member's.
-        last: weight and bias of the layer that says `entries_read`.
-    """
-    return NativeRollout(
-        code,
-        network,
-        last,
-        history=model.history,
-        chunk=model.chunk,
-        observation_size=model.spec.observation_size,
-        angles=model.config.angles,
-    )
-
-
-def entries_read(model: LearnedWorldModel, *, observe: bool) -> Tensor:
-    """Which entries of its targets a model is asked for: rewards first, the newest frame last.
-
-    Args:
-        model: with its chunk of k steps.
-        observe: all frames, not only those that the next chunk starts from.
-    """
-    k, D = model.chunk, model.spec.observation_size
-    entries = torch.arange(k * (D + 1), device=model.device).view(k, D + 1)
-    frames = entries[:, :D] if observe else entries[-model.history :, :D]
-    return torch.cat([entries[:, D], frames.flatten()])
-
-
-def chunks(history: History, actions: Tensor, k: int) -> Tensor:
-    """The actions that each chunk's prediction depends on, those before it included: (H / k, B * N, entries)."""
-    acted = sequences(history, actions)
-    return acted.unfold(1, history.actions.shape[1] + k, k).permute(1, 0, 3, 2).flatten(-2)
-
-
-def sequences(history: History, actions: Tensor) -> Tensor:
-    """Each candidate's actions, those before the newest frame included: (B * N, K - 1 + H, A)."""
-    if history.actions.shape[1]:
-        past = history.actions[:, None].expand(-1, actions.shape[1], -1, -1)
-        actions = torch.cat([past, actions], dim=2)
-    return actions.flatten(0, 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.central import entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.one_pass import entries_read, machine_code, native_rollout, sequences
 from drift_wm.models.world_model import LearnedWorldModel
 
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.central import Centre, chunks
+from drift_wm.models.central import Centre
 from drift_wm.models.drawn import Drawn
+from drift_wm.models.one_pass import chunks
 from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
 
