@@ -16,6 +16,14 @@ from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
 
 SPEC = Spec(observation_size=3, action_size=2, decision_seconds=0.1)
+SHAPES = [
+    (1, 1, {}),
+    (1, 3, {"depth": 1}),
+    (3, 2, {"width": 17, "depth": 3}),  # a width between whole vectors
+    (2, 2, {"members": 3}),
+    (3, 2, {"angles": (2, 0)}),
+]
+"""Frames, steps of a chunk, and what else is asked of a network, of central and drawn futures alike."""
 needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 
 
@@ -71,15 +79,11 @@ def assert_alike(found: Prediction, expected: Prediction) -> None:
 @pytest.mark.parametrize(
     ("history", "chunk", "network"),
     [
-        (1, 1, {}),
-        (1, 3, {"depth": 1}),
-        (3, 2, {"width": 17, "depth": 3}),  # a width between whole vectors
+        *SHAPES,
         (4, 1, {"width": 8}),
         (2, 6, {"name": "regression"}),
         (1, 2, {"name": "gaussian"}),
-        (2, 2, {"members": 3}),
         (1, 2, {"angles": (1,)}),
-        (3, 2, {"angles": (2, 0)}),
         (2, 3, {"angles": (0, 1, 2)}),
     ],
 )
@@ -98,14 +102,7 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
 @pytest.mark.parametrize("observe", [False, True])
 @pytest.mark.parametrize(
     ("history", "chunk", "network"),
-    [
-        (1, 1, {}),
-        (1, 3, {"depth": 1}),
-        (3, 2, {"width": 17, "depth": 3}),
-        (2, 6, {"noise_size": 1}),
-        (2, 2, {"members": 3}),
-        (3, 2, {"angles": (2, 0)}),
-    ],
+    [*SHAPES, (2, 6, {"noise_size": 1})],
 )
 def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
     model = make(history=history, chunk=chunk, **network)
