@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from drift_wm.generators import GeneratorConfig
+from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.interfaces import History, Prediction, Spec
 from drift_wm.models import native
 from drift_wm.models.config import WorldModelConfig
@@ -24,6 +25,14 @@ SHAPES = [
     (3, 2, {"angles": (2, 0)}),
 ]
 """Frames, steps of a chunk, and what else is asked of a network, of central and drawn futures alike."""
+SEVERAL_PASSES = [
+    (2, 3, {"name": "diffusion", "steps": 5}),
+    (2, 1, {"name": "diffusion", "steps": 3, "members": 2}),
+    (1, 2, {"name": "diffusion", "steps": 1, "angles": (1,), "width": 17}),
+    (3, 2, {"name": "flow", "steps": 4, "depth": 1}),
+    (1, 2, {"name": "distilled", "steps": 2}),
+]
+"""The same where a chunk takes several passes of the network."""
 needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 
 
@@ -40,8 +49,11 @@ def make(
         for layer in (model.members[0].central_layer or ())[:1]:
             layer.mul_(60)  # far from zero, so that wrong weights show
         for member in model.members:
-            if member.samples_in_one_pass:
+            if member.samples_in_one_pass or isinstance(member, MultiStepGenerator):
                 member.backbone.output.weight.mul_(30)
+        if not model.generator.rebases_output:  # so that machine code has to scale targets
+            model.normaliser.target_mean.uniform_(-1, 1, generator=rng)
+            model.normaliser.target_std.uniform_(0.5, 2, generator=rng)
     return model
 
 
@@ -80,6 +92,7 @@ def assert_alike(found: Prediction, expected: Prediction) -> None:
     ("history", "chunk", "network"),
     [
         *SHAPES,
+        *SEVERAL_PASSES,
         (4, 1, {"width": 8}),
         (2, 6, {"name": "regression"}),
         (1, 2, {"name": "gaussian"}),
@@ -102,7 +115,7 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
 @pytest.mark.parametrize("observe", [False, True])
 @pytest.mark.parametrize(
     ("history", "chunk", "network"),
-    [*SHAPES, (2, 6, {"noise_size": 1})],
+    [*SHAPES, *SEVERAL_PASSES, (2, 6, {"noise_size": 1})],
 )
 def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
     model = make(history=history, chunk=chunk, **network)
@@ -193,10 +206,10 @@ def test_what_is_no_number_stays_none():
 @pytest.mark.parametrize(
     ("central", "model"),
     [
-        (False, {"name": "diffusion"}),
+        (False, {"name": "consistency"}),
         (False, {"name": "gaussian"}),
         (False, {"precision": "bfloat16"}),
-        (True, {"name": "diffusion"}),
+        (True, {"name": "consistency"}),
         (True, {"precision": "bfloat16"}),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -29,7 +32,19 @@ class DenoisingGenerator(ConditionalGenerator):
 
     def _inputs(self, x: Tensor, t: Tensor) -> Tensor:
         """What the network reads besides the condition: a noised y (..., Y), and its time or level, () or (..., 1)."""
-        return torch.cat([x, time_features(t.expand(*x.shape[:-1], 1), self.octaves)], dim=-1)
+        return torch.cat([x, self.time_features(t.expand(*x.shape[:-1], 1))], dim=-1)
+
+    def time_features(self, t: Tensor) -> Tensor:
+        """How the network is told of times or levels (..., 1): (..., F)."""
+        return time_features(t, self.octaves)
+
+
+class Step(NamedTuple):
+    """A step of a sample: x becomes keep * x + add * what the network says of x at time t."""
+
+    t: float
+    keep: float
+    add: float
 
 
 class MultiStepGenerator(DenoisingGenerator):
@@ -47,3 +62,15 @@ class MultiStepGenerator(DenoisingGenerator):
     def set_sampling_steps(self, steps: int) -> None:
         """See `ConditionalGenerator.set_sampling_steps`."""
         self.steps = steps or self.steps
+
+    @abstractmethod
+    def path(self) -> list[Step]:
+        """The `nfe` steps from noise z = x to a sample."""
+
+    def decode(self, known: Tensor, z: Tensor) -> Tensor:
+        """See `ConditionalGenerator.decode`; the condition's share of the first layer serves every step."""
+        x = z
+        for t, keep, add in self.path():
+            said = self.backbone.complete(known, self._inputs(x, torch.full((), t, device=z.device)))
+            x = torch.add(keep * x, said, alpha=add)
+        return x

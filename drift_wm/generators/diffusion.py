@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.generators.denoising import MultiStepGenerator
+from drift_wm.generators.denoising import MultiStepGenerator, Step
 from drift_wm.generators.nets import ConditionalMLP
 
 LAST_TIME = 0.995
@@ -39,15 +39,21 @@ class DiffusionGenerator(MultiStepGenerator):
         predicted: Tensor = self.backbone(c.unsqueeze(1), self._inputs(x, t))
         return (predicted - target).square().sum(dim=-1).mean()
 
-    def decode(self, known: Tensor, z: Tensor) -> Tensor:
-        """See `ConditionalGenerator.decode`; the condition's share of the first layer serves every step."""
-        times = torch.linspace(LAST_TIME, 0.0, self.nfe + 1, device=z.device)
-        x = z
-        for now, after in pairwise(times):
-            clean, noise = self.denoise(self.backbone, known, x, now)
-            alpha, sigma = schedule(after)
-            x = alpha * clean + sigma * noise
-        return x
+    def path(self) -> list[Step]:
+        """See `MultiStepGenerator.path`: of what `denoise` finds, alpha' times the clean y and sigma' times the noise.
+
+        Where v is predicted, that turns (x, v) by the angle between the two times.
+        """
+        angles = [0.5 * math.pi * LAST_TIME * (1 - i / self.nfe) for i in range(self.nfe + 1)]
+        steps = []
+        for now, after in pairwise(angles):
+            if self.predicts_noise:
+                keep = math.cos(after) / math.cos(now)
+                add = math.sin(after) - keep * math.sin(now)
+            else:
+                keep, add = math.cos(after - now), math.sin(after - now)
+            steps.append(Step(now / (0.5 * math.pi), keep, add))
+        return steps
 
     def denoise(self, network: ConditionalMLP, known: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """What a network thinks of x (..., Y) at times t, a scalar or (..., 1): the clean y and the noise in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from drift_wm.generators.denoising import MultiStepGenerator
+from drift_wm.generators.denoising import MultiStepGenerator, Step
 
 
 class FlowGenerator(MultiStepGenerator):
@@ -23,10 +23,6 @@ class FlowGenerator(MultiStepGenerator):
         predicted: Tensor = self.backbone(c.unsqueeze(1), self._inputs(x, t))
         return (predicted - (y - noise)).square().sum(dim=-1).mean()
 
-    def decode(self, known: Tensor, z: Tensor) -> Tensor:
-        """See `ConditionalGenerator.decode`."""
-        x = z
-        for step in range(self.steps):
-            t = torch.full((), step / self.steps, device=z.device)
-            x = x + self.backbone.complete(known, self._inputs(x, t)) / self.steps
-        return x
+    def path(self) -> list[Step]:
+        """See `MultiStepGenerator.path`."""
+        return [Step(step / self.nfe, 1.0, 1 / self.nfe) for step in range(self.nfe)]

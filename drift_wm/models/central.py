@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.one_pass import chunks, entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.machine_code import chunks, entries_read, machine_code, native_rollout, sequences
 from drift_wm.models.world_model import LearnedWorldModel
 
 

@@ -1,4 +1,4 @@
-"""Drawn futures of a learned world model in machine code, where a sample is one pass through the network."""
+"""Drawn futures of a learned world model in machine code: samples in one pass through the network, or in several."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import ctypes
 import torch
 from torch import Tensor
 
+from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.one_pass import entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.machine_code import entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.native import Passes
+from drift_wm.models.normalisation import Normaliser
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -22,38 +25,61 @@ class Drawn:
     """
 
     def __init__(self, model: LearnedWorldModel, code: ctypes.CDLL, *, observe: bool) -> None:
-        self._model, self._code, self._observe = model, code, observe
-        kept = entries_read(model, observe=observe)
-        networks = [member.backbone for member in model.members]
-        self._members = [
-            native_rollout(code, model, network, (network.output.weight[kept], network.output.bias[kept]))
-            for network in networks
-        ]
+        in_passes = isinstance(model.members[0], MultiStepGenerator)
+        self._model, self._code, self._observe = model, code, observe or in_passes  # each pass reads all of a sample
+        kept = entries_read(model, observe=self._observe)
+        self._members = []
+        for member in model.members:
+            last = member.backbone.output.weight[kept], member.backbone.output.bias[kept]
+            passes = _passes(member, model.normaliser, kept) if isinstance(member, MultiStepGenerator) else None
+            self._members.append(native_rollout(code, model, member.backbone, last, passes=passes))
         self.outputs = len(kept)
         """Of the last layer."""
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool) -> Drawn | None:
         """Of all members, or None where they sample otherwise, or torch has to."""
-        code = machine_code(model) if model.members[0].samples_in_one_pass else None
+        member = model.members[0]
+        in_passes = member.samples_in_one_pass or isinstance(member, MultiStepGenerator)
+        code = machine_code(model) if in_passes else None
         return None if code is None else cls(model, code, observe=observe)
 
-    def rollout(self, history: History, actions: Tensor, noise: Tensor) -> Prediction:
-        """See `WorldModel.rollout`; noise (H / k, B or 1, 1, P, Z)."""
-        acted, parts = sequences(history, actions), [part for _, part in self._model.share_out(noise.squeeze(2))]
-        pairs = zip(self._members, parts, strict=False)  # fewer particles than members ask the first of them
-        futures = [predict(history.obs, acted, part) for predict, part in pairs]
+    def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
+        """Of the first member, from noise of zero; shapes as `Centre.look_ahead`."""
+        return self._members[0](frames, actions, self._no_noise(1))[1]
+
+    def rollout(self, history: History, actions: Tensor, noise: Tensor | None, *, particles: int) -> Prediction:
+        """See `WorldModel.rollout`; noise (H / k, B or 1, 1, P, Z), None: zero, of one future that stands for all."""
+        (B, N, H, _), acted = actions.shape, sequences(history, actions)
+        of_all = self._no_noise(H // self._model.chunk) if noise is None else noise.squeeze(2)
+        pairs = zip(self._members, self._model.share_out(of_all), strict=False)  # first members, where noises are few
+        futures = [predict(history.obs, acted, part) for predict, (_, part) in pairs]
         rewards, observations, newest = zip(*futures, strict=True)
 
         def together(parts: tuple[Tensor, ...]) -> Tensor:
             """(B * N * P of a member, ...) of each -> (B, N, P, ...)."""
-            of_each = [part.view(*actions.shape[:2], -1, *part.shape[1:]) for part in parts]
-            return of_each[0] if len(of_each) == 1 else torch.cat(of_each, dim=2)
+            of_each = [part.view(B, N, -1, *part.shape[1:]) for part in parts]
+            whole = of_each[0] if len(of_each) == 1 else torch.cat(of_each, dim=2)
+            return whole.expand(B, N, particles, *whole.shape[3:])
 
         def obs() -> Tensor:
             with torch.inference_mode():
                 if not self._observe:
-                    return Drawn(self._model, self._code, observe=True).rollout(history, actions, noise).obs
+                    everything = Drawn(self._model, self._code, observe=True)
+                    return everything.rollout(history, actions, noise, particles=particles).obs
                 return together(observations)
 
         return Prediction(obs, together(rewards), final=together(newest)[..., -1, :])
+
+    def _no_noise(self, chunks: int) -> Tensor:
+        """That of one future of the first member: (H / k, 1, 1, Z)."""
+        return torch.zeros(chunks, 1, 1, self._model.generator.noise_size)
+
+
+def _passes(member: MultiStepGenerator, scales: Normaliser, kept: Tensor) -> Passes:
+    """A sample's path, in entries `kept` of targets, from noise to targets in the units of the data."""
+    path, mean, std = member.path(), scales.target_mean.flatten()[kept], scales.target_std.flatten()[kept]
+    t, keep, add = torch.tensor(path).unsqueeze(-1).unbind(1)
+    last = torch.arange(len(path)).unsqueeze(-1) == len(path) - 1
+    units = torch.where(last, std, torch.ones(()))
+    return Passes(kept, member.time_features(t), keep * units, add * units, torch.where(last, mean, torch.zeros(())))

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,23 @@ from drift_wm.generators.nets import ConditionalMLP
 
 logger = logging.getLogger(__name__)
 
-_SOURCE = Path(__file__).with_name("one_pass.cpp")
+_SOURCE = Path(__file__).with_name("rollout.cpp")
 _PANEL = 32  # of which the columns of its layers are multiples
 _SECONDS = 120  # that compiling may take
 _OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
 
 
+class _Passes(ctypes.Structure):
+    """`Passes` of rollout.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("count", "targets")),
+        *((name, ctypes.c_void_p) for name in ("weight", "biases", "keep", "add", "offset")),
+    )
+
+
 class _Network(ctypes.Structure):
-    """`Network` of one_pass.cpp."""
+    """`Network` of rollout.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("history", "chunk", "observation", "action", "shown")),
@@ -34,21 +44,38 @@ class _Network(ctypes.Structure):
         ("parameters", ctypes.POINTER(ctypes.c_void_p)),
         ("share", ctypes.c_void_p),
         ("angles", ctypes.POINTER(ctypes.c_int)),
+        ("passes", _Passes),
     )
 
 
 class _Futures(ctypes.Structure):
-    """`Futures` of one_pass.cpp."""
+    """`Futures` of rollout.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("environments", "candidates", "particles", "chunks", "noises")),
-        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors")),
+        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors", "starts")),
         *((name, ctypes.c_void_p) for name in ("rewards", "observations", "newest")),
     )
 
 
+class Passes(NamedTuple):
+    """What a sample takes where a network gives it in S passes, each of which reads the sample so far: x.
+
+    It becomes keep * x + add * what the network says + offset.
+    """
+
+    order: Tensor
+    """(Y,): which entries of x, as the network reads them, are those that the last layer says."""
+    times: Tensor
+    """(S, F): what the network reads besides x."""
+    keep: Tensor
+    """(S, Y), in the order of the last layer; so are `add` and `offset`."""
+    add: Tensor
+    offset: Tensor
+
+
 class NativeRollout:
-    """Predicts futures, where one pass through a network and a linear layer give a chunk, in float32 on a CPU.
+    """Predicts futures chunk by chunk, each by a network and a linear layer, in float32 on a CPU.
 
     Args:
         library: of `library`.
@@ -58,6 +85,7 @@ class NativeRollout:
         chunk: k.
         observation_size: D.
         angles: entries of observations whose cosine and sine are read besides.
+        passes: of a sample; None: one pass gives it.
     """
 
     def __init__(
@@ -70,6 +98,7 @@ class NativeRollout:
         chunk: int,
         observation_size: int,
         angles: Sequence[int],
+        passes: Passes | None = None,
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
@@ -97,6 +126,19 @@ class NativeRollout:
         shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
         self._of_noise = (shift, _padded(network.from_condition.bias)), (gain, torch.ones(len(gain)))
         """Weight and bias of what noise says: the first layer's bias, and the factor of the last features."""
+        self._order = None if passes is None else passes.order
+        if passes is not None:
+            self._network.passes = self._in_passes(passes)
+
+    def _in_passes(self, passes: Passes) -> _Passes:
+        """The same for the machine code: a sample says what noise does, times say it of all samples."""
+        targets, by_x, by_times = len(passes.order), [], []
+        for weight, bias in self._of_noise:
+            by_x.append(weight[:, passes.order])
+            by_times.append(nn.functional.linear(passes.times, weight[:, targets:], bias))
+        kept = [_in_panels(torch.cat(by_x), pad_inputs=False), torch.cat(by_times, dim=1).contiguous(), *passes[2:]]
+        self._kept += kept
+        return _Passes(len(passes.times), targets, *(each.data_ptr() for each in kept))
 
     def __call__(self, frames: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Chunk after chunk.
@@ -104,7 +146,8 @@ class NativeRollout:
         Args:
             frames: (B, K, D), each the start of R / B sequences.
             actions: (R, K - 1 + H, A), those before the newest frame included.
-            noise: (H / k, B or 1, P, Z) of P futures of each sequence; None: of one, without.
+            noise: (H / k, B or 1, P, Z) of P futures of each sequence, or where samples in passes start; None: of one
+                future, without.
 
         Returns:
             Rewards (R * P, H), the observations shown (R * P, H / k * shown, D), and the newest frames (R * P, K, D).
@@ -133,8 +176,13 @@ class NativeRollout:
             newest=newest.data_ptr(),
         )
         if noise is not None:
+            futures.noises = noise.shape[1]
+        if noise is not None and self._order is None:
             biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
-            futures.noises, futures.biases, futures.factors = noise.shape[1], biases.data_ptr(), factors.data_ptr()
+            futures.biases, futures.factors = biases.data_ptr(), factors.data_ptr()
+        elif noise is not None:
+            starts = noise[..., self._order].contiguous()
+            futures.starts = starts.data_ptr()
         self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
         return rewards, observations, newest
 

@@ -12,7 +12,7 @@ from drift_wm.generators import ConditionalGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.central import Centre
 from drift_wm.models.drawn import Drawn
-from drift_wm.models.one_pass import chunks
+from drift_wm.models.machine_code import chunks
 from drift_wm.models.requests import require_fitting
 from drift_wm.models.world_model import LearnedWorldModel
 
@@ -36,9 +36,9 @@ class PreparedModel:
             world may go several ways, plan on several particles instead.
         observe: whether observations will be read. If not, and if no world ends, the network leaves out those from
             which no chunk starts where one pass of it gives a chunk; to read them after all takes a second prediction.
-        compile: predict by machine code where one pass of the network gives a chunk (central futures, and drifting's
-            samples), on a CPU in float32: once in a process a second to compile it, and a half to a third of the time
-            for each prediction. Says so in a warning where there is no compiler.
+        compile: predict by machine code on a CPU in float32, central futures and the samples of drifting, diffusion and
+            flow: once in a process a second to compile it, and a half to a third of the time for each prediction. Says
+            so in a warning where there is no compiler.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PreparedModel:
         self._ends = bool(self._model.ending.seen)
         observe = observe or self._ends  # which is told by observations
         self._centre = Centre.of(self._model, observe=observe, compile=compile) if central else None
-        self._drawn = Drawn.of(self._model, observe=observe) if compile and not central else None
+        self._drawn = Drawn.of(self._model, observe=observe) if compile and self._centre is None else None
 
     @property
     def nfe(self) -> int:
@@ -73,8 +73,8 @@ class PreparedModel:
         """(inputs, outputs) of the products of one network evaluation for one future of the first member."""
         network = self._model.members[0].backbone
         sizes = [(layer.in_features, layer.out_features) for layer in (network.from_condition, *network.hidden)]
-        one_pass = self._centre or self._drawn
-        outputs = network.output.out_features if one_pass is None else one_pass.outputs
+        fast = self._centre or self._drawn
+        outputs = network.output.out_features if fast is None else fast.outputs
         return [*sizes, (network.output.in_features, outputs)]
 
     @torch.inference_mode()
@@ -93,8 +93,10 @@ class PreparedModel:
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
         elif self._drawn is not None:
-            noise = self._model.draw_noise(actions, particles, rng=rng, independent=independent)
-            prediction = self._drawn.rollout(history, actions, noise)
+            noise = None
+            if not self.central:
+                noise = self._model.draw_noise(actions, particles, rng=rng, independent=independent)
+            prediction = self._drawn.rollout(history, actions, noise, particles=particles)
         else:
             prediction = self._sample(history, actions, particles=particles, rng=rng, independent=independent)
         return self._model.with_ends_and_value(prediction, ends=self._ends)
@@ -108,8 +110,8 @@ class PreparedModel:
             actions: (R, K - 1 + k, A) between these frames and after them.
         """
         actions = self._from_mean(actions)
-        if self._centre is not None:
-            return self._centre.look_ahead(frames, actions)
+        if (fast := self._centre or self._drawn) is not None:
+            return fast.look_ahead(frames, actions)
         past, coming = actions.tensor_split([self.history - 1], dim=1)
         with torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._model.uses_bfloat16()):
             futures = self._futures(self._model.members[0], History(frames, past), coming.unsqueeze(1), None)
@@ -128,7 +130,7 @@ class PreparedModel:
     def _sample(
         self, history: History, actions: Tensor, *, particles: int, rng: torch.Generator, independent: bool
     ) -> Prediction:
-        """Central futures that take more than a pass, and draws that machine code does not predict."""
+        """Draws, and central futures that take more than a pass, where machine code does not predict them."""
         model = self._model
         with torch.autocast(model.device.type, torch.bfloat16, enabled=model.uses_bfloat16()):
             if self.central:

@@ -27,7 +27,7 @@ class Contender:
     particles: int = 0
     """Sampled futures per candidate; 0: the central one."""
     compile: bool = True
-    """Predict by machine code where one pass of the network gives the future."""
+    """Predict by machine code where there is any: everyone but the Gaussian's particles."""
 
     @property
     def is_ours(self) -> bool:

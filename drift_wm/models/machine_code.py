@@ -1,4 +1,4 @@
-"""What central and drawn futures share where one pass through the network gives a chunk."""
+"""What central and drawn futures share that machine code can predict."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from torch import Tensor
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History
-from drift_wm.models.native import NativeRollout, library
+from drift_wm.models.native import NativeRollout, Passes, library
 from drift_wm.models.world_model import LearnedWorldModel
 
 
 def machine_code(model: LearnedWorldModel) -> ctypes.CDLL | None:
-    """What predicts this model's futures where one pass of its network does; None where torch has to."""
+    """What predicts this model's futures; None where torch has to."""
     return library() if model.device.type == "cpu" and not model.uses_bfloat16() else None
 
 
 def native_rollout(
-    code: ctypes.CDLL, model: LearnedWorldModel, network: ConditionalMLP, last: tuple[Tensor, Tensor]
+    code: ctypes.CDLL,
+    model: LearnedWorldModel,
+    network: ConditionalMLP,
+    last: tuple[Tensor, Tensor],
+    *,
+    passes: Passes | None = None,
 ) -> NativeRollout:
     """Chunk after chunk by machine code, in a model's shape.
 
@@ -28,6 +33,7 @@ def native_rollout(
         model: in deviations of one.
         network: a member's.
         last: weight and bias of the layer that says `entries_read`.
+        passes: of a sample; None: one pass gives it.
     """
     return NativeRollout(
         code,
@@ -37,6 +43,7 @@ def native_rollout(
         chunk=model.chunk,
         observation_size=model.spec.observation_size,
         angles=model.config.angles,
+        passes=passes,
     )
 
 

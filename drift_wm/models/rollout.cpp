@@ -1,7 +1,8 @@
-// Futures of many action sequences, all chunks of a horizon, where one pass of the network gives a chunk: central ones,
-// or drawn ones, whose noise shifts the first layer and scales the last features. Torch says the same, in several times
-// the time for networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are
-// shared out to the threads that torch has. `native.py` compiles this for the machine it runs on.
+// Futures of many action sequences, all chunks of a horizon: central ones, or drawn ones, whose noise shifts the first
+// layer and scales the last features. One pass of the network gives a chunk, or several, each of which reads the sample
+// of the one before where the other reads noise. Torch says the same, in several times the time for networks this
+// small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are shared out to the threads
+// that torch has. `native.py` compiles this for the machine it runs on.
 
 #include <cmath>
 #include <cstring>
@@ -94,6 +95,8 @@ struct Block {
     std::vector<float> first, here, there;  // (BLOCK, width): the first layer's sums, and two layers' features in turn
     std::vector<float> said;                // (BLOCK, outputs)
     std::vector<Noise> noise;               // (BLOCK), or none
+    std::vector<float> sample;              // (BLOCK, targets): where it takes several passes
+    std::vector<float> told;                // (BLOCK, 2 * width): what `noise` then points to
 };
 
 // The condition -> what the last layer says.
@@ -116,6 +119,13 @@ void predict(const std::vector<Layer> &layers, const float *share, Block &block)
     apply<false, false, false>(layers.back(), out, block.said.data(), nullptr, nullptr, nullptr);
 }
 
+// The passes of a sample, where it takes several. Mirrored in native.py.
+struct Passes {
+    int count, targets;                // targets: k * (D + 1)
+    const float *weight, *biases;      // of a layer: sample -> bias, then factor, of `Noise`; biases (count, columns)
+    const float *keep, *add, *offset;  // (count, targets): x becomes keep * x + add * what the network says + offset
+};
+
 // Mirrored in native.py.
 struct Network {
     int history, chunk, observation, action;  // K, k, D, A
@@ -125,6 +135,7 @@ struct Network {
     const float *const *parameters;           // weight and bias of the first, the hidden and the last layer
     const float *share;                       // (width): of the first layer, among the last features
     const int *angles;                        // (turning): which entries
+    Passes passes;
 };
 
 // Mirrored in native.py.
@@ -133,7 +144,8 @@ struct Futures {
     int noises;                                       // environments that noise differs between: B, 1, or 0 without
     const float *frames;                              // (B, K, D)
     const float *actions;                             // (B * N, K - 1 + chunks * k, A)
-    const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to
+    const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to; or
+    const float *starts;                              // (chunks, noises, P, targets): of samples in several passes
     float *rewards;                                   // (B * N * P, chunks * k)
     float *observations;                              // (B * N * P, chunks * shown, D)
     float *newest;                                    // (B * N * P, K, D): frames
@@ -154,8 +166,17 @@ class Rollout {
 
     Block make_block() const {
         const auto of_each = [](int columns) { return std::vector<float>(BLOCK * columns); };
-        Block block{of_each(inputs), of_each(net.width), of_each(net.width), of_each(net.width), of_each(net.outputs), {}};
+        Block block;
+        block.condition = of_each(inputs);
+        for (auto *features : {&block.first, &block.here, &block.there}) *features = of_each(net.width);
+        block.said = of_each(net.outputs);
         block.noise.resize(all.noises ? BLOCK : 0);
+        if (net.passes.count) {
+            block.sample = of_each(net.passes.targets);
+            block.told = of_each(2 * net.width);
+            for (int i = 0; i < BLOCK; i++)
+                block.noise[i] = {&block.told[2 * i * net.width], &block.told[(2 * i + 1) * net.width]};
+        }
         return block;
     }
 
@@ -166,8 +187,12 @@ class Rollout {
                 tell(all.frames + ((start + i) / each * net.history + frame) * D, condition(block, i) + frame * read);
         for (int chunk = 0; chunk < all.chunks; chunk++) {
             for (int i = 0; i < count; i++) ask(block, start + i, i, chunk);
-            for (int i = count; i < static_cast<int>(block.noise.size()); i++) block.noise[i] = block.noise[0];
-            predict(layers, net.share, block);
+            if (net.passes.count) {
+                sample(block);
+            } else {
+                for (int i = count; i < static_cast<int>(block.noise.size()); i++) block.noise[i] = block.noise[0];
+                predict(layers, net.share, block);
+            }
             for (int i = 0; i < count; i++) go_on(block, start + i, i, chunk);
         }
         for (int i = 0; i < count; i++)
@@ -195,8 +220,28 @@ class Rollout {
                acted * sizeof(float));
         if (block.noise.empty()) return;
         const long environment = all.noises > 1 ? row / each : 0;
-        const long at = ((chunk * all.noises + environment) * all.particles + row % all.particles) * net.width;
-        block.noise[i] = {all.biases + at, all.factors + at};
+        const long at = (chunk * all.noises + environment) * all.particles + row % all.particles;
+        if (int targets = net.passes.targets)
+            memcpy(&block.sample[i * targets], all.starts + at * targets, targets * sizeof(float));
+        else
+            block.noise[i] = {all.biases + at * net.width, all.factors + at * net.width};
+    }
+
+    // From where samples start to where their passes lead, as if the network had said it.
+    void sample(Block &block) const {
+        const Passes &passes = net.passes;
+        const int targets = passes.targets, told = 2 * net.width;
+        for (int pass = 0; pass < passes.count; pass++) {
+            const Layer reading{passes.weight, passes.biases + pass * told, targets, told};
+            apply<false, false, false>(reading, block.sample.data(), block.told.data(), nullptr, nullptr, nullptr);
+            predict(layers, net.share, block);
+            const float *keep = passes.keep + pass * targets, *add = passes.add + pass * targets;
+            const float *offset = passes.offset + pass * targets;
+            for (int i = 0; i < BLOCK; i++) {
+                float *x = &block.sample[i * targets], *said = &block.said[i * net.outputs];
+                for (int j = 0; j < targets; j++) said[j] = x[j] = keep[j] * x[j] + add[j] * said[j] + offset[j];
+            }
+        }
     }
 
     // What was said of a row's chunk, kept, and its newest frames as the condition of the next.
