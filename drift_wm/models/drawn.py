@@ -1,4 +1,4 @@
-"""Drawn futures of a learned world model in machine code: samples in one pass through the network, or in several."""
+"""Drawn futures of a learned world model in machine code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import ctypes
 import torch
 from torch import Tensor
 
+from drift_wm.generators import ConditionalGenerator
 from drift_wm.generators.denoising import MultiStepGenerator
+from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.machine_code import entries_read, machine_code, native_rollout, sequences
-from drift_wm.models.native import Passes
+from drift_wm.models.native import Deviations, NativeRollout, Passes
 from drift_wm.models.normalisation import Normaliser
 from drift_wm.models.world_model import LearnedWorldModel
 
@@ -28,20 +30,17 @@ class Drawn:
         in_passes = isinstance(model.members[0], MultiStepGenerator)
         self._model, self._code, self._observe = model, code, observe or in_passes  # each pass reads all of a sample
         kept = entries_read(model, observe=self._observe)
-        self._members = []
-        for member in model.members:
-            last = member.backbone.output.weight[kept], member.backbone.output.bias[kept]
-            passes = _passes(member, model.normaliser, kept) if isinstance(member, MultiStepGenerator) else None
-            self._members.append(native_rollout(code, model, member.backbone, last, passes=passes))
-        self.outputs = len(kept)
+        self._members = [_of_member(code, model, member, kept) for member in model.members]
+        said_of_each = 2 if isinstance(model.members[0], GaussianGenerator) else 1
+        self.outputs = said_of_each * len(kept)
         """Of the last layer."""
 
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool) -> Drawn | None:
         """Of all members, or None where they sample otherwise, or torch has to."""
         member = model.members[0]
-        in_passes = member.samples_in_one_pass or isinstance(member, MultiStepGenerator)
-        code = machine_code(model) if in_passes else None
+        known = member.samples_in_one_pass or isinstance(member, MultiStepGenerator | GaussianGenerator)
+        code = machine_code(model) if known else None
         return None if code is None else cls(model, code, observe=observe)
 
     def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
@@ -74,6 +73,21 @@ class Drawn:
     def _no_noise(self, chunks: int) -> Tensor:
         """That of one future of the first member: (H / k, 1, 1, Z)."""
         return torch.zeros(chunks, 1, 1, self._model.generator.noise_size)
+
+
+def _of_member(
+    code: ctypes.CDLL, model: LearnedWorldModel, member: ConditionalGenerator, kept: Tensor
+) -> NativeRollout:
+    """Chunk after chunk as one member samples them, in entries `kept` of targets."""
+    sampling: Passes | Deviations | None = None
+    said = kept
+    if isinstance(member, MultiStepGenerator):
+        sampling = _passes(member, model.normaliser, kept)
+    elif isinstance(member, GaussianGenerator):
+        sampling = Deviations(kept, member.smallest[kept].exp(), (-member.largest[kept]).exp())
+        said = torch.cat([kept, member.output_size + kept])
+    last = member.backbone.output
+    return native_rollout(code, model, member.backbone, (last.weight[said], last.bias[said]), sampling=sampling)
 
 
 def _passes(member: MultiStepGenerator, scales: Normaliser, kept: Tensor) -> Passes:

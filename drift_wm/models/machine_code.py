@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History
-from drift_wm.models.native import NativeRollout, Passes, library
+from drift_wm.models.native import Deviations, NativeRollout, Passes, library
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -24,7 +24,7 @@ def native_rollout(
     network: ConditionalMLP,
     last: tuple[Tensor, Tensor],
     *,
-    passes: Passes | None = None,
+    sampling: Passes | Deviations | None = None,
 ) -> NativeRollout:
     """Chunk after chunk by machine code, in a model's shape.
 
@@ -33,7 +33,7 @@ def native_rollout(
         model: in deviations of one.
         network: a member's.
         last: weight and bias of the layer that says `entries_read`.
-        passes: of a sample; None: one pass gives it.
+        sampling: what noise is of, if not of the first layer and the last features.
     """
     return NativeRollout(
         code,
@@ -43,7 +43,7 @@ def native_rollout(
         chunk=model.chunk,
         observation_size=model.spec.observation_size,
         angles=model.config.angles,
-        passes=passes,
+        sampling=sampling,
     )
 
 

@@ -30,7 +30,7 @@ class _Passes(ctypes.Structure):
     """`Passes` of rollout.cpp."""
 
     _fields_ = (
-        *((name, ctypes.c_int) for name in ("count", "targets")),
+        ("count", ctypes.c_int),
         *((name, ctypes.c_void_p) for name in ("weight", "biases", "keep", "add", "offset")),
     )
 
@@ -44,6 +44,8 @@ class _Network(ctypes.Structure):
         ("parameters", ctypes.POINTER(ctypes.c_void_p)),
         ("share", ctypes.c_void_p),
         ("angles", ctypes.POINTER(ctypes.c_int)),
+        ("targets", ctypes.c_int),
+        *((name, ctypes.c_void_p) for name in ("smallest", "precision")),
         ("passes", _Passes),
     )
 
@@ -53,9 +55,20 @@ class _Futures(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("environments", "candidates", "particles", "chunks", "noises")),
-        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors", "starts")),
+        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors", "drawn")),
         *((name, ctypes.c_void_p) for name in ("rewards", "observations", "newest")),
     )
+
+
+class Deviations(NamedTuple):
+    """How noise enters where a network says means, and then logarithms of variances between soft limits."""
+
+    order: Tensor
+    """(Y,): of which entries of the noise the means are, in the order of the last layer."""
+    smallest: Tensor
+    """(Y,): limit of the variance from below."""
+    precision: Tensor
+    """(Y,): the inverse of that from above."""
 
 
 class Passes(NamedTuple):
@@ -85,7 +98,7 @@ class NativeRollout:
         chunk: k.
         observation_size: D.
         angles: entries of observations whose cosine and sine are read besides.
-        passes: of a sample; None: one pass gives it.
+        sampling: what noise is of, if not of the first layer and the last features.
     """
 
     def __init__(
@@ -98,13 +111,15 @@ class NativeRollout:
         chunk: int,
         observation_size: int,
         angles: Sequence[int],
-        passes: Passes | None = None,
+        sampling: Passes | Deviations | None = None,
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
         first = network.from_condition.weight
         layers = [*((layer.weight, layer.bias) for layer in (network.from_condition, *network.hidden)), last]
-        self._chunk, self._shown = k, (len(last[0]) - k) // D
+        self._order = None if sampling is None else sampling.order
+        entries = len(last[0]) if sampling is None else len(sampling.order)
+        self._chunk, self._shown = k, (entries - k) // D
         self._kept = [_padded(network.learned_shortcut + network.shortcut)]  # what the machine code points to
         for number, (weight, bias) in enumerate(layers):
             self._kept += [_in_panels(weight, pad_inputs=number > 0), _padded(bias)]
@@ -126,9 +141,12 @@ class NativeRollout:
         shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
         self._of_noise = (shift, _padded(network.from_condition.bias)), (gain, torch.ones(len(gain)))
         """Weight and bias of what noise says: the first layer's bias, and the factor of the last features."""
-        self._order = None if passes is None else passes.order
-        if passes is not None:
-            self._network.passes = self._in_passes(passes)
+        self._network.targets = 0 if sampling is None else entries
+        if isinstance(sampling, Passes):
+            self._network.passes = self._in_passes(sampling)
+        elif sampling is not None:
+            self._kept += sampling
+            self._network.smallest, self._network.precision = (each.data_ptr() for each in sampling[1:])
 
     def _in_passes(self, passes: Passes) -> _Passes:
         """The same for the machine code: a sample says what noise does, times say it of all samples."""
@@ -138,7 +156,7 @@ class NativeRollout:
             by_times.append(nn.functional.linear(passes.times, weight[:, targets:], bias))
         kept = [_in_panels(torch.cat(by_x), pad_inputs=False), torch.cat(by_times, dim=1).contiguous(), *passes[2:]]
         self._kept += kept
-        return _Passes(len(passes.times), targets, *(each.data_ptr() for each in kept))
+        return _Passes(len(passes.times), *(each.data_ptr() for each in kept))
 
     def __call__(self, frames: Tensor, actions: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Chunk after chunk.
@@ -146,8 +164,7 @@ class NativeRollout:
         Args:
             frames: (B, K, D), each the start of R / B sequences.
             actions: (R, K - 1 + H, A), those before the newest frame included.
-            noise: (H / k, B or 1, P, Z) of P futures of each sequence, or where samples in passes start; None: of one
-                future, without.
+            noise: (H / k, B or 1, P, Z) of P futures of each sequence; None: of one, without.
 
         Returns:
             Rewards (R * P, H), the observations shown (R * P, H / k * shown, D), and the newest frames (R * P, K, D).
@@ -181,8 +198,8 @@ class NativeRollout:
             biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
             futures.biases, futures.factors = biases.data_ptr(), factors.data_ptr()
         elif noise is not None:
-            starts = noise[..., self._order].contiguous()
-            futures.starts = starts.data_ptr()
+            drawn = noise[..., self._order].contiguous()
+            futures.drawn = drawn.data_ptr()
         self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
         return rewards, observations, newest
 

@@ -1,8 +1,8 @@
-// Futures of many action sequences, all chunks of a horizon: central ones, or drawn ones, whose noise shifts the first
-// layer and scales the last features. One pass of the network gives a chunk, or several, each of which reads the sample
-// of the one before where the other reads noise. Torch says the same, in several times the time for networks this
-// small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are shared out to the threads
-// that torch has. `native.py` compiles this for the machine it runs on.
+// Futures of many action sequences, all chunks of a horizon: central ones, or drawn ones. Noise shifts the first layer
+// and scales the last features; or a sample starts from it, and several passes of the network read the sample in its
+// place; or it is scaled by the deviations that the network says. Torch says the same, in several times the time for
+// networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are shared out
+// to the threads that torch has. `native.py` compiles this for the machine it runs on.
 
 #include <cmath>
 #include <cstring>
@@ -95,7 +95,7 @@ struct Block {
     std::vector<float> first, here, there;  // (BLOCK, width): the first layer's sums, and two layers' features in turn
     std::vector<float> said;                // (BLOCK, outputs)
     std::vector<Noise> noise;               // (BLOCK), or none
-    std::vector<float> sample;              // (BLOCK, targets): where it takes several passes
+    std::vector<float> sample;              // (BLOCK, targets): first its noise
     std::vector<float> told;                // (BLOCK, 2 * width): what `noise` then points to
 };
 
@@ -121,7 +121,7 @@ void predict(const std::vector<Layer> &layers, const float *share, Block &block)
 
 // The passes of a sample, where it takes several. Mirrored in native.py.
 struct Passes {
-    int count, targets;                // targets: k * (D + 1)
+    int count;
     const float *weight, *biases;      // of a layer: sample -> bias, then factor, of `Noise`; biases (count, columns)
     const float *keep, *add, *offset;  // (count, targets): x becomes keep * x + add * what the network says + offset
 };
@@ -135,6 +135,8 @@ struct Network {
     const float *const *parameters;           // weight and bias of the first, the hidden and the last layer
     const float *share;                       // (width): of the first layer, among the last features
     const int *angles;                        // (turning): which entries
+    int targets;                              // entries of a sample that noise is of; 0 where it enters the first layer
+    const float *smallest, *precision;        // (targets): variances' bounds, of the largest its inverse; or none
     Passes passes;
 };
 
@@ -145,7 +147,7 @@ struct Futures {
     const float *frames;                              // (B, K, D)
     const float *actions;                             // (B * N, K - 1 + chunks * k, A)
     const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to; or
-    const float *starts;                              // (chunks, noises, P, targets): of samples in several passes
+    const float *drawn;                               // (chunks, noises, P, targets)
     float *rewards;                                   // (B * N * P, chunks * k)
     float *observations;                              // (B * N * P, chunks * shown, D)
     float *newest;                                    // (B * N * P, K, D): frames
@@ -170,9 +172,9 @@ class Rollout {
         block.condition = of_each(inputs);
         for (auto *features : {&block.first, &block.here, &block.there}) *features = of_each(net.width);
         block.said = of_each(net.outputs);
-        block.noise.resize(all.noises ? BLOCK : 0);
+        block.sample = of_each(net.targets);
+        block.noise.resize(all.biases || net.passes.count ? BLOCK : 0);
         if (net.passes.count) {
-            block.sample = of_each(net.passes.targets);
             block.told = of_each(2 * net.width);
             for (int i = 0; i < BLOCK; i++)
                 block.noise[i] = {&block.told[2 * i * net.width], &block.told[(2 * i + 1) * net.width]};
@@ -188,10 +190,11 @@ class Rollout {
         for (int chunk = 0; chunk < all.chunks; chunk++) {
             for (int i = 0; i < count; i++) ask(block, start + i, i, chunk);
             if (net.passes.count) {
-                sample(block);
+                pass(block);
             } else {
                 for (int i = count; i < static_cast<int>(block.noise.size()); i++) block.noise[i] = block.noise[0];
                 predict(layers, net.share, block);
+                if (net.smallest) deviate(block);
             }
             for (int i = 0; i < count; i++) go_on(block, start + i, i, chunk);
         }
@@ -218,19 +221,19 @@ class Rollout {
         const long steps = net.history - 1 + static_cast<long>(all.chunks) * net.chunk;
         memcpy(condition(block, i) + seen, all.actions + (row / all.particles * steps + chunk * net.chunk) * net.action,
                acted * sizeof(float));
-        if (block.noise.empty()) return;
+        if (!all.noises) return;
         const long environment = all.noises > 1 ? row / each : 0;
         const long at = (chunk * all.noises + environment) * all.particles + row % all.particles;
-        if (int targets = net.passes.targets)
-            memcpy(&block.sample[i * targets], all.starts + at * targets, targets * sizeof(float));
+        if (net.targets)
+            memcpy(&block.sample[i * net.targets], all.drawn + at * net.targets, net.targets * sizeof(float));
         else
             block.noise[i] = {all.biases + at * net.width, all.factors + at * net.width};
     }
 
-    // From where samples start to where their passes lead, as if the network had said it.
-    void sample(Block &block) const {
+    // Of a block's rows, from where samples start to where their passes lead, as if the network had said it.
+    void pass(Block &block) const {
         const Passes &passes = net.passes;
-        const int targets = passes.targets, told = 2 * net.width;
+        const int targets = net.targets, told = 2 * net.width;
         for (int pass = 0; pass < passes.count; pass++) {
             const Layer reading{passes.weight, passes.biases + pass * told, targets, told};
             apply<false, false, false>(reading, block.sample.data(), block.told.data(), nullptr, nullptr, nullptr);
@@ -241,6 +244,17 @@ class Rollout {
                 float *x = &block.sample[i * targets], *said = &block.said[i * net.outputs];
                 for (int j = 0; j < targets; j++) said[j] = x[j] = keep[j] * x[j] + add[j] * said[j] + offset[j];
             }
+        }
+    }
+
+    // Of a block's rows, means and logarithms of variances -> samples, as if the network had said them. Limits that are
+    // soft as logarithms, largest - softplus(largest - v) and then smallest + softplus(v - smallest), are sums here.
+    void deviate(Block &block) const {
+        for (int i = 0; i < BLOCK; i++) {
+            const float *z = &block.sample[i * net.targets];
+            float *mean = &block.said[i * net.outputs], *logarithm = mean + net.targets;
+            for (int j = 0; j < net.targets; j++)
+                mean[j] += z[j] * std::sqrt(net.smallest[j] + 1 / (net.precision[j] + std::exp(-logarithm[j])));
         }
     }
 

@@ -27,7 +27,7 @@ class Contender:
     particles: int = 0
     """Sampled futures per candidate; 0: the central one."""
     compile: bool = True
-    """Predict by machine code where there is any: everyone but the Gaussian's particles."""
+    """Predict by machine code, which all contenders have."""
 
     @property
     def is_ours(self) -> bool:
