@@ -152,7 +152,7 @@ def make_policy(
         ValueError: settings that do not fit together or do not fit the model.
     """
     objective, proposals = _objective_in(model, settings.objective), None
-    planner = planner or make_planner(settings.planner, model.spec.action_size, device=device)
+    planner = planner or make_planner(settings.planner, model.spec.action_size, device=device, compile=settings.compile)
     _tell_of_few_futures(model, settings)
     if isinstance(model, LearnedWorldModel):
         if model.value is not None and settings.proposals:

@@ -18,8 +18,8 @@ from packaging.specifiers import SpecifierSet
 from rich.markup import escape
 from rich.table import Table
 
+from drift_wm import compilation
 from drift_wm.cores import available_cores
-from drift_wm.models.native import library
 from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.storage.run_folder import PACKAGES
 from drift_wm.terminal import add_columns
@@ -125,7 +125,7 @@ def devices() -> tuple[Finding, ...]:
 
 def machine_code() -> Finding:
     """Whether planning is as fast as it can be; what is in the way is logged."""
-    if library() is not None:
+    if compilation.machine_code() is not None:
         return Finding("planning in machine code", "compiles", True)
     remedy = "install g++, or name a C++ compiler in CXX: decisions then take half the time"
     return Finding("planning in machine code", "does not compile (optional)", None, remedy)

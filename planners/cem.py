@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -34,17 +35,21 @@ class CEMConfig(PlannerConfig):
         return self.elites
 
 
-class CEM(SamplingPlanner[CEMConfig]):
+CEMConfigT_co = TypeVar("CEMConfigT_co", bound=CEMConfig, covariant=True)
+
+
+class CEM(SamplingPlanner[CEMConfigT_co]):
     """The cross-entropy method."""
 
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites."""
-        mean, std = refit_gaussian(plan, elites, self.config)
-        return replace(plan, mean=mean, std=std)
+        refit = refit_gaussian if self.native is None else self.native.refit
+        mean, std = refit(plan, elites, momentum=self.config.momentum, min_std=self.config.min_std)
+        return replace(plan, mean=mean, std=std, elites=elites[:, : self.carried_elites])
 
 
-def refit_gaussian(plan: Plan, elites: Tensor, config: CEMConfig) -> tuple[Tensor, Tensor]:
+def refit_gaussian(plan: Plan, elites: Tensor, *, momentum: float, min_std: float) -> tuple[Tensor, Tensor]:
     """The plan's mean and standard deviation (B, H, A), moved to those of the (B, S, H, A) elites, with momentum."""
     std, mean = torch.std_mean(elites, dim=1, correction=0)
-    std = std.lerp_(plan.std, config.momentum).clamp_min_(config.min_std)
-    return mean.lerp_(plan.mean, config.momentum), std
+    std = std.lerp_(plan.std, momentum).clamp_min_(min_std)
+    return mean.lerp_(plan.mean, momentum), std

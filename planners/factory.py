@@ -30,6 +30,7 @@ def make_planner(
     action_size: int,
     *,
     device: torch.device | str = "cpu",
+    compile: bool = True,
 ) -> SamplingPlanner[PlannerConfig]:
     """Build the planner that a configuration belongs to; see `SamplingPlanner` for the arguments.
 
@@ -41,5 +42,5 @@ def make_planner(
         raise ValueError(
             f"config is a {type(config).__name__}; expected one of {', '.join(each.__name__ for each in _CLASSES)}"
         )
-    made: SamplingPlanner[PlannerConfig] = planner(config, action_size, device=device)
+    made: SamplingPlanner[PlannerConfig] = planner(config, action_size, device=device, compile=compile)
     return made

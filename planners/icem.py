@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
-from drift_wm.planners.cem import CEMConfig, refit_gaussian
-from drift_wm.planners.loop import SamplingPlanner
+from drift_wm.planners.cem import CEM, CEMConfig
 from drift_wm.requirements import require
 
 
@@ -43,7 +42,7 @@ class ICEMConfig(CEMConfig):
         require(self.population_decay >= 1, "planner.population_decay", self.population_decay, "a number of at least 1")
 
 
-class ICEM(SamplingPlanner[ICEMConfig]):
+class ICEM(CEM[ICEMConfig]):
     """CEM with coloured noise, a shrinking population, and elites that live on.
 
     Two details differ from the published code: kept elites and the mean count towards an iteration's
@@ -70,8 +69,3 @@ class ICEM(SamplingPlanner[ICEMConfig]):
         if iteration < self.config.iterations - 1:
             return plan.elites
         return torch.cat([plan.mean.unsqueeze(1), plan.elites], dim=1)
-
-    def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
-        """Move mean and standard deviation to those of the elites, and keep the best of these."""
-        mean, std = refit_gaussian(plan, elites, self.config)
-        return replace(plan, mean=mean, std=std, elites=elites[:, : self.carried_elites])

@@ -10,9 +10,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from drift_wm.compilation import machine_code
 from drift_wm.interfaces import Plan, Score
+from drift_wm.planners.native import NativeSearch
 from drift_wm.planners.noise import NoiseStock
-from drift_wm.planners.ranking import finite_scores, kept_where, remember_best, select_elites
+from drift_wm.planners.ranking import kept_where, rank
 from drift_wm.requirements import require, require_at_least, require_one_of
 
 EXECUTE = ("best", "mean")
@@ -69,6 +71,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         action_size: int,
         *,
         device: torch.device | str = "cpu",
+        compile: bool = True,
     ) -> None:
         """Set up a planner.
 
@@ -76,6 +79,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             config: settings of the loop and of the rule.
             action_size: A.
             device: where plans and candidates live, in float32.
+            compile: search by machine code, where the device is a CPU and has a compiler.
 
         Raises:
             ValueError: `action_size` is not positive.
@@ -85,6 +89,9 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self.config = config
         self.action_size = action_size
         self.device = torch.device(device)
+        code = machine_code() if compile and self.device.type == "cpu" else None
+        self.native = None if code is None else NativeSearch(code)
+        """Proposes, ranks and refits in place of torch, if anything does."""
         self.horizon = config.horizon
         self.noise = NoiseStock(
             sum(self.populations),
@@ -110,9 +117,11 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         """Sequences from elsewhere that the first iteration of a decision has room for."""
         return self._room(self.init(1))
 
-    def propose(self, plan: Plan, noise: Tensor) -> Tensor:
-        """Noise (N, H, A) -> proposals (B, N, H, A), not yet within bounds."""
-        return torch.addcmul(plan.mean.unsqueeze(1), noise, plan.std.unsqueeze(1))
+    def propose(self, plan: Plan, noise: Tensor, known: Tensor) -> Tensor:
+        """Noise (N, H, A), whose first M give way to known (B, M, H, A) -> candidates (B, N, H, A)."""
+        if self.native is not None:
+            return self.native.propose(plan, noise, known)
+        return with_known(torch.addcmul(plan.mean.unsqueeze(1), noise, plan.std.unsqueeze(1)), known)
 
     def incumbents(self, plan: Plan, iteration: int) -> Tensor:
         """(B, M, H, A): known sequences that take the place of the first M proposals of an iteration."""
@@ -169,20 +178,17 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         plan = replace(plan, non_finite=0, lost=())
         noise = self.noise.take(rng)
         for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
-            earlier, candidates = plan, self.propose(plan, draw)
-            incumbents = self.incumbents(plan, iteration)
-            known = incumbents.shape[1]
-            candidates[:, :known] = incumbents
+            earlier, known = plan, self.incumbents(plan, iteration)
             if iteration == 0 and proposals is not None:
                 # Who proposes may be lost where a world goes wild: a NaN has no weight, but poisons a weighted mean.
-                candidates[:, known : known + proposals.shape[1]] = proposals.nan_to_num(nan=0.0)
-            candidates.clamp_(-1.0, 1.0)
-            scores, failures, lost = finite_scores(score(candidates), candidates)
-            top, elites = select_elites(candidates, scores, self.config.selected, all_finite=not failures)
-            improved = self.refit(remember_best(plan, top, elites[:, 0]), candidates, scores, elites)
-            plan = replace(improved, non_finite=plan.non_finite + failures)
-            if lost:
-                plan = kept_where(lost, earlier, plan)
+                known = torch.cat([known, proposals.nan_to_num(nan=0.0)], dim=1)
+            candidates = self.propose(plan, draw, known)
+            ranked = rank(plan, candidates, score(candidates), self.config.selected, native=self.native)
+            plan = self.refit(ranked.plan, candidates, ranked.scores, ranked.elites)
+            if ranked.failures:
+                plan = replace(plan, non_finite=plan.non_finite + ranked.failures)
+            if ranked.lost:
+                plan = kept_where(ranked.lost, earlier, plan)
         return plan
 
     def shift(self, plan: Plan, steps: int) -> Plan:
@@ -231,3 +237,9 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
                 f"the plan's sequences have shape {tuple(plan.mean.shape[1:])}; this planner expects "
                 f"(horizon, action_size) = {expected}. Start from this planner's own init()."
             )
+
+
+def with_known(candidates: Tensor, known: Tensor) -> Tensor:
+    """Candidates (B, N, H, A), brought within [-1, 1] in place, with the known (B, M, H, A) instead of the first M."""
+    candidates[:, : known.shape[1]] = known
+    return candidates.clamp_(-1.0, 1.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
-from drift_wm.planners.loop import PlannerConfig, SamplingPlanner
+from drift_wm.planners.loop import PlannerConfig, SamplingPlanner, with_known
 
 
 @dataclass(kw_only=True)
@@ -29,9 +29,9 @@ class RandomShootingConfig(PlannerConfig):
 class RandomShooting(SamplingPlanner[RandomShootingConfig]):
     """Proposes uniformly from the whole action range; the best so far competes as the mean."""
 
-    def propose(self, plan: Plan, noise: Tensor) -> Tensor:
+    def propose(self, plan: Plan, noise: Tensor, known: Tensor) -> Tensor:
         """Uniform proposals: the error function maps normal noise to [-1, 1], coloured or white."""
-        return torch.erf(noise / math.sqrt(2.0)).repeat(plan.mean.shape[0], 1, 1, 1)
+        return with_known(torch.erf(noise / math.sqrt(2.0)).repeat(len(known), 1, 1, 1), known)
 
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Make the best sequence the mean, from where it survives to the next decision."""

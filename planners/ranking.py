@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from drift_wm.interfaces import Plan
+from drift_wm.planners.native import NativeSearch
 
 
-def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Rank NaN and infinite scores last.
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What the scores of an iteration say."""
+
+    plan: Plan
+    """With the best sequence so far and its score."""
+    scores: Tensor
+    """(B, N), finite or -inf."""
+    elites: Tensor
+    """(B, S, H, A): the best candidates, best first."""
+    failures: int = 0
+    """Scores that were not finite."""
+    lost: tuple[int, ...] = ()
+    """Environments that have no other."""
+
+
+def rank(plan: Plan, candidates: Tensor, scores: Tensor, count: int, *, native: NativeSearch | None = None) -> Ranked:
+    """Find the best of the candidates.
 
     Args:
+        plan: the plan so far.
+        candidates: (B, N, H, A).
         scores: (B, N) as the score function returned them.
-        candidates: (B, N, H, A) that were scored.
-
-    Returns:
-        (B, N) scores of the candidates' type, -inf where they were not finite; the number of those; and the
-        environments that have no other, whose scores are all 0.
+        count: S <= N.
+        native: does the same where all scores are finite, faster.
 
     Raises:
         ValueError: the scores' shape is not (B, N).
     """
-    batch_size, count = candidates.shape[:2]
-    if scores.shape != (batch_size, count):
+    batch_size, number = candidates.shape[:2]
+    if scores.shape != (batch_size, number):
         raise ValueError(
             f"the score function returned shape {tuple(scores.shape)}; expected (environments, candidates) = "
-            f"{(batch_size, count)}. Reduce futures by an objective and a risk rule, as make_score does."
+            f"{(batch_size, number)}. Reduce futures by an objective and a risk rule, as make_score does."
         )
     scores = scores.to(candidates.dtype)
+    if native is not None and (found := native.rank(plan, candidates, scores, count)) is not None:
+        elites, best, score = found
+        return Ranked(replace(plan, best=best, score=score), scores, elites)
+    scores, failures, lost = finite_scores(scores)
+    top, elites = select_elites(candidates, scores, count, all_finite=not failures)
+    return Ranked(remember_best(plan, top, elites[:, 0]), scores, elites, failures, lost)
+
+
+def finite_scores(scores: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
+    """Rank NaN and infinite scores last.
+
+    Returns:
+        Scores (B, N), -inf where they were not finite; the number of those; and the environments that have no other,
+        whose scores are all 0.
+    """
     if math.isfinite(scores.sum()):  # a fifth of the time of asking each of them
         return scores, 0, ()
     finite = torch.isfinite(scores)
@@ -39,7 +70,7 @@ def finite_scores(scores: Tensor, candidates: Tensor) -> tuple[Tensor, int, tupl
     lost = tuple(environment for environment, number in enumerate(usable) if number == 0)
     ranked = torch.where(finite, scores, -torch.inf)
     ranked[list(lost)] = 0.0
-    return ranked, batch_size * count - sum(usable), lost
+    return ranked, scores.numel() - sum(usable), lost
 
 
 def kept_where(lost: tuple[int, ...], earlier: Plan, plan: Plan) -> Plan:

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from drift_wm import doctor
+from drift_wm import compilation, doctor
 from drift_wm.doctor import Finding, examine, render
 
 
@@ -132,7 +132,7 @@ def test_every_gpu_is_named(monkeypatch):
 
 @pytest.mark.parametrize(("library", "ok", "remedy"), [(object(), True, ""), (None, None, "g++")])
 def test_machine_code_that_does_not_compile_is_a_finding(monkeypatch, library, ok, remedy):
-    monkeypatch.setattr(doctor, "library", lambda: library)
+    monkeypatch.setattr(compilation, "machine_code", lambda: library)
     finding = doctor.machine_code()
     assert finding.ok is ok
     assert remedy in finding.remedy

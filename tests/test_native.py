@@ -7,13 +7,13 @@ import shutil
 import pytest
 import torch
 
+from drift_wm import compilation
+from drift_wm.compilation import machine_code
 from drift_wm.generators import GeneratorConfig
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction, Spec
-from drift_wm.models import native
 from drift_wm.models.config import WorldModelConfig
-from drift_wm.models.native import library
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
 
@@ -144,15 +144,15 @@ def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
 def test_processors_with_narrower_vectors(monkeypatch, processor, needs):
     if needs and torch.backends.cpu.get_cpu_capability() not in needs:
         pytest.skip(f"this is no {processor}")
-    options = [f"-march={processor}" if option == "-march=native" else option for option in native._OPTIONS]
-    assert options != list(native._OPTIONS)
-    monkeypatch.setattr(native, "_OPTIONS", options)
+    options = [f"-march={processor}" if option == "-march=native" else option for option in compilation._OPTIONS]
+    assert options != list(compilation._OPTIONS)
+    monkeypatch.setattr(compilation, "_OPTIONS", options)
     model = make(history=2, width=40)
-    library.cache_clear()
+    machine_code.cache_clear()
     try:
         fast = PreparedModel(model, central=True)
     finally:
-        library.cache_clear()
+        machine_code.cache_clear()
     assert fast.is_compiled
     assert_alike(predict(fast, N=40), predict(PreparedModel(model, central=True, compile=False), N=40))
 
@@ -226,12 +226,12 @@ def test_other_futures_are_left_to_torch(central, model):
 )
 def test_without_a_compiler_predicts_all_the_same_and_says_so_once(monkeypatch, caplog, compiler, reason):
     monkeypatch.setenv("CXX", compiler)
-    library.cache_clear()
+    machine_code.cache_clear()
     try:
-        with caplog.at_level(logging.WARNING, native.__name__):
+        with caplog.at_level(logging.WARNING, compilation.__name__):
             found = [PreparedModel(make(), central=True) for _ in range(2)]
     finally:
-        library.cache_clear()  # others find it again
+        machine_code.cache_clear()  # others find it again
     assert not any(model.is_compiled for model in found)
     assert_alike(predict(found[0]), predict(PreparedModel(make(), central=True, compile=False)))
     (record,) = caplog.records

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.machine_code import chunks, entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.machine_code import chunks, entries_read, machine_code_for, native_rollout, sequences
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -28,7 +28,7 @@ class Centre:
         self._chunk = _CentralChunk(model, layer, observe=observe)
         self.outputs = len(self._chunk.bias)
         """Of the last layer."""
-        code = machine_code(model) if compile else None
+        code = machine_code_for(model) if compile else None
         last = self._chunk.weight, self._chunk.bias
         self._native = None if code is None else native_rollout(code, model, self._chunk.network, last)
 

@@ -11,7 +11,7 @@ from drift_wm.generators import ConditionalGenerator
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction
-from drift_wm.models.machine_code import entries_read, machine_code, native_rollout, sequences
+from drift_wm.models.machine_code import entries_read, machine_code_for, native_rollout, sequences
 from drift_wm.models.native import Deviations, NativeRollout, Passes
 from drift_wm.models.normalisation import Normaliser
 from drift_wm.models.world_model import LearnedWorldModel
@@ -40,7 +40,7 @@ class Drawn:
         """Of all members, or None where they sample otherwise, or torch has to."""
         member = model.members[0]
         known = member.samples_in_one_pass or isinstance(member, MultiStepGenerator | GaussianGenerator)
-        code = machine_code(model) if known else None
+        code = machine_code_for(model) if known else None
         return None if code is None else cls(model, code, observe=observe)
 
     def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:

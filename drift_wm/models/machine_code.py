@@ -7,15 +7,16 @@ import ctypes
 import torch
 from torch import Tensor
 
+from drift_wm.compilation import machine_code
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History
-from drift_wm.models.native import Deviations, NativeRollout, Passes, library
+from drift_wm.models.native import Deviations, NativeRollout, Passes
 from drift_wm.models.world_model import LearnedWorldModel
 
 
-def machine_code(model: LearnedWorldModel) -> ctypes.CDLL | None:
+def machine_code_for(model: LearnedWorldModel) -> ctypes.CDLL | None:
     """What predicts this model's futures; None where torch has to."""
-    return library() if model.device.type == "cpu" and not model.uses_bfloat16() else None
+    return machine_code() if model.device.type == "cpu" and not model.uses_bfloat16() else None
 
 
 def native_rollout(
@@ -29,7 +30,7 @@ def native_rollout(
     """Chunk after chunk by machine code, in a model's shape.
 
     Args:
-        code: of `machine_code`.
+        code: of `machine_code_for`.
         model: in deviations of one.
         network: a member's.
         last: weight and bias of the layer that says `entries_read`.

@@ -1,16 +1,9 @@
-"""Futures in machine code, compiled for the processor at hand where it has a compiler."""
+"""Futures in machine code."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import logging
-import os
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,12 +11,7 @@ from torch import Tensor, nn
 
 from drift_wm.generators.nets import ConditionalMLP
 
-logger = logging.getLogger(__name__)
-
-_SOURCE = Path(__file__).with_name("rollout.cpp")
 _PANEL = 32  # of which the columns of its layers are multiples
-_SECONDS = 120  # that compiling may take
-_OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
 
 
 class _Passes(ctypes.Structure):
@@ -91,7 +79,7 @@ class NativeRollout:
     """Predicts futures chunk by chunk, each by a network and a linear layer, in float32 on a CPU.
 
     Args:
-        library: of `library`.
+        library: of `drift_wm.compilation.machine_code`.
         network: that passes; copied.
         last: weight and bias of the layer that says rewards, then the changes of the frames shown.
         history: K, frames that a chunk starts from.
@@ -202,33 +190,6 @@ class NativeRollout:
             futures.drawn = drawn.data_ptr()
         self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
         return rewards, observations, newest
-
-
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """The machine code, compiled at a process's first call, in about a second; None, with a warning, if in vain."""
-    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    with tempfile.TemporaryDirectory(prefix="drift-wm-") as folder:
-        compiled, linked = f"{folder}/central.o", f"{folder}/central.so"
-        try:
-            _run([*compiler, *_OPTIONS, "-c", str(_SOURCE), "-o", compiled])
-            # Not linked with OpenMP: threads are then those that torch has loaded, and two pools do not compete.
-            _run([*compiler, "-shared", compiled, "-o", linked])
-            return ctypes.CDLL(linked)
-        except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            reason = next(iter(said.strip().splitlines()), type(error).__name__)
-            logger.warning(
-                "compile=true: %s: %s; predicting without, which takes twice as long or more (install g++, or set CXX; "
-                "compile=false does not ask)",
-                shlex.join(compiler),
-                reason,
-            )
-            return None
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
 
 
 def _padded(columns: Tensor) -> Tensor:

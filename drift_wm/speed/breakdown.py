@@ -73,8 +73,8 @@ def breakdown(
         with watch("objective"):
             return reduce(values)
 
-    policy = make_policy(_Watched(model, watch), planner, particles=particles, device=device)
-    policy.objective, policy.risk = objective, risk
+    policy = make_policy(model, planner, particles=particles, device=device)
+    policy.model, policy.objective, policy.risk = _Watched(model, watch), objective, risk
     searching = make_planner(planner, model.spec.action_size, device=device)
     rng = torch.Generator(device)
     decide = Decider(policy, device=device)

@@ -10,7 +10,7 @@ import torch
 from drift_wm import build
 from drift_wm.acting.policies import PlanningPolicy
 from drift_wm.generators import GeneratorConfig
-from drift_wm.interfaces import Spec, WorldModel
+from drift_wm.interfaces import Spec
 from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
@@ -69,9 +69,12 @@ def make_models(names: Iterable[str], spec: Spec, *, width: int, device: torch.d
     return {name: make_model(CONTENDERS[name], spec, width=width, device=device) for name in names}
 
 
-def make_policy(model: WorldModel, planner: PlannerConfig, *, particles: int, device: torch.device) -> PlanningPolicy:
-    """The planner in a model, after the predicted return."""
-    return build.make_policy(model, PlanningSettings(planner=planner, particles=particles), device=device)
+def make_policy(
+    model: PreparedModel, planner: PlannerConfig, *, particles: int, device: torch.device
+) -> PlanningPolicy:
+    """The planner in a model, after the predicted return; both by machine code, or neither."""
+    settings = PlanningSettings(planner=planner, particles=particles, compile=model.is_compiled)
+    return build.make_policy(model, settings, device=device)
 
 
 class Decider:

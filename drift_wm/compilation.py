@@ -1,0 +1,53 @@
+"""The package's machine code, compiled for the processor at hand where it has a compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import shlex
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).parent
+_SOURCES = (_PACKAGE / "models" / "rollout.cpp", _PACKAGE / "planners" / "ranking.cpp")
+_SECONDS = 120  # that compiling may take
+_OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
+
+
+@functools.cache
+def machine_code() -> ctypes.CDLL | None:
+    """All of it, compiled at a process's first call, in about a second; None, with a warning, if in vain."""
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
+    with tempfile.TemporaryDirectory(prefix="drift-wm-") as folder:
+        objects = [f"{folder}/{source.stem}.o" for source in _SOURCES]
+        linked = f"{folder}/drift_wm.so"
+        commands = [
+            [*compiler, *_OPTIONS, "-c", str(source), "-o", compiled]
+            for source, compiled in zip(_SOURCES, objects, strict=True)
+        ]
+        try:
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(_run, commands))
+            # Not linked with OpenMP: threads are then those that torch has loaded, and two pools do not compete.
+            _run([*compiler, "-shared", *objects, "-o", linked])
+            return ctypes.CDLL(linked)
+        except (OSError, subprocess.SubprocessError) as error:
+            said = getattr(error, "stderr", None) or str(error)
+            reason = next(iter(said.strip().splitlines()), type(error).__name__)
+            logger.warning(
+                "compile=true: %s: %s; planning without, which takes twice as long or more (install g++, or set CXX; "
+                "compile=false does not ask)",
+                shlex.join(compiler),
+                reason,
+            )
+            return None
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
