@@ -136,6 +136,7 @@ def make_policy(
     device: torch.device,
     exploration_std: float = 0.0,
     planner: Planner | None = None,
+    instead: Objective | None = None,
 ) -> PlanningPolicy:
     """Model-predictive control in a world model; in a learned one as it is now.
 
@@ -147,6 +148,7 @@ def make_policy(
         device: where to compute.
         exploration_std: of noise on the actions.
         planner: in place of the one that the settings name.
+        instead: takes the place of the return or the goal, and may read observations; penalties stay.
 
     Raises:
         ValueError: settings that do not fit together or do not fit the model.
@@ -162,13 +164,13 @@ def make_policy(
         model = PreparedModel(
             model,
             central=settings.particles == 0,
-            observe=_reads_observations(objective),
+            observe=_reads_observations(objective) or instead is not None,
             compile=settings.compile,
         )
     return PlanningPolicy(
         model,
         planner,
-        make_objective(objective),
+        make_objective(objective, instead=instead),
         make_risk(settings.risk),
         particles=max(1, settings.particles),
         exploration_std=exploration_std,
@@ -189,7 +191,7 @@ def make_foresight(
     seen = _reads_observations(objective)
     return ForesightPolicy(
         policy,
-        PreparedModel(model, central=settings.particles == 0, observe=seen),
+        PreparedModel(model, central=settings.particles == 0, observe=seen, compile=settings.compile),
         make_objective(objective),
         make_risk(settings.risk),
         proposals=settings.proposals,

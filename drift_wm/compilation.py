@@ -23,30 +23,33 @@ _OPTIONS = ("-O3", "-march=native", "-fPIC", "-fopenmp")
 @functools.cache
 def machine_code() -> ctypes.CDLL | None:
     """All of it, compiled at a process's first call, in about a second; None, with a warning, if in vain."""
-    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
-    with tempfile.TemporaryDirectory(prefix="drift-wm-") as folder:
-        objects = [f"{folder}/{source.stem}.o" for source in _SOURCES]
-        linked = f"{folder}/drift_wm.so"
-        commands = [
-            [*compiler, *_OPTIONS, "-c", str(source), "-o", compiled]
-            for source, compiled in zip(_SOURCES, objects, strict=True)
-        ]
-        try:
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(_run, commands))
-            # Not linked with OpenMP: threads are then those that torch has loaded, and two pools do not compete.
-            _run([*compiler, "-shared", *objects, "-o", linked])
-            return ctypes.CDLL(linked)
-        except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            reason = next(iter(said.strip().splitlines()), type(error).__name__)
-            logger.warning(
-                "compile=true: %s: %s; planning without, which takes twice as long or more (install g++, or set CXX; "
-                "compile=false does not ask)",
-                shlex.join(compiler),
-                reason,
-            )
-            return None
+    command = os.environ.get("CXX", "").strip() or "c++"
+    try:
+        with tempfile.TemporaryDirectory(prefix="drift-wm-") as folder:
+            return _compiled(shlex.split(command), folder)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        lines = (said.decode(errors="replace") if isinstance(said, bytes) else said).strip().splitlines()
+        logger.warning(
+            "compile=true: %s: %s; planning without, which takes twice as long or more (install g++, or set CXX; "
+            "where a command has compile=false, that does not ask)",
+            command,
+            next(iter(lines), type(error).__name__),
+        )
+        return None
+
+
+def _compiled(compiler: list[str], folder: str) -> ctypes.CDLL:
+    objects = [f"{folder}/{source.stem}.o" for source in _SOURCES]
+    commands = [
+        [*compiler, *_OPTIONS, "-c", str(source), "-o", compiled]
+        for source, compiled in zip(_SOURCES, objects, strict=True)
+    ]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_run, commands))
+    # Not linked with OpenMP: threads are then those that torch has loaded, and two pools do not compete.
+    _run([*compiler, "-shared", *objects, "-o", f"{folder}/drift_wm.so"])
+    return ctypes.CDLL(f"{folder}/drift_wm.so")
 
 
 def _run(command: list[str]) -> None:

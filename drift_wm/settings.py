@@ -41,9 +41,9 @@ class PlanningSettings(RunSettings, TaskSettings):
     """M, candidates of each decision that the model's actor suggests, where it has one (`model=drifting_value`); with
     `foresight`, chunks that the policy suggests."""
     compile: bool = True
-    """Predict by machine code compiled for this processor, in a third to two thirds of the time: drifting, diffusion,
-    flow, and with `particles=0` regression and Gaussian, too; on a CPU, in float32. Takes a second once, and a C++
-    compiler, without which planning is slower (`drift-wm doctor` looks for one)."""
+    """Plan by machine code compiled for this processor, in a third to two thirds of the time: all that search, and all
+    generators but `consistency`; on a CPU, in float32. Takes a second once, and a C++ compiler, without which planning
+    is slower (`drift-wm doctor` looks for one)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -181,7 +181,7 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             earlier, known = plan, self.incumbents(plan, iteration)
             if iteration == 0 and proposals is not None:
                 # Who proposes may be lost where a world goes wild: a NaN has no weight, but poisons a weighted mean.
-                known = torch.cat([known, proposals.nan_to_num(nan=0.0)], dim=1)
+                known = torch.cat([known, proposals.to(known).nan_to_num(nan=0.0)], dim=1)
             candidates = self.propose(plan, draw, known)
             ranked = rank(plan, candidates, score(candidates), self.config.selected, native=self.native)
             plan = self.refit(ranked.plan, candidates, ranked.scores, ranked.elites)
@@ -231,12 +231,19 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
             )
 
     def _check(self, plan: Plan) -> None:
-        expected = (self.horizon, self.action_size)
-        if tuple(plan.mean.shape[1:]) != expected:
+        B, sequence = len(plan.mean), (self.horizon, self.action_size)
+        if tuple(plan.mean.shape[1:]) != sequence:
             raise ValueError(
                 f"the plan's sequences have shape {tuple(plan.mean.shape[1:])}; this planner expects "
-                f"(horizon, action_size) = {expected}. Start from this planner's own init()."
+                f"(horizon, action_size) = {sequence}. Start from this planner's own init()."
             )
+        expected = {"std": (B, *sequence), "best": (B, *sequence), "score": (B,)}
+        expected["elites"] = (B, self.carried_elites, *sequence)
+        for name, shape in expected.items():
+            if (found := tuple(getattr(plan, name).shape)) != shape:
+                raise ValueError(
+                    f"the plan's {name} has shape {found}; this planner expects {shape}. Start from its own init()."
+                )
 
 
 def with_known(candidates: Tensor, known: Tensor) -> Tensor:

@@ -28,10 +28,11 @@ class NativeSearch:
 
     def propose(self, plan: Plan, noise: Tensor, known: Tensor) -> Tensor:
         """See `SamplingPlanner.propose`."""
-        (B, K), N, size = known.shape[:2], len(noise), noise[0].numel()
-        candidates = torch.empty(B, N, *noise.shape[1:])
-        given = [each.contiguous() for each in (noise, plan.mean, plan.std, known)]
-        self._propose(B, N, size, K, *[each.data_ptr() for each in given], candidates.data_ptr())
+        (B, K), (N, *shape) = known.shape[:2], noise.shape
+        noise, known = _read(noise, (N, *shape)), _read(known, (B, min(K, N), *shape))
+        mean, std = _read(plan.mean, (B, *shape)), _read(plan.std, (B, *shape))
+        candidates = noise.new_empty(B, N, *shape)
+        self._propose(B, N, noise[0].numel(), K, *_pointers(noise, mean, std, known, candidates))
         return candidates
 
     def rank(self, plan: Plan, candidates: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -40,18 +41,33 @@ class NativeSearch:
         Returns:
             None where a score is not finite: what that means is for torch to say.
         """
-        (B, N), shape = candidates.shape[:2], candidates.shape[2:]
-        elites, best, score = torch.empty(B, count, *shape), torch.empty(B, *shape), torch.empty(B)
-        given = [each.contiguous() for each in (candidates, scores, plan.best, plan.score)]
-        pointers = [each.data_ptr() for each in (*given, elites, best, score)]
-        ranked = self._rank(B, N, shape.numel(), count, *pointers)
-        return (elites, best, score) if ranked else None
+        B, N, *shape = candidates.shape
+        candidates, scores = _read(candidates, (B, max(N, count), *shape)), _read(scores, (B, N))
+        best, score = _read(plan.best, (B, *shape)), _read(plan.score, (B,))
+        found = candidates.new_empty(B, count, *shape), torch.empty_like(best), torch.empty_like(score)
+        pointers = _pointers(candidates, scores, best, score, *found)
+        return found if self._rank(B, N, candidates[0, 0].numel(), count, *pointers) else None
 
     def refit(self, plan: Plan, elites: Tensor, *, momentum: float, min_std: float) -> tuple[Tensor, Tensor]:
         """See `refit_gaussian`."""
-        (B, S), size = elites.shape[:2], elites.shape[2:].numel()
-        given = [each.contiguous() for each in (elites, plan.mean, plan.std)]
-        mean, std = torch.empty_like(given[1]), torch.empty_like(given[2])
-        pointers = [each.data_ptr() for each in given]
-        self._refit(B, S, size, *pointers, momentum, min_std, mean.data_ptr(), std.data_ptr())
+        B, S, *shape = elites.shape
+        elites = _read(elites, (B, S, *shape))
+        old = _read(plan.mean, (B, *shape)), _read(plan.std, (B, *shape))
+        mean, std = (torch.empty_like(each) for each in old)
+        pointers = _pointers(elites, *old)
+        self._refit(B, S, elites[0, 0].numel(), *pointers, momentum, min_std, *_pointers(mean, std))
         return mean, std
+
+
+def _read(given: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """What the machine code reads as it lies in memory: float32 on a CPU, row by row, in a shape it counts on."""
+    if given.shape != shape or given.dtype != torch.float32 or not given.is_cpu:
+        raise ValueError(
+            f"a planner was given {tuple(given.shape)} of {given.dtype} on {given.device}; expected {shape} of "
+            "torch.float32 on the CPU. Start from the planner's own init()."
+        )
+    return given.contiguous()
+
+
+def _pointers(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]

@@ -258,7 +258,13 @@ def test_a_generator_of_ones_own_trains_and_is_loaded_by_name(runs, median, tmp_
         drift_wm.load_model(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("name", "generator"), [("drifting", Median), ("no name", Median), ("mine", Episode)])
+class FlowGenerator(Median):
+    """Has the name of a class of the package."""
+
+
+@pytest.mark.parametrize(
+    ("name", "generator"), [("drifting", Median), ("flow", FlowGenerator), ("no name", Median), ("mine", Episode)]
+)
 def test_names_of_others_and_other_classes_are_refused(name, generator):
     with pytest.raises(ValueError, match="expected"):
         register_generator(name, generator)
@@ -272,8 +278,9 @@ def test_importing_the_package_is_quick_and_its_names_are_there():
 
 
 def test_an_agent_is_advised_by_a_world_model_as_the_command_line_does_it(runs):
-    advised = drift_wm.load_agent(runs / "policy", f"foresight='{runs}/model'", "proposals=3")
+    advised = drift_wm.load_agent(runs / "policy", f"foresight='{runs}/model'", "proposals=3", "compile=false")
     assert isinstance(advised.policy, ForesightPolicy)
+    assert not advised.policy.advisor.is_compiled
     with pytest.raises(ValueError, match="no checkpoint"):
         drift_wm.load_agent(runs / "policy", "foresight=/no/such/run")
 

@@ -191,9 +191,18 @@ def test_the_mean_is_pulled_by_its_share_of_the_drift():
     error = generator.mean_output(features.mean(dim=1)) - y
     drift, size = (values.square().sum(dim=-1).mean().sqrt() for values in (V, error))
     torch.testing.assert_close(found, 2 * 0.3 * drift * (error / size).mean(dim=0))
-    (pull,) = torch.autograd.grad(generator.mean_loss(features, y, drift=drift.square()), features)
+    (pull,) = torch.autograd.grad(generator.mean_loss(features.mean(dim=1), y, drift=drift.square()), features)
     expected = 2 * 0.3 * drift * (error / size) @ generator.mean_output.weight / (8 * 4)
     torch.testing.assert_close(pull, expected.unsqueeze(1).expand_as(pull), msg="features follow")
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_loss_is_the_same_without_gradients(name):
+    generator = make(name, **CHANGED.get(name, {}))
+    c, y = torch.rand(8, 1, generator=torch.Generator().manual_seed(2)), torch.linspace(-1, 1, 8).unsqueeze(1)
+    expected = generator.loss(c, y, rng=torch.Generator().manual_seed(4)).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(generator.loss(c, y, rng=torch.Generator().manual_seed(4)), expected)
 
 
 def test_the_centre_of_drifting_learns_the_mean():

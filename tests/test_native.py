@@ -9,7 +9,7 @@ import torch
 
 from drift_wm import compilation
 from drift_wm.compilation import machine_code
-from drift_wm.generators import GeneratorConfig
+from drift_wm.generators import DriftingGenerator, GeneratorConfig
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction, Spec
@@ -51,7 +51,7 @@ def make(
         for layer in (model.members[0].central_layer or ())[:1]:
             layer.mul_(60)  # far from zero, so that wrong weights show
         for member in model.members:
-            if member.samples_in_one_pass or isinstance(member, MultiStepGenerator):
+            if isinstance(member, DriftingGenerator | MultiStepGenerator):
                 member.backbone.output.weight.mul_(30)
             if isinstance(member, GaussianGenerator):  # bounds that both bend what lies between them
                 member.largest.uniform_(-1, 1, generator=rng)
@@ -110,6 +110,8 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
     fast, plain = both_ways(model, central=True, observe=observe)
     for shape in ({}, {"N": 300}, {"B": 3}, {"N": 1}, {"B": 2, "N": 33, "H": 12}):
         assert_alike(predict(fast, **shape), predict(plain, **shape))
+    if not observe:
+        return
     frames, acted = torch.randn(40, history + 2, 3), torch.randn(40, history - 1 + chunk, 2)
     # Of several chunks in a row, the newest frames are a view of all: so proposals ask for them.
     ahead = fast.look_ahead(frames[:, -history:], acted)
@@ -195,8 +197,64 @@ def test_activations_of_every_size(scale):
 def test_what_lies_in_memory_otherwise_is_refused(elsewhere):
     fast, frames, actions = PreparedModel(make(), central=True), torch.zeros(5, 1, 3), torch.zeros(5, 2, 2)
     for given in ((frames.to(**elsewhere), actions), (frames, actions.to(**elsewhere))):
-        with pytest.raises(ValueError, match=r"expected torch\.float32 on the CPU"):
+        with pytest.raises(ValueError, match=r"of torch\.float32 on the CPU"):
             fast.look_ahead(*given)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(
+    ("frames", "actions"),
+    [
+        ((4, 3, 3), (4, 2, 2)),  # actions before the newest frame forgotten
+        ((4, 2, 3), (4, 4, 2)),  # a frame too few
+        ((4, 3, 2), (4, 4, 2)),
+        ((4, 3, 3), (4, 4, 1)),
+        ((4, 3, 3), (4, 5, 2)),  # half a chunk
+        ((4, 3, 3), (3, 4, 2)),
+    ],
+)
+def test_what_has_another_shape_is_refused(frames, actions):
+    fast = PreparedModel(make(history=3, chunk=2), central=True)
+    with pytest.raises(ValueError, match=r"given \(.*; expected \("):
+        fast.look_ahead(torch.zeros(frames), torch.zeros(actions))
+
+
+@pytest.mark.parametrize("ready", [{"central": False}, {"central": True, "observe": False}])
+def test_looking_ahead_needs_a_central_model_that_observes(ready):
+    model = PreparedModel(make(), **ready)
+    with pytest.raises(ValueError, match="central=True and observe=True"):
+        model.look_ahead(torch.zeros(5, 1, 3), torch.zeros(5, 2, 2))
+
+
+@needs_a_compiler
+def test_another_default_type_changes_nothing():
+    fast = [PreparedModel(make(**network)) for network in ({}, {"name": "diffusion", "steps": 2}, {"name": "gaussian"})]
+    torch.set_default_dtype(torch.float64)
+    try:
+        past, actions = History(torch.zeros(1, 1, 3).float(), torch.zeros(1, 0, 2).float()), torch.zeros(1, 4, 2, 2)
+        found = [model.rollout(past, actions.float(), particles=1, rng=torch.Generator()) for model in fast]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    expected = [model.rollout(past, actions.float(), particles=1, rng=torch.Generator()) for model in fast]
+    for one, other in zip(found, expected, strict=True):
+        assert one.reward.dtype == one.obs.dtype == torch.float32
+        assert one.reward.shape == other.reward.shape
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("base", ["drifting", "flow", "gaussian"])
+def test_generators_that_sample_in_a_way_of_their_own_are_left_to_torch(monkeypatch, base):
+    model = make(name=base)
+    assert PreparedModel(model).is_compiled
+
+    class Own(type(model.generator)):
+        def decode(self, known, z):
+            return 2 * super().decode(known, z)
+
+    model.generator.__class__ = Own
+    prepared = PreparedModel(model)
+    assert not prepared.is_compiled
+    assert_alike(predict(prepared), predict(model))
 
 
 @needs_a_compiler
@@ -222,7 +280,12 @@ def test_other_futures_are_left_to_torch(central, model):
 
 
 @pytest.mark.parametrize(
-    ("compiler", "reason"), [("no-such-compiler", "No such file"), ("false", "returned non-zero exit status 1")]
+    ("compiler", "reason"),
+    [
+        ("no-such-compiler", "No such file"),
+        ("false", "returned non-zero exit status 1"),
+        ('g++ "', "No closing quotation"),
+    ],
 )
 def test_without_a_compiler_predicts_all_the_same_and_says_so_once(monkeypatch, caplog, compiler, reason):
     monkeypatch.setenv("CXX", compiler)

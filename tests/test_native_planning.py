@@ -105,6 +105,32 @@ def test_a_gaussian_is_refitted_as_in_torch(seed, batch_size, count, momentum):
         torch.testing.assert_close(std, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("compile", [True, False])
+def test_proposals_of_another_type_are_understood(compile):
+    target = torch.full((1, 4, 2), 0.3)
+    planner = make_planner(CEMConfig(horizon=4, candidates=60, iterations=1, elites=5), 2, compile=compile)
+    proposals = target.double().unsqueeze(1)
+    plan = planner.improve(towards(target), planner.init(1), rng=generator(), proposals=proposals)
+    assert plan.score.item() == 0.0
+
+
+def test_what_cannot_be_read_is_refused():
+    planner = make_planner(CEMConfig(horizon=4, candidates=60, elites=5), 2)
+    native, plan = planner.native, planner.init(3)
+    candidates, scores = torch.zeros(3, 60, 4, 2), torch.zeros(3, 60)
+    for call in (
+        lambda: native.rank(plan, candidates.double(), scores, 5),
+        lambda: native.rank(plan, candidates, scores.to("meta"), 5),
+        lambda: native.rank(plan, candidates, scores, 61),
+        lambda: native.rank(plan, candidates[:2], scores[:2], 5),
+        lambda: native.propose(plan, candidates[0], torch.zeros(3, 61, 4, 2)),
+        lambda: native.propose(dataclasses.replace(plan, std=plan.std[:1]), candidates[0], candidates[:, :2]),
+        lambda: native.refit(plan, candidates[:, :5].double(), momentum=0.1, min_std=0.0),
+    ):
+        with pytest.raises(ValueError, match=r"a planner was given \(.*expected \("):
+            call()
+
+
 def test_what_lies_in_memory_otherwise_is_read_right():
     """Views of other tensors, whose rows are not side by side."""
     candidates = torch.randn(2, 3, 6, 8).permute(0, 2, 3, 1)  # (2, 6, 8, 3)

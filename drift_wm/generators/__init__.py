@@ -26,6 +26,7 @@ _CLASSES: dict[str, type[ConditionalGenerator]] = {
     "consistency": ConsistencyGenerator,
     "distilled": DistilledGenerator,
 }
+_BUILT_IN = frozenset(_CLASSES)
 
 
 def register_generator(name: str, generator: type[ConditionalGenerator]) -> None:
@@ -43,7 +44,8 @@ def register_generator(name: str, generator: type[ConditionalGenerator]) -> None
     """
     if not (isinstance(generator, type) and issubclass(generator, ConditionalGenerator)):
         raise ValueError(f"generator={generator!r}: expected a subclass of drift_wm.generators.ConditionalGenerator")
-    if not name.isidentifier() or _CLASSES.get(name, generator).__qualname__ != generator.__qualname__:
+    another = name in _BUILT_IN or _CLASSES.get(name, generator).__qualname__ != generator.__qualname__
+    if another or not name.isidentifier():
         raise ValueError(f"name={name!r}: expected an identifier that is not one of {', '.join(_CLASSES)}")
     _CLASSES[name] = generator
     OWN_GENERATORS.add(name)

@@ -29,8 +29,6 @@ class ConditionalGenerator(nn.Module, ABC):
 
     stochastic = True
     """Whether samples of one condition differ."""
-    samples_in_one_pass = False
-    """Whether `decode` is `backbone.complete` of the same arguments, and no more."""
     rebases_output = True
     """Whether a change of the targets' units can be absorbed by the network; see `rebase`."""
 

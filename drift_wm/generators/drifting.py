@@ -35,7 +35,6 @@ class DriftingGenerator(ConditionalGenerator):
         rng: source of the initial weights.
     """
 
-    samples_in_one_pass = True
     even_noise: Tensor
 
     def __init__(
@@ -62,8 +61,9 @@ class DriftingGenerator(ConditionalGenerator):
         # Flat by design: its value is |V|^2, and the energy field has nearly constant length.
         z = torch.randn(c.shape[0], self.siblings, self.noise_size, generator=rng, device=c.device)
         features = self.backbone.features(self.backbone.from_condition(c.unsqueeze(1)), z)
+        mean = features.mean(dim=1)  # first: without gradients they are overwritten
         loss = self.loss_of(self.backbone.read_out(features, z), y, blocks=self.blocks)
-        return loss + self.mean_loss(features, y, drift=loss)
+        return loss + self.mean_loss(mean, y, drift=loss)
 
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
         """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
@@ -73,13 +73,13 @@ class DriftingGenerator(ConditionalGenerator):
         return nn.functional.mse_loss(x, moved, reduction="sum") / x.shape[:2].numel()
 
     def mean_loss(self, features: Tensor, y: Tensor, *, drift: Tensor) -> Tensor:
-        """The siblings' last features (B, G, width), data (B, Y) and the field's loss -> scalar.
+        """The mean of the siblings' last features (B, width), data (B, Y) and the field's loss -> scalar.
 
         Pulls means by `mean_weight` times the root mean square length of the drift, in any units of y.
         """
         if self.mean_output is None:
             return drift.new_zeros(())
-        mean: Tensor = self.mean_output(features.mean(dim=1))
+        mean: Tensor = self.mean_output(features)
         error = nn.functional.mse_loss(mean, y, reduction="sum") / len(y)
         return 2 * self.config.mean_weight * drift.detach().sqrt() * (error + _TINY).sqrt()
 

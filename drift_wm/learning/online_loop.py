@@ -22,7 +22,7 @@ from drift_wm.acting.env_workers import open_environments
 from drift_wm.acting.episodes import run_episodes
 from drift_wm.acting.evaluate import POLICY_SEED, evaluate_policy, time_decisions, training_seed
 from drift_wm.acting.policies import PinkNoisePolicy, PlanningPolicy, RandomPolicy
-from drift_wm.build import make_env, make_objective, make_planning_simulator, make_policy, require_simulator
+from drift_wm.build import make_env, make_planning_simulator, make_policy, require_simulator
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import Replay
 from drift_wm.env_settings import env_args, env_record
@@ -193,14 +193,13 @@ class OnlineRun:
         settings = self.settings
         planner = replace(settings.planner, execute=settings.exploration_execute)
         exploring = replace(settings, planner=planner)
-        model, std = self.trainer.world_model, settings.exploration_std
-        policy = make_policy(model, exploring, device=self.device, exploration_std=std)
+        novelty = None
         if settings.seek_novelty and settings.objective.name == "return" and self._nothing_pays():
             # To plan for the return would be to stay where it is known to be nothing.
             seen = np.concatenate([episode.obs for episode in self.replay.episodes])
             novelty = Novelty(torch.as_tensor(seen, dtype=torch.float32, device=self.device))
-            policy.objective = make_objective(settings.objective, instead=novelty)
-        return policy
+        model, std = self.trainer.world_model, settings.exploration_std
+        return make_policy(model, exploring, device=self.device, exploration_std=std, instead=novelty)
 
     def _nothing_pays(self) -> bool:
         """Whether nothing that was done so far was worth more than anything else: no reward, no early end."""

@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from drift_wm.generators import ConditionalGenerator
+from drift_wm.generators import ConditionalGenerator, DriftingGenerator
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction
@@ -15,6 +15,9 @@ from drift_wm.models.machine_code import entries_read, machine_code_for, native_
 from drift_wm.models.native import Deviations, NativeRollout, Passes
 from drift_wm.models.normalisation import Normaliser
 from drift_wm.models.world_model import LearnedWorldModel
+
+_KNOWN = DriftingGenerator.decode, GaussianGenerator.decode, MultiStepGenerator.decode
+"""Ways of sampling that the machine code has; a generator derived from these may have one of its own."""
 
 
 class Drawn:
@@ -38,9 +41,7 @@ class Drawn:
     @classmethod
     def of(cls, model: LearnedWorldModel, *, observe: bool) -> Drawn | None:
         """Of all members, or None where they sample otherwise, or torch has to."""
-        member = model.members[0]
-        known = member.samples_in_one_pass or isinstance(member, MultiStepGenerator | GaussianGenerator)
-        code = machine_code_for(model) if known else None
+        code = machine_code_for(model) if type(model.members[0]).decode in _KNOWN else None
         return None if code is None else cls(model, code, observe=observe)
 
     def look_ahead(self, frames: Tensor, actions: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ class Drawn:
 
     def _no_noise(self, chunks: int) -> Tensor:
         """That of one future of the first member: (H / k, 1, 1, Z)."""
-        return torch.zeros(chunks, 1, 1, self._model.generator.noise_size)
+        return self._model.normaliser.obs_mean.new_zeros(chunks, 1, 1, self._model.generator.noise_size)
 
 
 def _of_member(
@@ -93,7 +94,7 @@ def _of_member(
 def _passes(member: MultiStepGenerator, scales: Normaliser, kept: Tensor) -> Passes:
     """A sample's path, in entries `kept` of targets, from noise to targets in the units of the data."""
     path, mean, std = member.path(), scales.target_mean.flatten()[kept], scales.target_std.flatten()[kept]
-    t, keep, add = torch.tensor(path).unsqueeze(-1).unbind(1)
+    t, keep, add = torch.tensor(path, dtype=mean.dtype).unsqueeze(-1).unbind(1)
     last = torch.arange(len(path)).unsqueeze(-1) == len(path) - 1
-    units = torch.where(last, std, torch.ones(()))
-    return Passes(kept, member.time_features(t), keep * units, add * units, torch.where(last, mean, torch.zeros(())))
+    units, offset = torch.where(last, std, torch.ones_like(std)), torch.where(last, mean, torch.zeros_like(mean))
+    return Passes(kept, member.time_features(t), keep * units, add * units, offset)

@@ -103,7 +103,9 @@ class NativeRollout:
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
-        first = network.from_condition.weight
+        acting = network.from_condition.in_features - K * (D + 2 * len(angles))
+        self._sizes = K, D, (A := acting // (K - 1 + k))
+        self._noise_size = network.from_noise.in_features if sampling is None else k * (D + 1)
         layers = [*((layer.weight, layer.bias) for layer in (network.from_condition, *network.hidden)), last]
         self._order = None if sampling is None else sampling.order
         entries = len(last[0]) if sampling is None else len(sampling.order)
@@ -116,7 +118,7 @@ class NativeRollout:
             history=K,
             chunk=k,
             observation=D,
-            action=(first.shape[1] - K * (D + 2 * len(angles))) // (K - 1 + k),
+            action=A,
             shown=self._shown,
             width=len(self._kept[0]),
             outputs=len(self._kept[-1]),
@@ -135,6 +137,14 @@ class NativeRollout:
         elif sampling is not None:
             self._kept += sampling
             self._network.smallest, self._network.precision = (each.data_ptr() for each in sampling[1:])
+
+    def _check(self, given: Tensor, shape: tuple[int, ...]) -> None:
+        """Its memory is read as it is."""
+        if given.shape != shape or not given.is_cpu or given.dtype != torch.float32:
+            raise ValueError(
+                f"given {tuple(given.shape)} of {given.dtype} on {given.device}; expected {shape} of torch.float32 on "
+                "the CPU"
+            )
 
     def _in_passes(self, passes: Passes) -> _Passes:
         """The same for the machine code: a sample says what noise does, times say it of all samples."""
@@ -158,20 +168,21 @@ class NativeRollout:
             Rewards (R * P, H), the observations shown (R * P, H / k * shown, D), and the newest frames (R * P, K, D).
 
         Raises:
-            ValueError: they are of another type, or not in this memory.
+            ValueError: they are of other shapes or another type, or not in this memory.
         """
-        for given in (frames, actions) if noise is None else (frames, actions, noise):  # whose memory is read as it is
-            if not given.is_cpu or given.dtype != torch.float32:
-                raise ValueError(f"given {given.dtype} on {given.device}; expected torch.float32 on the CPU")
+        B, R, (K, D, A) = len(frames), len(actions), self._sizes
+        chunks = max(1, (actions.shape[1] - (K - 1)) // self._chunk)
+        H, P = chunks * self._chunk, 1 if noise is None else noise.shape[2]
+        self._check(frames, (B, K, D))
+        self._check(actions, (R // B * B if B else 0, K - 1 + H, A))
+        if noise is not None:
+            self._check(noise, (chunks, B if noise.shape[1] > 1 else 1, P, self._noise_size))
         frames, actions = frames.contiguous(), actions.contiguous()
-        (B, K, D), (R, steps) = frames.shape, actions.shape[:2]
-        H, P = steps - (K - 1), 1 if noise is None else noise.shape[2]
-        chunks = H // self._chunk
-        rewards, observations = torch.empty(R * P, H), torch.empty(R * P, chunks * self._shown, D)
-        newest = torch.empty(R * P, K, D)
+        rewards, observations = frames.new_empty(R * P, H), frames.new_empty(R * P, chunks * self._shown, D)
+        newest = frames.new_empty(R * P, K, D)
         futures = _Futures(
             environments=B,
-            candidates=R // B,
+            candidates=R // max(B, 1),
             particles=P,
             chunks=chunks,
             frames=frames.data_ptr(),

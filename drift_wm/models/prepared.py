@@ -36,9 +36,9 @@ class PreparedModel:
             world may go several ways, plan on several particles instead.
         observe: whether observations will be read. If not, and if no world ends, the network leaves out those from
             which no chunk starts where one pass of it gives a chunk; to read them after all takes a second prediction.
-        compile: predict by machine code on a CPU in float32, central futures and the samples of drifting, diffusion and
-            flow: once in a process a second to compile it, and a half to a third of the time for each prediction. Says
-            so in a warning where there is no compiler.
+        compile: predict by machine code on a CPU in float32, whatever the generator but for the samples of
+            `consistency` and of those who sample in a way of their own: once in a process a second to compile it, and a
+            half to a third of the time for each prediction. Says so in a warning where there is no compiler.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class PreparedModel:
         self._action_mean = mean if (mean := self._model.normaliser.action_mean).any() else None
         self._ends = bool(self._model.ending.seen)
         observe = observe or self._ends  # which is told by observations
+        self._looks_ahead = central and observe
         self._centre = Centre.of(self._model, observe=observe, compile=compile) if central else None
         self._drawn = Drawn.of(self._model, observe=observe) if compile and self._centre is None else None
 
@@ -108,7 +109,12 @@ class PreparedModel:
         Args:
             frames: (R, K, D) that R predictions start from.
             actions: (R, K - 1 + k, A) between these frames and after them.
+
+        Raises:
+            ValueError: the model was made ready for something else.
         """
+        if not self._looks_ahead:
+            raise ValueError("look_ahead needs a model that was made ready by central=True and observe=True")
         actions = self._from_mean(actions)
         if (fast := self._centre or self._drawn) is not None:
             return fast.look_ahead(frames, actions)

@@ -125,7 +125,7 @@ class LearnedWorldModel(nn.Module):
         K, k, D, scales = self.history, self.chunk, self.spec.observation_size, self.normaliser
         B, G = batch.obs.shape[0], member.siblings
         obs = batch.obs[:, None, :K].expand(B, G, K, D)
-        samples, data, features = [], [], None
+        samples, data, mean = [], [], None
         for start in range(0, self.training_steps, k):
             recorded, future = batch.obs[:, start + K - 1], batch.obs[:, start + K : start + K + k]
             data.append(scales.target(recorded, future, batch.reward[:, start : start + k]).flatten(1))
@@ -134,6 +134,7 @@ class LearnedWorldModel(nn.Module):
             c = self._condition(obs, acted)
             if start == 0 and isinstance(member, DriftingGenerator):
                 features = member.backbone.features(member.backbone.from_condition(c), z)
+                mean = features.mean(dim=1)
                 target = member.backbone.read_out(features, z)
             else:
                 target = member.sample(c, z)
@@ -142,8 +143,8 @@ class LearnedWorldModel(nn.Module):
             samples.append(scales.target(recorded.unsqueeze(1), predicted, reward).flatten(2))
             obs = torch.cat([obs, predicted], dim=2)[:, :, -K:]
         loss = member.loss_of(torch.cat(samples, dim=2), torch.cat(data, dim=1), blocks=self.training_steps)
-        if isinstance(member, DriftingGenerator) and features is not None:
-            loss = loss + member.mean_loss(features, data[0], drift=loss)
+        if isinstance(member, DriftingGenerator) and mean is not None:
+            loss = loss + member.mean_loss(mean, data[0], drift=loss)
         return loss
 
     @torch.inference_mode()
@@ -183,7 +184,8 @@ class LearnedWorldModel(nn.Module):
         """The noise of a rollout, (H / k, B or 1, 1, P, Z); one particle stands for all where nothing is drawn."""
         P = particles if self.generator.stochastic else 1
         shape = (actions.shape[2] // self.chunk, actions.shape[0] if independent else 1, 1, P)
-        return torch.randn(*shape, self.generator.noise_size, generator=rng, device=rng.device).to(self.device)
+        z = torch.randn(*shape, self.generator.noise_size, generator=rng, device=rng.device, dtype=torch.float32)
+        return z.to(self.device)
 
     def share_out(self, noise: Tensor) -> list[tuple[ConditionalGenerator, Tensor]]:
         """The noise (..., P, Z) of each member's particles."""

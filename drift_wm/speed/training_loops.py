@@ -92,7 +92,7 @@ def plain_loss(model: LearnedWorldModel, batch: Batch, *, rng: torch.Generator) 
             target = x + pull - push
         losses.append((x - target).square().sum(dim=-1).mean())
     loss = torch.stack(losses).mean()
-    return loss + generator.mean_loss(torch.stack(features, dim=1), y, drift=loss)
+    return loss + generator.mean_loss(torch.stack(features).mean(dim=0), y, drift=loss)
 
 
 def _force(difference: Tensor, config: GeneratorConfig, blocks: int) -> Tensor:
