@@ -11,7 +11,7 @@ SUMMARIES = {
     "lineage": "How far predictions moved from each checkpoint of a run to the next, on the same data.",
     "diagnose": "How well a world model predicts: its errors, distributions, values and plans against the real ones.",
     "truth": "Compare all generators with known distributions and the simulator, in about an hour: docs/truth.",
-    "speed": "Time a decision with each kind of model here, and compare with the machine's limit; 2 minutes.",
+    "speed": "Time a decision with each kind of model here, and compare with the machine's limit; 3 minutes.",
     "bench": "A grid of online runs on all cores: tasks x models x planners x seeds. Finished cells are skipped.",
     "bench-demonstrations": "Compare generators on demonstrations: policies that act, world models of a robot, times.",
     "data-inspect": "What is in a file of demonstrations, and what is missing; also `drift-wm data inspect`.",

@@ -184,6 +184,10 @@ def test_a_checkpoint_of_demonstrations_brings_their_pace_under_either_name(tmp_
         found, env = task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task=task))
         assert (found, env.action_repeat) == ("InvertedPendulum-v5", 1)
     assert not caplog.text
+    task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task="InvertedDoublePendulum-v5"))
+    assert "InvertedPendulum-v5, where each action was held for 1 steps; here" in caplog.text
+    assert "for env.action_repeat=2" in caplog.text
+    caplog.clear()
     path = checkpoint_of(tmp_path)
     task_of(load_checkpoint(Path(path)), EvaluateSettings(checkpoint=path, task="InvertedPendulum-v5"))
     nowhere = load_checkpoint(Path(path))

@@ -136,6 +136,14 @@ def task_of(checkpoint: Checkpoint, settings: PlanningSettings) -> tuple[str, En
             "env.action_repeat=%d",
             settings.env.action_repeat,
         )
+    elif stored["action_repeat"] != settings.env.action_repeat:
+        logger.warning(
+            "the checkpoint's data are of %s, where each action was held for %d steps; here it is held for "
+            "env.action_repeat=%d",
+            stored["name"],
+            stored["action_repeat"],
+            settings.env.action_repeat,
+        )
     return settings.task, settings.env
 
 
