@@ -171,9 +171,10 @@ def test_bfloat16_keeps_what_actions_far_from_zero_differ_by(linear_episodes, ce
     )
     for row, beside in zip(wanted, found, strict=True):
         assert torch.corrcoef(torch.stack([row, beside]))[0, 1] > 0.995
-    frames, acted = given[0].obs, torch.cat([given[0].actions, given[1][:, 0, :2]], dim=1)
-    ahead, coarsely = exact.look_ahead(frames, acted), coarse.look_ahead(frames, acted)
-    assert float((coarsely - ahead).abs().max()) < 0.05 * ahead.std()
+    if central:
+        frames, acted = given[0].obs, torch.cat([given[0].actions, given[1][:, 0, :2]], dim=1)
+        ahead, coarsely = exact.look_ahead(frames, acted), coarse.look_ahead(frames, acted)
+        assert float((coarsely - ahead).abs().max()) < 0.05 * ahead.std()
 
 
 def test_it_is_a_picture_of_the_model_and_leaves_it_alone(linear_episodes):
