@@ -134,7 +134,7 @@ class NativeRollout:
         self._network.targets = 0 if sampling is None else entries
         if isinstance(sampling, Passes):
             self._network.passes = self._in_passes(sampling)
-        elif sampling is not None:
+        elif isinstance(sampling, Deviations):
             self._kept += sampling
             self._network.smallest, self._network.precision = (each.data_ptr() for each in sampling[1:])
 
@@ -193,12 +193,12 @@ class NativeRollout:
         )
         if noise is not None:
             futures.noises = noise.shape[1]
-        if noise is not None and self._order is None:
-            biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
-            futures.biases, futures.factors = biases.data_ptr(), factors.data_ptr()
-        elif noise is not None:
-            drawn = noise[..., self._order].contiguous()
-            futures.drawn = drawn.data_ptr()
+            if self._order is None:
+                biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
+                futures.biases, futures.factors = biases.data_ptr(), factors.data_ptr()
+            else:
+                drawn = noise[..., self._order].contiguous()
+                futures.drawn = drawn.data_ptr()
         self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
         return rewards, observations, newest
 
