@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SUMMARIES = {
-    "demo": "Learn cartpole-swingup from nothing, beside a random policy and the simulator; up to 10 minutes on 2 cores.",
+    "demo": "Learn cartpole-swingup from nothing, beside a random policy and the simulator; in 5 to 10 minutes.",
     "collect": "Record episodes to an HDF5 file in the robomimic schema.",
     "train": "Train a world model or a policy on a file of episodes.",
     "online": "Learn a task: collect, train further, plan with the model, repeat; then evaluate and report.",
