@@ -239,11 +239,12 @@ def test_another_default_type_changes_nothing():
     for one, other in zip(found, expected, strict=True):
         assert one.reward.dtype == one.obs.dtype == torch.float32
         assert one.reward.shape == other.reward.shape
+        assert_alike(one, other)
 
 
 @needs_a_compiler
 @pytest.mark.parametrize("base", ["drifting", "flow", "gaussian"])
-def test_generators_that_sample_in_a_way_of_their_own_are_left_to_torch(monkeypatch, base):
+def test_generators_that_sample_in_a_way_of_their_own_are_left_to_torch(base):
     model = make(name=base)
     assert PreparedModel(model).is_compiled
 

@@ -1,4 +1,4 @@
-"""Machine code for ranking and refitting: plans are those that torch makes."""
+"""Machine code for proposing, ranking and refitting: plans are those that torch makes."""
 
 import dataclasses
 import shutil
@@ -10,17 +10,12 @@ from hypothesis import strategies as st
 
 from drift_wm.compilation import machine_code
 from drift_wm.planners.cem import CEMConfig, refit_gaussian
-from drift_wm.planners.factory import make_planner
-from drift_wm.planners.icem import ICEMConfig
-from drift_wm.planners.mppi import MPPIConfig
+from drift_wm.planners.factory import PLANNERS, make_planner
 from drift_wm.planners.native import NativeSearch
-from drift_wm.planners.predictive_sampling import PredictiveSamplingConfig
-from drift_wm.planners.random_shooting import RandomShootingConfig
 from drift_wm.planners.ranking import rank
 from helpers import rng as generator
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
-CONFIGS = [CEMConfig, ICEMConfig, MPPIConfig, RandomShootingConfig, PredictiveSamplingConfig]
 
 
 def towards(target):
@@ -45,7 +40,7 @@ def assert_alike(found, expected):
     assert (found.non_finite, found.lost) == (expected.non_finite, expected.lost)
 
 
-@pytest.mark.parametrize("config_type", CONFIGS)
+@pytest.mark.parametrize("config_type", PLANNERS.values())
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("diverging", [False, True])
 def test_plans_are_those_of_torch(config_type, batch_size, diverging):

@@ -138,14 +138,6 @@ class NativeRollout:
             self._kept += sampling
             self._network.smallest, self._network.precision = (each.data_ptr() for each in sampling[1:])
 
-    def _check(self, given: Tensor, shape: tuple[int, ...]) -> None:
-        """Its memory is read as it is."""
-        if given.shape != shape or not given.is_cpu or given.dtype != torch.float32:
-            raise ValueError(
-                f"given {tuple(given.shape)} of {given.dtype} on {given.device}; expected {shape} of torch.float32 on "
-                "the CPU"
-            )
-
     def _in_passes(self, passes: Passes) -> _Passes:
         """The same for the machine code: a sample says what noise does, times say it of all samples."""
         targets, by_x, by_times = len(passes.order), [], []
@@ -173,11 +165,10 @@ class NativeRollout:
         B, R, (K, D, A) = len(frames), len(actions), self._sizes
         chunks = max(1, (actions.shape[1] - (K - 1)) // self._chunk)
         H, P = chunks * self._chunk, 1 if noise is None else noise.shape[2]
-        self._check(frames, (B, K, D))
-        self._check(actions, (R // B * B if B else 0, K - 1 + H, A))
+        frames = _readable(frames, (B, K, D))
+        actions = _readable(actions, (R // B * B if B else 0, K - 1 + H, A))
         if noise is not None:
-            self._check(noise, (chunks, B if noise.shape[1] > 1 else 1, P, self._noise_size))
-        frames, actions = frames.contiguous(), actions.contiguous()
+            noise = _readable(noise, (chunks, B if noise.shape[1] > 1 else 1, P, self._noise_size))
         rewards, observations = frames.new_empty(R * P, H), frames.new_empty(R * P, chunks * self._shown, D)
         newest = frames.new_empty(R * P, K, D)
         futures = _Futures(
@@ -201,6 +192,16 @@ class NativeRollout:
                 futures.drawn = drawn.data_ptr()
         self._rollout(ctypes.byref(self._network), ctypes.byref(futures), torch.get_num_threads())
         return rewards, observations, newest
+
+
+def _readable(given: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same row by row, where the machine code may read its memory as it is."""
+    if given.shape != shape or not given.is_cpu or given.dtype != torch.float32:
+        raise ValueError(
+            f"given {tuple(given.shape)} of {given.dtype} on {given.device}; expected {shape} of torch.float32 on "
+            "the CPU"
+        )
+    return given.contiguous()
 
 
 def _padded(columns: Tensor) -> Tensor:
