@@ -41,6 +41,18 @@ CEMConfigT_co = TypeVar("CEMConfigT_co", bound=CEMConfig, covariant=True)
 class CEM(SamplingPlanner[CEMConfigT_co]):
     """The cross-entropy method."""
 
+    def update(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+        """As every planner does, but in one call where there is machine code and scores are finite."""
+        momentum, min_std = self.config.momentum, self.config.min_std
+        if self.native is not None and (
+            found := self.native.rank_and_refit(
+                plan, candidates, scores, self.config.selected, momentum=momentum, min_std=min_std
+            )
+        ):
+            mean, std, best, score, elites = found
+            return Plan(mean, std, best, score, elites[:, : self.carried_elites], plan.non_finite, plan.lost)
+        return super().update(plan, candidates, scores)
+
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """Move mean and standard deviation to those of the elites."""
         refit = refit_gaussian if self.native is None else self.native.refit

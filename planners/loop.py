@@ -127,6 +127,14 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         """(B, M, H, A): known sequences that take the place of the first M proposals of an iteration."""
         return plan.mean.unsqueeze(1)
 
+    def update(self, plan: Plan, candidates: Tensor, scores: Tensor) -> Plan:
+        """Rank an iteration's candidates (B, N, H, A) by their scores (B, N), and refit the plan."""
+        ranked = rank(plan, candidates, scores, self.config.selected, native=self.native)
+        updated = self.refit(ranked.plan, candidates, ranked.scores, ranked.elites)
+        if ranked.failures:
+            updated = replace(updated, non_finite=updated.non_finite + ranked.failures)
+        return kept_where(ranked.lost, plan, updated) if ranked.lost else updated
+
     @abstractmethod
     def refit(self, plan: Plan, candidates: Tensor, scores: Tensor, elites: Tensor) -> Plan:
         """The update rule.
@@ -178,17 +186,19 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         plan = replace(plan, non_finite=0, lost=())
         noise = self.noise.take(rng)
         for iteration, draw in enumerate(torch.split(noise, list(self.populations))):
-            earlier, known = plan, self.incumbents(plan, iteration)
+            known = self.incumbents(plan, iteration)
             if iteration == 0 and proposals is not None:
                 # Who proposes may be lost where a world goes wild: a NaN has no weight, but poisons a weighted mean.
                 known = torch.cat([known, proposals.to(known).nan_to_num(nan=0.0)], dim=1)
             candidates = self.propose(plan, draw, known)
-            ranked = rank(plan, candidates, score(candidates), self.config.selected, native=self.native)
-            plan = self.refit(ranked.plan, candidates, ranked.scores, ranked.elites)
-            if ranked.failures:
-                plan = replace(plan, non_finite=plan.non_finite + ranked.failures)
-            if ranked.lost:
-                plan = kept_where(ranked.lost, earlier, plan)
+            scores = score(candidates)
+            if scores.shape != candidates.shape[:2]:
+                raise ValueError(
+                    f"the score function returned shape {tuple(scores.shape)}; expected (environments, candidates) = "
+                    f"{tuple(candidates.shape[:2])}. Reduce futures by an objective and a risk rule, as make_score "
+                    "does."
+                )
+            plan = self.update(plan, candidates, scores.to(candidates.dtype))
         return plan
 
     def shift(self, plan: Plan, steps: int) -> Plan:
@@ -203,11 +213,12 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
         self._check(plan)
         if not 0 <= steps <= self.horizon:
             raise ValueError(f"steps is {steps}; expected 0 to horizon = {self.horizon}. Replan sooner.")
-        kept = torch.arange(steps, steps + self.horizon, device=plan.mean.device).clamp_max_(self.horizon - 1)
-        return replace(
-            self.init(plan.mean.shape[0]),
-            mean=plan.mean.index_select(1, kept),
-            elites=plan.elites.index_select(2, kept),
+        return Plan(
+            mean=_moved(plan.mean, steps),
+            std=torch.full_like(plan.std, self.config.initial_std),
+            best=torch.zeros_like(plan.best),
+            score=torch.full_like(plan.score, -torch.inf),
+            elites=_moved(plan.elites, steps),
         )
 
     def action(self, plan: Plan) -> Tensor:
@@ -232,17 +243,13 @@ class SamplingPlanner(ABC, Generic[ConfigT_co]):
 
     def _check(self, plan: Plan) -> None:
         B, sequence = len(plan.mean), (self.horizon, self.action_size)
-        if tuple(plan.mean.shape[1:]) != sequence:
-            raise ValueError(
-                f"the plan's sequences have shape {tuple(plan.mean.shape[1:])}; this planner expects "
-                f"(horizon, action_size) = {sequence}. Start from this planner's own init()."
-            )
-        expected = {"std": (B, *sequence), "best": (B, *sequence), "score": (B,)}
-        expected["elites"] = (B, self.carried_elites, *sequence)
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(("mean", "std", "best"), (B, *sequence))
+        expected |= {"score": (B,), "elites": (B, self.carried_elites, *sequence)}
         for name, shape in expected.items():
-            if (found := tuple(getattr(plan, name).shape)) != shape:
+            if (found := getattr(plan, name).shape) != shape:
                 raise ValueError(
-                    f"the plan's {name} has shape {found}; this planner expects {shape}. Start from its own init()."
+                    f"the plan's {name} has shape {tuple(found)}; this planner expects {shape}. Start from its own "
+                    "init()."
                 )
 
 
@@ -250,3 +257,8 @@ def with_known(candidates: Tensor, known: Tensor) -> Tensor:
     """Candidates (B, N, H, A), brought within [-1, 1] in place, with the known (B, M, H, A) instead of the first M."""
     candidates[:, : known.shape[1]] = known
     return candidates.clamp_(-1.0, 1.0)
+
+
+def _moved(sequences: Tensor, steps: int) -> Tensor:
+    """Sequences (..., H, A) without their first steps, and with as many of the last again."""
+    return torch.cat([sequences[..., steps:, :], *[sequences[..., -1:, :]] * steps], dim=-2)

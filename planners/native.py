@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 
 import torch
 from torch import Tensor
@@ -21,10 +22,13 @@ class NativeSearch:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._propose, self._rank, self._refit = library.propose, library.rank, library.refit
+        self._rank_and_refit = library.rank_and_refit
         self._propose.argtypes, self._propose.restype = [_INT] * 4 + [_POINTER] * 5, None
         self._rank.argtypes, self._rank.restype = [_INT] * 4 + [_POINTER] * 7, ctypes.c_bool
         self._refit.argtypes = [_INT] * 3 + [_POINTER] * 3 + [_FLOAT] * 2 + [_POINTER] * 2
         self._refit.restype = None
+        self._rank_and_refit.argtypes = [_INT] * 4 + [_POINTER] * 9 + [_FLOAT] * 2 + [_POINTER] * 2
+        self._rank_and_refit.restype = ctypes.c_bool
 
     def propose(self, plan: Plan, noise: Tensor, known: Tensor) -> Tensor:
         """See `SamplingPlanner.propose`."""
@@ -41,12 +45,8 @@ class NativeSearch:
         Returns:
             None where a score is not finite: what that means is for torch to say.
         """
-        B, N, *shape = candidates.shape
-        candidates, scores = _read(candidates, (B, max(N, count), *shape)), _read(scores, (B, N))
-        best, score = _read(plan.best, (B, *shape)), _read(plan.score, (B,))
-        found = candidates.new_empty(B, count, *shape), torch.empty_like(best), torch.empty_like(score)
-        pointers = _pointers(candidates, scores, best, score, *found)
-        return found if self._rank(B, N, candidates[0, 0].numel(), count, *pointers) else None
+        sizes, given, found = _to_rank(plan, candidates, scores, count)
+        return found if self._rank(*sizes, *_pointers(*given, *found)) else None
 
     def refit(self, plan: Plan, elites: Tensor, *, momentum: float, min_std: float) -> tuple[Tensor, Tensor]:
         """See `refit_gaussian`."""
@@ -57,6 +57,31 @@ class NativeSearch:
         pointers = _pointers(elites, *old)
         self._refit(B, S, elites[0, 0].numel(), *pointers, momentum, min_std, *_pointers(mean, std))
         return mean, std
+
+    def rank_and_refit(
+        self, plan: Plan, candidates: Tensor, scores: Tensor, count: int, *, momentum: float, min_std: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor] | None:
+        """Both in one call: mean, standard deviation, `best`, `score` and elites; or None, as of `rank`."""
+        sizes, given, found = _to_rank(plan, candidates, scores, count)
+        elites, best, score = found
+        shape = tuple(best.shape)
+        mean, std = _read(plan.mean, shape), _read(plan.std, shape)
+        new_mean, new_std = torch.empty_like(mean), torch.empty_like(std)
+        pointers = _pointers(*given, *found, mean, std)
+        if not self._rank_and_refit(*sizes, *pointers, momentum, min_std, *_pointers(new_mean, new_std)):
+            return None
+        return new_mean, new_std, best, score, elites
+
+
+def _to_rank(
+    plan: Plan, candidates: Tensor, scores: Tensor, count: int
+) -> tuple[tuple[int, ...], tuple[Tensor, ...], tuple[Tensor, Tensor, Tensor]]:
+    """Sizes, what is read, and room for what is found: elites, `best` and `score`."""
+    B, N, *shape = candidates.shape
+    candidates, scores = _read(candidates, (B, max(N, count), *shape)), _read(scores, (B, N))
+    best, score = _read(plan.best, (B, *shape)), _read(plan.score, (B,))
+    found = candidates.new_empty(B, count, *shape), torch.empty_like(best), torch.empty_like(score)
+    return (B, N, math.prod(shape), count), (candidates, scores, best, score), found
 
 
 def _read(given: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -66,3 +66,13 @@ extern "C" void refit(int environments, int S, int size, const float *elites, co
         mean += size, std += size, new_mean += size, new_std += size;
     }
 }
+
+// Both, by the elites that `rank` finds.
+extern "C" bool rank_and_refit(int environments, int N, int size, int S, const float *sequences, const float *scores,
+                               const float *best, const float *score, float *elites, float *new_best, float *new_score,
+                               const float *mean, const float *std, float kept, float smallest, float *new_mean,
+                               float *new_std) {
+    if (!rank(environments, N, size, S, sequences, scores, best, score, elites, new_best, new_score)) return false;
+    refit(environments, S, size, elites, mean, std, kept, smallest, new_mean, new_std);
+    return true;
+}

@@ -34,20 +34,10 @@ def rank(plan: Plan, candidates: Tensor, scores: Tensor, count: int, *, native: 
     Args:
         plan: the plan so far.
         candidates: (B, N, H, A).
-        scores: (B, N) as the score function returned them.
+        scores: (B, N) of the same type.
         count: S <= N.
         native: does the same where all scores are finite, faster.
-
-    Raises:
-        ValueError: the scores' shape is not (B, N).
     """
-    batch_size, number = candidates.shape[:2]
-    if scores.shape != (batch_size, number):
-        raise ValueError(
-            f"the score function returned shape {tuple(scores.shape)}; expected (environments, candidates) = "
-            f"{(batch_size, number)}. Reduce futures by an objective and a risk rule, as make_score does."
-        )
-    scores = scores.to(candidates.dtype)
     if native is not None and (found := native.rank(plan, candidates, scores, count)) is not None:
         elites, best, score = found
         return Ranked(replace(plan, best=best, score=score), scores, elites)

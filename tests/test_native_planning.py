@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -80,9 +81,10 @@ def test_scores_that_are_not_finite_are_left_to_torch(strange):
     plan = make_planner(CEMConfig(horizon=2, candidates=6, elites=2), 3).init(2)
     scores = torch.arange(12.0).view(2, 6)
     native = NativeSearch(machine_code())
-    assert native.rank(plan, torch.zeros(2, 6, 2, 3), scores, 2) is not None
+    calls = native.rank, partial(native.rank_and_refit, momentum=0.1, min_std=0.0)
+    assert all(call(plan, torch.zeros(2, 6, 2, 3), scores, 2) is not None for call in calls)
     scores[1, 4] = strange
-    assert native.rank(plan, torch.zeros(2, 6, 2, 3), scores, 2) is None
+    assert all(call(plan, torch.zeros(2, 6, 2, 3), scores, 2) is None for call in calls)
 
 
 @settings(max_examples=50, deadline=None)
@@ -121,6 +123,7 @@ def test_what_cannot_be_read_is_refused():
         lambda: native.propose(plan, candidates[0], torch.zeros(3, 61, 4, 2)),
         lambda: native.propose(dataclasses.replace(plan, std=plan.std[:1]), candidates[0], candidates[:, :2]),
         lambda: native.refit(plan, candidates[:, :5].double(), momentum=0.1, min_std=0.0),
+        lambda: native.rank_and_refit(plan, candidates, scores.double(), 5, momentum=0.1, min_std=0.0),
     ):
         with pytest.raises(ValueError, match=r"a planner was given \(.*expected \("):
             call()
@@ -135,9 +138,9 @@ def test_what_lies_in_memory_otherwise_is_read_right():
     native = NativeSearch(machine_code())
     found, expected = (rank(plan, candidates, scores, 3, native=way) for way in (native, None))
     assert torch.equal(found.elites, expected.elites)
-    for refitted, right in zip(
-        native.refit(plan, candidates[:, ::2], momentum=0.2, min_std=0.0),
-        refit_gaussian(plan, candidates[:, ::2], momentum=0.2, min_std=0.0),
-        strict=True,
-    ):
-        torch.testing.assert_close(refitted, right, rtol=1e-5, atol=1e-6)
+    moments = refit_gaussian(plan, expected.elites, momentum=0.2, min_std=0.0)
+    in_one_call = native.rank_and_refit(plan, candidates, scores, 3, momentum=0.2, min_std=0.0)
+    right = *moments, expected.plan.best, expected.plan.score, expected.elites
+    torch.testing.assert_close(in_one_call, right, rtol=1e-5, atol=1e-6)
+    refitted = native.refit(plan, expected.elites.mT.contiguous().mT, momentum=0.2, min_std=0.0)
+    torch.testing.assert_close(refitted, moments, rtol=1e-5, atol=1e-6)

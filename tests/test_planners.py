@@ -257,7 +257,7 @@ def test_what_to_execute_is_configured():
 def test_wrong_shapes_are_refused():
     planner = make_planner(small(CEMConfig), action_size=2)
     other = make_planner(small(CEMConfig, horizon=4), action_size=2)
-    with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
+    with pytest.raises(ValueError, match=r"mean has shape \(1, 4, 2\); this planner expects \(1, 5, 2\)"):
         planner.improve(quadratic(torch.zeros(1, 5, 2)), other.init(1), rng=generator())
     foreign = make_planner(ICEMConfig(horizon=5, elites=30, keep_fraction=1.0), action_size=2)
     with pytest.raises(ValueError, match=r"elites has shape \(1, 30, 5, 2\); this planner expects \(1, 0, 5, 2\)"):
@@ -267,7 +267,7 @@ def test_wrong_shapes_are_refused():
         planner.improve(quadratic(torch.zeros(3, 5, 2)), one_for_all, rng=generator())
     with pytest.raises(ValueError, match="Reduce futures"):
         planner.improve(lambda candidates: candidates.sum(dim=-1), planner.init(1), rng=generator())
-    with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
+    with pytest.raises(ValueError, match=r"mean has shape \(1, 4, 2\); this planner expects \(1, 5, 2\)"):
         planner.shift(other.init(1), 1)
     for steps in (-1, 6):
         with pytest.raises(ValueError, match=f"steps is {steps}"):

@@ -90,7 +90,8 @@ class PreparedModel:
     ) -> Prediction:
         """See `WorldModel.rollout`; of a central future all particles are the same, and `rng` is not read."""
         require_fitting(self._model, history, actions, particles)
-        history, actions = replace(history, actions=self._from_mean(history.actions)), self._from_mean(actions)
+        if self._action_mean is not None:
+            history, actions = replace(history, actions=self._from_mean(history.actions)), self._from_mean(actions)
         if self._centre is not None:
             prediction = self._centre.rollout(history, actions, particles=particles)
         elif self._drawn is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from drift_wm.planners.risk import Mean
 from drift_wm.speed.contenders import Decider, make_policy
 from drift_wm.speed.timing import now
 
+_Result = TypeVar("_Result")
 SHARES = ("sampling", "network", "objective", "rest")
 """Taking the proposals' noise from the stock; predicting; judging the futures; refitting and everything else."""
 
@@ -40,22 +41,25 @@ class _Watched:
         independent: bool = False,
     ) -> Prediction:
         """See `WorldModel.rollout`."""
-        with self._watch("network"):
+
+        def predict() -> Prediction:
             return self._model.rollout(history, actions, particles=particles, rng=rng, independent=independent)
+
+        return self._watch("network", predict)
 
 
 class _Stopwatch:
-    """Adds up seconds by name: `with watch("network"): ...`."""
+    """Adds up the seconds of calls by name."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self._device = device
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str, call: Callable[[], _Result]) -> _Result:
         start = now(self._device)
-        yield
+        result = call()
         self.seconds[name] += now(self._device) - start
+        return result
 
 
 def breakdown(
@@ -66,12 +70,10 @@ def breakdown(
     judge, reduce = PredictedReturn(), Mean()
 
     def objective(prediction: Prediction, actions: Tensor) -> Tensor:
-        with watch("objective"):
-            return judge(prediction, actions)
+        return watch("objective", lambda: judge(prediction, actions))
 
     def risk(values: Tensor) -> Tensor:
-        with watch("objective"):
-            return reduce(values)
+        return watch("objective", lambda: reduce(values))
 
     policy = make_policy(model, planner, particles=particles, device=device)
     policy.model, policy.objective, policy.risk = _Watched(model, watch), objective, risk
@@ -84,8 +86,7 @@ def breakdown(
         start = now(device)
         decide()
         whole = now(device) - start
-        with watch("sampling"):  # once more, by itself
-            searching.noise.take(rng)
+        watch("sampling", lambda: searching.noise.take(rng))  # once more, by itself
         watch.seconds["rest"] = whole - sum(watch.seconds.values())
         if number:
             for name in SHARES:
