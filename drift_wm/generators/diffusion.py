@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.generators.denoising import MultiStepGenerator, Step
+from drift_wm.generators.denoising import MultiStepGenerator, Step, times
 from drift_wm.generators.nets import ConditionalMLP
 
 LAST_TIME = 0.995
@@ -44,9 +44,8 @@ class DiffusionGenerator(MultiStepGenerator):
 
         Where v is predicted, that turns (x, v) by the angle between the two times.
         """
-        angles = [0.5 * math.pi * LAST_TIME * (1 - i / self.nfe) for i in range(self.nfe + 1)]
         steps = []
-        for now, after in pairwise(angles):
+        for now, after in pairwise(times(0.5 * math.pi * LAST_TIME, self.nfe)):
             if self.predicts_noise:
                 keep = math.cos(after) / math.cos(now)
                 add = math.sin(after) - keep * math.sin(now)

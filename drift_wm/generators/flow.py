@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
-from drift_wm.generators.denoising import MultiStepGenerator, Step
+from drift_wm.generators.denoising import MultiStepGenerator, Step, times
 
 
 class FlowGenerator(MultiStepGenerator):
@@ -25,4 +27,4 @@ class FlowGenerator(MultiStepGenerator):
 
     def path(self) -> list[Step]:
         """See `MultiStepGenerator.path`."""
-        return [Step(step / self.nfe, 1.0, 1 / self.nfe) for step in range(self.nfe)]
+        return [Step(1 - now, 1.0, now - after) for now, after in pairwise(times(1.0, self.nfe))]

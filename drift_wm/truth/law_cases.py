@@ -27,7 +27,7 @@ from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
 from drift_wm.truth.training import train_generator
 
-_POSITIONS, _SAMPLES = 64, 256
+_POSITIONS, _SAMPLES = 256, 256
 _MEASURING_SEED = 1_000_000  # apart from the training seeds
 _STDS = (DETERMINISTIC_STD, GAUSSIAN_STD)
 
