@@ -101,15 +101,17 @@ def success_interval(successes: Sequence[bool]) -> tuple[float, float] | None:
     return float(interval.low), float(interval.high)
 
 
-def share_interval(shares: Sequence[float]) -> tuple[float, float] | None:
-    """Student's 95 % interval of the mean of shares, one of each training seed, within 0 and 1; None of fewer than two.
+def share_interval(successes: Sequence[Sequence[bool]]) -> tuple[float, float] | None:
+    """Student's 95 % interval of the mean share of successes, within 0 and 1, by those of each training seed.
 
-    That of all their episodes together would be too narrow, as episodes of one seed have its model in common.
+    That of all their episodes together would be too narrow, as episodes of one seed have its model in common; but where
+    shares are the same with all seeds it is Wilson's of all episodes, as that is no certainty. None of fewer than two.
     """
+    shares = [sum(of_seed) / len(of_seed) for of_seed in successes]
     if len(shares) < 2:
         return None
     if min(shares) == max(shares):
-        return shares[0], shares[0]
+        return success_interval([each for of_seed in successes for each in of_seed])
     low, high = stats.ttest_1samp(shares, 0).confidence_interval(CONFIDENCE)
     return max(0.0, float(low)), min(1.0, float(high))
 

@@ -88,7 +88,8 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self.task_name = task
         self.action_repeat = action_repeat
         self._box = box = require_box_action(self._env.action_space)
-        self._low, self._high = box.low.astype(np.float64), box.high.astype(np.float64)
+        self.control_low, self.control_high = box.low.astype(np.float64), box.high.astype(np.float64)
+        """(A,): what -1 and 1 of an action stand for."""
         seen = self._env.observation_space
         size = _observation_size(seen)
         self.obs_keys = tuple(seen.spaces) if isinstance(seen, gymnasium.spaces.Dict) else ()
@@ -127,7 +128,7 @@ class GymnasiumEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             ValueError: the action has another shape than (A,), or holds a NaN or an infinity.
         """
         unit = check_action(action, self.task_spec.action_size)
-        control = rescale_actions(unit, self._low, self._high)
+        control = rescale_actions(unit, self.control_low, self.control_high)
         if np.issubdtype(self._box.dtype, np.integer):
             control = np.rint(control)
         total, told = 0.0, []

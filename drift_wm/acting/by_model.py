@@ -80,9 +80,7 @@ def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:
     if isinstance(learned, LearnedPolicy):
         mean_square = learned.action_mean.square() + learned.action_std.square()  # at most 1 within [-1, 1]
         if bool((mean_square > 1.01).any()):
-            logger.warning(
-                "the policy learned actions beyond [-1, 1], to which what it does is cut here; %s", UNIT_ACTIONS
-            )
+            logger.warning("the policy learned actions beyond [-1, 1], to which what it does is cut here")
         return
     scales = learned.normaliser
     if bool((scales.action_mean != 0).any() or (scales.action_std != 1).any()):

@@ -149,7 +149,7 @@ def succeeded(by_seed: BySeed) -> str:
 
 def interval_over_seeds(by_seed: BySeed) -> str:
     """The 95 % interval of `share_interval`; empty where there is none."""
-    interval = share_interval([sum(each) / len(each) for each in by_seed])
+    interval = share_interval(by_seed)
     return f"{interval[0]:.0%} to {interval[1]:.0%}" if interval else ""
 
 

@@ -27,6 +27,7 @@ from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConf
 from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.progress import track
+from drift_wm.recordings.action_units import remarks_on_units
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.recordings.remarks import remarks_on_rewards
 from drift_wm.settings import TrainSettings
@@ -65,7 +66,7 @@ def train(
     episodes = read(settings, folder, shape)
     demonstrations = open_demonstrations(settings.data)
     description = demonstrations.describe(mask=settings.mask)
-    notes = [*description.ignored_ends]
+    notes = [*description.ignored_ends, *remarks_on_units(settings.data)]
     if settings.kind != POLICY:
         recorded = demonstrations.rewards_recorded(mask=settings.mask)
         notes += [*description.dropped_rewards, *remarks_on_rewards(recorded)]
@@ -103,7 +104,7 @@ def train(
         )
     too_short = _tell_of_short(training, held_out, trainer.model)
     beyond = share_beyond_bounds(training)
-    _tell_of_actions(training, settings.kind, beyond=beyond)
+    _tell_of_actions(training, settings.kind, beyond=beyond, of_world=task is not None)
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
@@ -197,22 +198,21 @@ def _tell_of_short(episodes: Sequence[Episode], held_out: Sequence[Episode], mod
     return count
 
 
-def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float) -> None:
-    """Actions are learned as they were recorded, and planned and executed in [-1, 1]."""
+def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float, of_world: bool) -> None:
+    """Actions are learned as they were recorded, and planned and executed in [-1, 1].
+
+    Where a file names its world, other bounds would be wrong there, so that none are advised (`remarks_on_units`).
+    """
     if beyond:
-        consequence = (
-            f"and held to [-1, 1] where the policy acts in an environment; {UNIT_ACTIONS}"
-            if kind == POLICY
-            else f"and planners search within [-1, 1]; to plan with the model, {UNIT_ACTIONS}"
-        )
         logger.warning(
-            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, %s",
+            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and %s%s",
             100 * beyond,
-            consequence,
+            "held to [-1, 1] where the policy acts" if kind == POLICY else "planners search within [-1, 1]",
+            "" if of_world else f"; {UNIT_ACTIONS}",
         )
     largest = np.max([np.abs(episode.actions).max(axis=0) for episode in episodes], axis=0)
     small = np.flatnonzero((largest > 0) & (largest < SMALL_ACTIONS))
-    if kind == WORLD_MODEL and len(small):
+    if kind == WORLD_MODEL and len(small) and not of_world:
         logger.warning(
             "%d of the %d entries of an action (counted from 0: %s) are never larger than %.3g, but planners search "
             "all of [-1, 1], most of which the model never saw; to plan with it, %s",

@@ -17,6 +17,7 @@ from drift_wm.datasets.replay import OBS_KEY, read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import keep_beside, parts_not_copied
 from drift_wm.interfaces import Spec
+from drift_wm.recordings.action_units import named_world, same_bounds
 from drift_wm.recordings.inspection import tracked
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
@@ -51,6 +52,9 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
     first = next(episodes)
     obs_sizes = description.sizes(keys, total=first.sizes[0])
     bounds = _bounds(settings, size=first.actions.shape[1])
+    units = _units(demonstrations.action_bounds(size=first.actions.shape[1]), bounds)
+    if bounds is not None and units is not None and not settings.task:
+        _require_units_of_world(settings.data, units)
     known = isinstance(demonstrations, RobomimicFile)
     mask, places = settings.mask, readable.places  # the places grow while episodes are read
     recorded = demonstrations.rewards_recorded(mask=mask)
@@ -62,7 +66,7 @@ def convert(settings: ConvertSettings, folder: RunFolder) -> dict[str, Any]:
         env_args=_env_args(demonstrations, settings.task),
         spec=Spec(*first.sizes, description.decision_seconds),
         rewards=(recorded[place] for place in places),
-        bounds=_units(demonstrations.action_bounds(size=first.actions.shape[1]), bounds),
+        bounds=units,
         obs_sizes=obs_sizes,
         finish=partial(keep_beside, demonstrations.path, mask=mask, places=places) if known else None,
     )
@@ -136,6 +140,17 @@ def _bounds(settings: ConvertSettings, *, size: int) -> ActionBounds | None:
         return ActionBounds.of(settings.action_low, settings.action_high, size=size)
     except ValueError as error:
         raise ValueError(f"action_low, action_high: {error}") from error
+
+
+def _require_units_of_world(data: str, units: ActionBounds) -> None:
+    """Raise a ValueError for bounds that are not those of the environment which the file would go on to name."""
+    if (world := named_world(data)) is not None and not same_bounds(units, world[1]):
+        name, bounds = world
+        raise ValueError(
+            f"action_low, action_high: {data} names {name}, whose actions are within {bounds}; a policy that learns "
+            f"actions scaled by {units} would act otherwise there than was demonstrated: leave the bounds out, or, if "
+            "another world is meant, name it by task=NAME"
+        )
 
 
 def _units(told: ActionBounds | None, asked: ActionBounds | None) -> ActionBounds | None:

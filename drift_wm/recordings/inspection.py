@@ -18,6 +18,7 @@ from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.moments import RunningMoments
 from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.progress import track
+from drift_wm.recordings.action_units import remarks_on_units
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.recordings.film_strips import Strip, film_strips
 from drift_wm.recordings.recorded_task import recorded_task
@@ -111,6 +112,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     keys = tuple(description.keys(settings.obs_keys, demonstrations.path))
     entries = _entries({key: math.prod(description.obs_shapes[key]) for key in keys}, ranges[0].size)
     strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
+    of_world, on_task = _task_of(settings.data)
     inspection = Inspection(
         path=demonstrations.path,
         description=description,
@@ -128,8 +130,8 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             *description.dropped_rewards,
             *description.unread_keys,
             *absent,
-            *_unreadable_task(settings.data),
-            *remarks(ranges, entries),
+            *on_task,
+            *remarks(ranges, entries, of_world=of_world),
             *remarks_on_turns(steps, ranges[0], entries),
         ),
         plotted=tuple(plotted),
@@ -211,13 +213,12 @@ def _count(settings: DataSettings, description: Description) -> int:
     return description.masks.get(settings.mask or "", description.episodes)
 
 
-def _unreadable_task(data: str) -> list[str]:
-    """Why training, which looks for the task that data are of, refuses them."""
+def _task_of(data: str) -> tuple[bool, list[str]]:
+    """Whether the data name their environment; and what is to say of its units, or why training refuses the data."""
     try:
-        recorded_task(data)
+        return recorded_task(data) is not None, remarks_on_units(data)
     except ValueError as error:
-        return [f"{error}; training stops there"]
-    return []
+        return False, [f"{error}; training stops there"]
 
 
 def _entries(sizes: Mapping[str, int], size: int) -> tuple[str, ...]:

@@ -27,13 +27,23 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     if not isinstance(demonstrations, RobomimicFile):
         return None
     recorded = read_env_args(data)
-    name, world = recorded.get("env_name"), recorded.get(WORLD, recorded.get("env_kwargs"))
+    name, world = recorded.get("env_name"), _own_world(recorded)
     if not isinstance(name, str):
         return None
-    if isinstance(world, dict) and "action_repeat" in world:
+    if world is not None:
         _require_action_repeat(world["action_repeat"], data)
         return {"name": world.get("task", name)} | {key: value for key, value in world.items() if key != "task"}
     return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None
+
+
+def is_of_this_package(data: str) -> bool:
+    """Whether a robomimic file tells the settings of a world as `drift-wm collect` writes them."""
+    return _own_world(read_env_args(data)) is not None
+
+
+def _own_world(recorded: dict[str, Any]) -> dict[str, Any] | None:
+    world = recorded.get(WORLD, recorded.get("env_kwargs"))
+    return world if isinstance(world, dict) and "action_repeat" in world else None
 
 
 def _require_action_repeat(value: object, data: str) -> None:

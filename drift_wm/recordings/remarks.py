@@ -43,19 +43,20 @@ def range_of(name: str, seen: RunningMoments) -> Range:
     )
 
 
-def remarks(ranges: Sequence[Range], entries: Sequence[str]) -> list[str]:
+def remarks(ranges: Sequence[Range], entries: Sequence[str], *, of_world: bool) -> list[str]:
     """What to say of actions beyond bounds, and of what never changes.
 
     Args:
         ranges: of observations, actions and perhaps rewards.
         entries: names of the entries of observations.
+        of_world: whether the data name the environment that they are of, in which other bounds would be wrong.
     """
     actions = next(each for each in ranges if each.name == "actions")
     found = []
     if outside := count_beyond(np.maximum(np.negative(actions.low), actions.high)):
         found.append(
             f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
-            f"{max(actions.high):.3g}); planners search within it: {UNIT_ACTIONS}"
+            f"{max(actions.high):.3g}); planners search within it" + ("" if of_world else f": {UNIT_ACTIONS}")
         )
     names = {"observations": entries, "actions": [f"action[{i}]" for i in range(actions.size)], "rewards": ["reward"]}
     for each in ranges:

@@ -21,6 +21,7 @@ from drift_wm.env_settings import EnvSettings, env_record, package_versions, rec
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.progress import track
 from drift_wm.recordings.divergence import Array, Comparison, Divergence, Replayed, ReplayedDemo
+from drift_wm.recordings.action_units import remarks_on_units
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.recordings.settings import ReplaySettings
 from drift_wm.storage.run_folder import RunFolder
@@ -106,6 +107,8 @@ def _recorded_world(path: Path) -> tuple[str, EnvSettings]:
             "(env_kwargs with action_repeat), so the world to act in is not known; expected a file of drift-wm collect "
             "or drift-wm online"
         )
+    if wrong := remarks_on_units(str(path)):
+        raise ValueError(f"{path}: {wrong[0]}")
     return record["name"], recorded_env(record, EnvSettings())
 
 
