@@ -165,7 +165,9 @@ class Readable:
             elif isinstance(found, NotDamagedError):
                 raise found
             else:
-                raise ValueError(f"{found}; {without_damaged(self._path)} writes a file without it") from found
+                raise ValueError(
+                    f"{found}; if others are whole, {without_damaged(self._path)} writes a file without it"
+                ) from found
         if self.damaged and not self.places:
             raise ValueError(
                 f"{self._path}: none of {len(self.damaged)} demonstrations can be read, the first as {self.damaged[0]}"

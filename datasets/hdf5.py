@@ -143,11 +143,6 @@ def holds_numbers(array: h5py.Dataset) -> bool:
     return array.dtype.kind in "biuf"
 
 
-def without_numbers(name: str, array: h5py.Dataset) -> str:
-    """What to tell of an observation from which none can."""
-    return f"{name} holds {array.dtype}, no numbers, and is not read"
-
-
 def data_group(file: h5py.File, path: Path) -> h5py.Group:
     """The group `data`, which holds the demos.
 

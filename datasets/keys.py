@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from drift_wm.datasets.episodes import Float32Array, require_finite
+from drift_wm.datasets.hdf5 import holds_numbers
 
 
 def choose_keys(asked: Sequence[str] | None, *, known: Sequence[str], flat: Sequence[str], path: Path) -> list[str]:
@@ -67,3 +70,17 @@ def _meant(entry: str, *, known: Sequence[str], flat: Sequence[str], path: Path)
     raise ValueError(
         f"{path}: no low-dimensional observation key matches {entry!r}, found {sorted(flat)}; change the pattern"
     )
+
+
+def why_not_read(name: str, array: h5py.Dataset) -> str:
+    """What to tell of an observation that is left out; nothing of one that is read, or of pictures, as all expect."""
+    if not array.shape:
+        return f"{name} has no rows, one a step, and is not read"
+    if not holds_numbers(array):
+        return f"{name} holds {array.dtype}, no numbers, and is not read"
+    if len(array.shape) > 2 and array.dtype != np.uint8:
+        rows, size = array.shape[1:], math.prod(array.shape[1:])
+        return (
+            f"{name} has rows of shape {rows}, no vectors, and is not read; to learn from it, store it as (T, {size})"
+        )
+    return ""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -96,7 +97,7 @@ class LeRobotFolder(Demonstrations):
             return self._describe()
 
     def _describe(self) -> Description:
-        entries = list(self.entries())
+        entries = self._announced()
         absent = [entry for entry in entries if not entry.file.exists()]
         found = [entry for entry in entries if entry.file.exists()]
         short = [entry for entry in found if self._is_short(entry)]
@@ -106,6 +107,8 @@ class LeRobotFolder(Demonstrations):
             for missing, what in ((absent, "have no file"), (short, "have fewer or more rows than announced"))
             if missing
         ]
+        if unlike := self._unlike_total(entries):
+            warnings.append(unlike)
         if _REWARD not in self._shapes:
             warnings.append("no rewards are recorded")
         return Description(
@@ -123,6 +126,11 @@ class LeRobotFolder(Demonstrations):
                 "terminated"
                 for name in _ENDS
                 if name in self._shapes
+            ),
+            unread_keys=tuple(
+                f"{name} has rows of shape {shape}, no vectors, and is not read"
+                for name, shape in self._observable.items()
+                if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self.types[name]) and len(shape) > 1
             ),
             dropped_rewards=self._rewards_dropped({entry.file for entry in found}),
         )
@@ -167,10 +175,28 @@ class LeRobotFolder(Demonstrations):
     def _wanted(self) -> list[Entry]:
         """The episodes to read: all that are announced, or those of them that are there."""
         with reading(self.path):
-            entries = list(self.entries())
+            entries = self._announced()
         if not self._skip_missing:
+            if unlike := self._unlike_total(entries):
+                raise ValueError(
+                    f"{self.path}: {unlike}; download the rest of meta, or set skip_missing=true to take these for all"
+                )
             return entries
         return [entry for entry in entries if entry.file.exists() and not self._is_short(entry)]
+
+    def _announced(self) -> list[Entry]:
+        entries = list(self.entries())
+        numbers = Counter(entry.index for entry in entries)
+        if twice := sorted(index for index, count in numbers.items() if count > 1):
+            raise ValueError(
+                f"{self.path}: meta announces episodes {as_ranges(twice)} more than once, expected each once; repair it"
+            )
+        return entries
+
+    def _unlike_total(self, entries: Sequence[Entry]) -> str:
+        """Where more or fewer episodes are announced than the dataset says it has; empty where it says nothing else."""
+        total = self._info.get("total_episodes", len(entries))
+        return "" if total == len(entries) else f"meta announces {len(entries)} of total_episodes = {total!r} episodes"
 
     def _missing(self, entry: Entry) -> str:
         """What there is too little of; empty where the episode is whole."""

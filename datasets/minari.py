@@ -38,10 +38,9 @@ from drift_wm.datasets.hdf5 import (
     read_numbers,
     read_rewards,
     shape_of,
-    without_numbers,
 )
 from drift_wm.datasets.hdf5_storage import require_written
-from drift_wm.datasets.keys import choose_keys, side_by_side
+from drift_wm.datasets.keys import choose_keys, side_by_side, why_not_read
 from drift_wm.datasets.minari_metadata import action_bounds, environment_of
 from drift_wm.datasets.single_precision import as_matrix
 
@@ -84,9 +83,7 @@ class MinariDataset(Demonstrations):
                 flat_keys=tuple(_flat(observations, path)),
                 has_rewards="rewards" in first,
                 unread_keys=tuple(
-                    without_numbers(f"observations/{key}", array)
-                    for key, array in observations.items()
-                    if not holds_numbers(array)
+                    told for key, array in observations.items() if (told := why_not_read(f"observations/{key}", array))
                 ),
                 unread_parts=tuple(sorted({name for each in episodes for name in names_in(each, path)} - _READ)),
                 warnings=() if bounds is None else (f"actions are read in [-1, 1] of the robot's {bounds}",),

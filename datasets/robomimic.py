@@ -187,7 +187,7 @@ def chosen_keys(demos: Sequence[h5py.Group], asked: Sequence[str] | None, path: 
 def _flat(arrays: Mapping[str, h5py.Dataset], demo: h5py.Group, path: Path) -> list[str]:
     """The keys of a demo that are read where none are named."""
     flat = {key for key, array in arrays.items() if len(shape_of(array, path)) <= 2 and holds_numbers(array)}
-    listed = [key for key in np.asarray(attribute(demo.parent, OBS_KEYS, path)).flat if isinstance(key, str)]
+    listed = [str(key) for key in np.asarray(attribute(demo.parent, OBS_KEYS, path)).flat if isinstance(key, str)]
     others = sorted(key for key in flat.difference(listed) if key.split("/")[0] not in _NOT_OBSERVATIONS)
     return [*(key for key in listed if key in flat), *others]
 

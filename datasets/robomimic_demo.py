@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array
+from drift_wm.datasets.episodes import Episode, Float32Array, Float64Array, require_finite
 from drift_wm.datasets.guard import NotDamagedError
 from drift_wm.datasets.hdf5 import (
     array_in,
@@ -161,6 +161,7 @@ def _terminated(demo: h5py.Group, path: Path, stored: int, length: int, *, dones
     if "dones" not in demo or length < 1 or not dones_are_ends:
         return False
     dones = read_numbers(array_in(demo, "dones", path), path, rows=stored)
+    require_finite(f"{path}: {demo.name}/dones", dones)
     return bool(np.any(dones[length - 1]))
 
 

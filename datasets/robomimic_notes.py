@@ -16,14 +16,13 @@ from drift_wm.datasets.hdf5 import (
     attribute,
     demo_number,
     first_sound,
-    holds_numbers,
     member,
     names_in,
     number_attribute,
     read_numbers,
     shape_of,
-    without_numbers,
 )
+from drift_wm.datasets.keys import why_not_read
 from drift_wm.datasets.robomimic_demo import actions_of, obs_group
 
 _SHOWN = 5
@@ -115,14 +114,10 @@ def keys_not_read(first: h5py.Group, demos: Sequence[h5py.Group], path: Path) ->
         demos: all that are read.
         path: of the file.
     """
-    known = names_in(obs_group(first, path), path)
-    found = [
-        without_numbers(f"obs/{name}", item) if item.shape else f"obs/{name} has no rows, one a step, and is not read"
-        for name, item in datasets_of(first, path).items()
-        if not (item.shape and holds_numbers(item))
-    ]
+    known = datasets_of(first, path)
+    found = [told for name, item in known.items() if (told := why_not_read(f"obs/{name}", item))]
     groups = [group for demo in demos if isinstance(group := member(demo, "obs", path), h5py.Group)]
-    counts = Counter(name for group in groups for name in names_in(group, path))
+    counts = Counter(name for group in groups for name in arrays_below(group, path))
     for name, count in sorted(counts.items()):
         if count < len(groups):
             consequence = (
@@ -151,6 +146,7 @@ def first_whole(demos: Sequence[h5py.Group], path: Path) -> h5py.Group:
 
 def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
     """Whether the last rows of all demos say done, and nothing else tells which worlds ended."""
+    found = False
     for demo in demos:
         if "terminated" in demo.attrs or "dones" not in demo:
             return False
@@ -160,7 +156,8 @@ def every_demo_is_done(demos: Iterable[h5py.Group], path: Path) -> bool:
                 return False
         except ValueError:  # damaged, which reading the demo tells of
             continue
-    return True
+        found = True
+    return found
 
 
 def _numbers(demo: h5py.Group, name: str, path: Path) -> NDArray[np.generic]:

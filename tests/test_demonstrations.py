@@ -12,7 +12,7 @@ from drift_wm.configs.schema import read_settings
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.replay import write_episodes
 from drift_wm.demonstrations import robot, suite
-from drift_wm.demonstrations.door import require_door
+from drift_wm.demonstrations.door import read_door
 from drift_wm.demonstrations.rivals import ALONE, LINEAR, PERSISTENCE, POLICIES, RANKINGS, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.robot import robot_rows
 from drift_wm.demonstrations.rows import Row
@@ -206,7 +206,7 @@ def test_units_are_done_once_and_rankings_after_the_policies_they_rank(done, fil
 
 def test_data_of_another_task_are_refused_before_anything_is_trained(done, file, tmp_path):
     with pytest.raises(ValueError, match=r"sizes \(2, 2\), task='cartpole-swingup' has \(5, 1\); name the task"):
-        require_door(settings(file, task="cartpole-swingup"))
+        read_door(settings(file, task="cartpole-swingup"))
     with pytest.raises(ValueError, match=r"nowhere\.hdf5"):
         compare_on_demonstrations(settings(tmp_path / "nowhere.hdf5", parts=["policies"]), RunFolder(tmp_path))
     with pytest.raises(ValueError, match=r"robot_training=30: expected fewer than the 30 episodes.*robot_horizon=10"):

@@ -12,6 +12,7 @@ import torch
 from drift_wm.acting.actors import Actor, make_actor
 from drift_wm.acting.evaluate import evaluate_policy
 from drift_wm.build import make_env
+from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.demonstrations.ceiling import rehearsed_row
 from drift_wm.demonstrations.rivals import (
@@ -86,10 +87,11 @@ def ranking_rows(seed: int, folder: Path, settings: DemonstrationsSettings) -> l
     return [*rows, rehearsed_row(ceiling, policy, PreparedModel(model, central=True), ENV, settings)]
 
 
-def require_door(settings: DemonstrationsSettings) -> None:
-    """Raise a ValueError if the demonstrations or their world cannot be had, or do not fit.
+def read_door(settings: DemonstrationsSettings) -> list[Episode]:
+    """The demonstrations; a warning says so where there are too few of them to hold any out.
 
-    A warning says so where there are too few of them to hold any out.
+    Raises:
+        ValueError: they or their world cannot be had, or do not fit.
     """
     episodes = read_demonstrations(settings.door, allow_missing_rewards=True)
     with closing(make_env(settings.task, ENV)) as env:
@@ -105,6 +107,7 @@ def require_door(settings: DemonstrationsSettings) -> None:
             "measured",
             settings.door,
         )
+    return episodes
 
 
 def _can_be_restored(settings: DemonstrationsSettings) -> bool:

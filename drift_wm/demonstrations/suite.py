@@ -8,8 +8,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from drift_wm.datasets.episodes import Episode, digest_of
 from drift_wm.datasets.lerobot import INFO
-from drift_wm.demonstrations.door import policy_rows, ranking_rows, require_door
+from drift_wm.demonstrations.door import policy_rows, ranking_rows, read_door
 from drift_wm.demonstrations.latency import latency_rows, reader_rows
 from drift_wm.demonstrations.rivals import POLICIES, UNTRAINED
 from drift_wm.demonstrations.robot import read_robot, robot_rows
@@ -18,7 +19,7 @@ from drift_wm.demonstrations.settings import DATA, NEEDS, PARTS, DemonstrationsS
 from drift_wm.demonstrations.tables import markdown
 from drift_wm.demonstrations.verdicts import verdicts
 from drift_wm.envs.gymnasium_env import PLUGINS
-from drift_wm.storage.run_folder import RunFolder
+from drift_wm.storage.run_folder import RunFolder, read_json, write_json
 from drift_wm.storage.units import Unit, do_unit, do_units, read_units, write_comparison
 
 logger = logging.getLogger(__name__)
@@ -35,13 +36,15 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
         folder: receives trained policies, units, `results.json` with a row per contender and seed, and `tables.md`.
 
     Raises:
-        ValueError: data cannot be read, or a part was asked for whose package is not installed.
+        ValueError: data cannot be read or are others than those of the units that the folder holds, or a part was asked
+            for whose package is not installed.
     """
     parts = parts_to_do(settings)
     if {"policies", "ranking"} & set(parts):
-        require_door(settings)
+        _require_same_data(folder.path, "door", read_door(settings))
     if "robot" in parts:
-        read_robot(settings)
+        training, validation = read_robot(settings)
+        _require_same_data(folder.path, "robot", [*training, *validation])
     rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     stages = [
         list(units_of(settings, parts)),
@@ -62,6 +65,18 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
         tables=markdown(rows),
     )
     return rows
+
+
+def _require_same_data(folder: Path, name: str, episodes: Sequence[Episode]) -> None:
+    """Raise a ValueError where finished units were measured on other episodes: a table would mix the two."""
+    file, digest = folder / f"{name}_data.json", {"sha256": digest_of(episodes)}
+    if not file.exists():
+        write_json(file, digest)
+    elif read_json(file, dict) != digest:
+        raise ValueError(
+            f"{folder}: {name}= holds other demonstrations than this comparison began with; restore them, or compare "
+            "in another folder: run_dir=..."
+        )
 
 
 def parts_to_do(settings: DemonstrationsSettings) -> list[str]:

@@ -204,12 +204,11 @@ def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float, o
     Where a file names its world, other bounds would be wrong there, so that none are advised (`remarks_on_units`).
     """
     if beyond:
-        logger.warning(
-            "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and %s%s",
-            100 * beyond,
-            "held to [-1, 1] where the policy acts" if kind == POLICY else "planners search within [-1, 1]",
-            "" if of_world else f"; {UNIT_ACTIONS}",
-        )
+        what, aim = "planners search within [-1, 1]", "to plan with the model, "
+        if kind == POLICY:
+            what, aim = "held to [-1, 1] where the policy acts", ""
+        told = "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and %s%s"
+        logger.warning(told, 100 * beyond, what, "" if of_world else f"; {aim}{UNIT_ACTIONS}")
     largest = np.max([np.abs(episode.actions).max(axis=0) for episode in episodes], axis=0)
     small = np.flatnonzero((largest > 0) & (largest < SMALL_ACTIONS))
     if kind == WORLD_MODEL and len(small) and not of_world:

@@ -20,8 +20,8 @@ from drift_wm.datasets.simulator_states import Recording, read_recordings
 from drift_wm.env_settings import EnvSettings, env_record, package_versions, recorded_env
 from drift_wm.envs.gymnasium_env import is_gymnasium_id
 from drift_wm.progress import track
-from drift_wm.recordings.divergence import Array, Comparison, Divergence, Replayed, ReplayedDemo
 from drift_wm.recordings.action_units import remarks_on_units
+from drift_wm.recordings.divergence import Array, Comparison, Divergence, Replayed, ReplayedDemo
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.recordings.settings import ReplaySettings
 from drift_wm.storage.run_folder import RunFolder
