@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from drift_wm.truth.laws import LAWS
-from drift_wm.truth.rows import Row
-from drift_wm.truth.tables import Table, _episode_interval, markdown, verdicts
+from drift_wm.truth.rows import Row, Table
+from drift_wm.truth.tables import markdown
+from drift_wm.truth.verdicts import _episode_interval, verdicts
 
 
 def row(part, case, generator, *, nfe=1, seed=1, **metrics):
@@ -56,6 +57,25 @@ def test_what_was_not_measured_does_not_hold():
     rows = [row("laws", "gaussian", "drifting", energy_distance=0.1, std_ratio=None)]
     verdict = one(rows, "std ratio")
     assert (verdict.holds, verdict.found) == (False, "not measured")
+
+
+@pytest.mark.parametrize(
+    ("own", "holds", "said"),
+    [
+        ((0.6, 0.7, 0.8), True, "0.700 times"),  # beside the rival's 1 each time: below it by 0.3, and by 0.05 to 0.55
+        ((0.6, 1.0, 1.1), True, "0.900 times, which 3 seeds cannot tell from 1"),  # by -0.56 to 0.76
+        ((1.0, 1.4), False, "1.200 times, which 2 seeds cannot tell from 1"),
+        ((1.2, 1.3, 1.4), False, "1.300 times"),
+        ((0.9,), True, "0.900 times"),
+    ],
+)
+def test_what_chance_leaves_open_is_told_beside_the_verdict(own, holds, said):
+    rows = []
+    for seed, value in enumerate(own):
+        rows += [row("stochastic", "gust", "drifting", seed=seed, energy_distance=value)]
+        rows += [row("stochastic", "gust", "regression", seed=seed, energy_distance=1.0)]
+    verdict = one(rows, "drifting below that of regression")
+    assert (verdict.holds, verdict.found) == (holds, said)
 
 
 def stochastic(*, own=1.0, coverage=0.9, skill=1.0, far=0.9, far_skill=1.0, **others):
@@ -207,7 +227,7 @@ def test_tables_stand_in_the_order_of_the_parts_and_claims_come_last():
     text = markdown([*stochastic(own=5.0), *laws()])
     places = [text.index(words) for words in ("### Known laws", "### Stochastic worlds", "### Claims", "* holds: std")]
     assert places == sorted(places)
-    assert "* FAILS: gust: energy distance of drifting below that of regression. Found: 5.000 against 2.000" in text
+    assert "* FAILS: gust: energy distance of drifting below that of regression. Found: 2.500 times" in text
     assert text.endswith("\n")
 
 

@@ -185,7 +185,7 @@ def coverage(samples: Tensor, truth: Tensor, level: float) -> Tensor:
     needed = math.ceil(2 / (1 - level) - 1 - 1e-9)  # 2 / (1 - 0.9) is a little above 20
     if needed > P:
         raise ValueError(f"got {P} samples; a level of {level} needs at least {needed}. Draw more or lower the level.")
-    below, upto = _ranks(x, y)
+    below, upto = (ranks.double() for ranks in _ranks(x, y))
     low, high = below / (P + 1), (upto + 1) / (P + 1)
     inside = high.clamp(max=(1 + level) / 2) - low.clamp(min=(1 - level) / 2)
     return (inside.clamp(min=0) / (high - low)).mean(dim=(0, 2))

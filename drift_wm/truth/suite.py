@@ -16,7 +16,8 @@ from drift_wm.truth.risk_case import risk_rows
 from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import TruthSettings
-from drift_wm.truth.tables import markdown, verdicts
+from drift_wm.truth.tables import markdown
+from drift_wm.truth.verdicts import verdicts
 from drift_wm.truth.world_cases import CHUNKS, DETERMINISTIC, STOCHASTIC, collect_case, training_file, world_rows
 
 _MODELLED = {"stochastic": STOCHASTIC, "deterministic": DETERMINISTIC, "chunks": CHUNKS, "risk": (RISK_CASE,)}
