@@ -70,10 +70,15 @@ def shape_of_parent(command: str, overrides: Sequence[str]) -> list[str]:
 
 def _recorded(typed: str) -> dict[str, Any]:
     """What the run of a checkpoint was asked; nothing where no run is there, or its record is damaged."""
+    path = Path(unquoted(typed))
     try:
-        return settings_of(run_of(Path(unquoted(typed))))
-    except (OSError, ValueError):
-        return {}  # a damaged record keeps nobody from asking for all of it; a missing run is told where it is read
+        recorded = settings_of(run_of(path))
+        why = "" if recorded else "no config.json beside it"
+    except (OSError, ValueError) as error:
+        recorded, why = {}, str(error)  # a damaged record keeps nobody from asking for all of it
+    if why and path.exists():  # one that does not is told where it is read
+        logger.warning("%s: how its run was set is not known (%s); defaults stand for what is not given", path, why)
+    return recorded
 
 
 def _planner_of(recorded: Mapping[str, Any]) -> dict[str, str]:

@@ -35,6 +35,8 @@ from drift_wm.settings import PlanningSettings
 
 logger = logging.getLogger(__name__)
 
+_PICTURES = ("render_width", "render_height", "render_fast")
+
 
 def prepare_machine(settings: MachineSettings) -> torch.device:
     """Set torch's threads and return the device to compute on.
@@ -62,6 +64,10 @@ def usable_device(asked: torch.device | str) -> torch.device:
         raise ValueError(f"device={asked!r}: expected auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={asked!r}: torch sees no CUDA device here; use device=cpu or device=auto")
+    try:
+        torch.empty(1, device=device).item()
+    except RuntimeError as error:  # another kind of device, or a number beyond the last
+        raise ValueError(f"device={asked!r} cannot be computed on here; use device=cpu or device=auto") from error
     return device
 
 
@@ -77,6 +83,9 @@ def make_env(task: str, settings: EnvSettings) -> Environment:
                 f"env.disturbance.name={settings.disturbance.name!r}: expected none for {task}, as only tasks of the "
                 "dm_control suite can be disturbed"
             )
+        if without_effect := [name for name in _PICTURES if getattr(settings, name) != getattr(EnvSettings(), name)]:
+            names = ", ".join(f"env.{name}" for name in without_effect)
+            logger.warning("%s: no effect on %s, which draws in its own way; they are for dm_control", names, task)
         make = make_robosuite if is_robosuite(task) else make_gymnasium
         return make(task, action_repeat=settings.action_repeat)
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)

@@ -123,7 +123,7 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
         # Nor must a request that nothing was done for; shares of a grid may have begun in its folder meanwhile.
         forgotten = is_new and _is_alone_there(command) and folder.forget_config()
         return _interrupted(_what_is_left(command, settings, path, nothing=forgotten))
-    except (ValueError, OSError) as error:
+    except Exception as error:
         if is_new:
             folder.forget_config()  # a request that was refused must not stand in the way of the corrected one
         if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:

@@ -82,8 +82,11 @@ def show_lineage(settings: LineageSettings) -> None:
     console.print(lineage_table(lineage))
     if lineage.trail_ends:
         say(console, lineage.trail_ends)
-    write_json(Path(settings.run) / "lineage.json", lineage.as_dict())  # first, as a plot can be drawn again
-    save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
+    try:
+        write_json(Path(settings.run) / "lineage.json", lineage.as_dict())  # first, as a plot can be drawn again
+        save(lineage_figure(lineage), Path(settings.run) / "lineage.png")
+    except PermissionError:
+        say(console, f"lineage.json and lineage.png are not kept: {settings.run} cannot be written to")
 
 
 def _online(settings: OnlineSettings, folder: RunFolder, console: Console) -> None:

@@ -25,7 +25,7 @@ class EnvSettings:
     """Control steps for which each action is held; frames in all reports count every one of them."""
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     render_width: int = 320
-    """Width of videos in pixels."""
+    """Width of videos in pixels; with the two below, of tasks of dm_control, as others draw in a way of their own."""
     render_height: int = 240
     """Height of videos in pixels."""
     render_fast: bool = False

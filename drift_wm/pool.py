@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -48,7 +50,8 @@ def run_in_processes(
     failed: list[tuple[Job, FloatingPointError]] = []
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
     try:
-        futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
+        with without_interrupts():
+            futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
         pending = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=_TICK_SECONDS, return_when=FIRST_COMPLETED)
@@ -71,6 +74,19 @@ def run_in_processes(
         raise FloatingPointError(
             f"{len(failed)} of {len(jobs)} parts failed ({names}), the others are done; the first: {first}"
         ) from first
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Processes started within never see Ctrl-C, which is the parent's to act on, afterwards if it comes now."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker() -> None:

@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from drift_wm.envs.physics_state import StateLayout, find_layout
-from drift_wm.envs.rendering import choose_backend, import_suite
+from drift_wm.envs.rendering import RenderingUnavailableError, choose_backend, import_suite
 from drift_wm.envs.spaces import check_action, rescale_actions
 from drift_wm.interfaces import Spec
 
@@ -201,12 +201,15 @@ class DmControlEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """
         self._backend.require()
         flags = {"shadow": False, "reflection": False} if self._render.fast else None
-        picture = self.suite_environment.physics.render(
-            height=self._render.height,
-            width=self._render.width,
-            camera_id=_CAMERA,
-            render_flag_overrides=flags,
-        )
+        try:
+            picture = self.suite_environment.physics.render(
+                height=self._render.height,
+                width=self._render.width,
+                camera_id=_CAMERA,
+                render_flag_overrides=flags,
+            )
+        except Exception as error:  # drivers fail in ways of their own, MuJoCo tells of them in another
+            raise RenderingUnavailableError(f"{self.task_name} failed to draw: {error}") from error
         return np.asarray(picture, dtype=np.uint8)
 
     def close(self) -> None:

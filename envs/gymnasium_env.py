@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
@@ -209,7 +210,8 @@ def _make(task: str, *, renders: bool) -> gymnasium.Env[Any, Any]:
     try:
         creator = load_env_creator(made_by) if isinstance(made_by, str) else made_by
         if renders and _draws(creator):
-            return _make_without_limit(task, render_mode="rgb_array")
+            with suppress(TypeError):  # one that takes no render mode, though its class says that it draws
+                return _make_without_limit(task, render_mode="rgb_array")
         env = _make_without_limit(task)
     except (ImportError, gymnasium.error.Error) as error:
         raise ValueError(f"task={task!r}: gymnasium cannot make it: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from types import ModuleType
 _GLFW = ("glfw", "on", "enable", "enabled", "true", "1", "")
 _DISABLED = ("disable", "off", "disabled", "false", "0")
 _LIBRARIES = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
+_EGL_PLATFORM_DEVICE, _MOST_DEVICES = 0x313F, 16
 _CURE = (
     "Rendering without a display needs one of two sets of Debian/Ubuntu packages: for EGL `apt-get install libegl1 "
     "libgl1 libgles2 libegl-mesa0 libgl1-mesa-dri`, for OSMesa `apt-get install libosmesa6`. Then leave MUJOCO_GL "
@@ -81,16 +83,16 @@ def find_backend(environ: Mapping[str, str]) -> Backend:
     """The backend for a process with these environment variables; changes nothing.
 
     A `MUJOCO_GL` that is set is obeyed, but for GLFW without a display, which renders nothing. Otherwise: GLFW where
-    there is a display (or another system than Linux, whose window system needs none), then EGL, then OSMesa, each if
-    its library loads, then no rendering at all.
+    a display answers (or on another system than Linux, whose window system needs none), then EGL where it finds
+    something to draw on, then OSMesa where its library loads, then no rendering at all.
 
     Args:
         environ: where `MUJOCO_GL`, `DISPLAY` and `WAYLAND_DISPLAY` are read.
 
     Raises:
         ValueError: `MUJOCO_GL` holds a name that MuJoCo does not know.
-        RenderingUnavailableError: `MUJOCO_GL` asks for a backend whose library is not installed, which `dm_control`
-            would answer with an unrelated error.
+        RenderingUnavailableError: `MUJOCO_GL` asks for a backend that does not work here, which `dm_control` would
+            answer with an unrelated error.
     """
     requested = environ.get("MUJOCO_GL")
     return _best(environ) if requested is None else _requested(requested, environ)
@@ -101,10 +103,15 @@ def import_suite() -> ModuleType:
 
     Raises:
         ValueError: `MUJOCO_GL` holds a name that MuJoCo does not know.
-        RenderingUnavailableError: `MUJOCO_GL` asks for a backend that is not installed.
+        RenderingUnavailableError: `MUJOCO_GL` or `MUJOCO_EGL_DEVICE_ID` asks for what does not work here.
     """
-    choose_backend()
-    return import_module("dm_control.suite")
+    backend = choose_backend()
+    try:
+        return import_module("dm_control.suite")
+    except (ImportError, RuntimeError) as error:
+        if backend.name not in _LIBRARIES:
+            raise
+        raise RenderingUnavailableError(f"dm_control cannot draw by {backend.name} ({error}). {_CURE}") from error
 
 
 def _requested(value: str, environ: Mapping[str, str]) -> Backend:
@@ -124,21 +131,61 @@ def _requested(value: str, environ: Mapping[str, str]) -> Backend:
         )
     if not _loads(_LIBRARIES[name]):
         raise RenderingUnavailableError(f"{why}, but {_LIBRARIES[name]} does not load. {_CURE}")
+    if name == "egl" and not _egl_finds_a_display():
+        raise RenderingUnavailableError(f"{why}, but {_LIBRARIES[name]} finds no driver to draw with. {_CURE}")
     return Backend(name, why)
 
 
 def _best(environ: Mapping[str, str]) -> Backend:
     """The best backend of this machine."""
+    without = "there is no display"
     if _has_display(environ):
-        return Backend("glfw", "there is a display")
+        if _display_answers():
+            return Backend("glfw", "there is a display")
+        without = "DISPLAY is set, but no display answers"
     for name, library in _LIBRARIES.items():
-        if _loads(library):
-            return Backend(name, f"there is no display, and {library} loads")
-    return Backend("disable", f"there is no display, and none of {', '.join(_LIBRARIES.values())} loads")
+        if _loads(library) and (name != "egl" or _egl_finds_a_display()):
+            return Backend(name, f"{without}, and {library} works")
+    return Backend("disable", f"{without}, and none of {', '.join(_LIBRARIES.values())} works")
 
 
 def _has_display(environ: Mapping[str, str]) -> bool:
     return sys.platform != "linux" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def _display_answers() -> bool:
+    """Whether a window could be opened: the variable of a session that has ended may still be set."""
+    if sys.platform != "linux":
+        return True
+    glfw = import_module("glfw")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", glfw.GLFWError)
+        answers = bool(glfw.init())
+    if answers:
+        glfw.terminate()
+    return answers
+
+
+def _egl_finds_a_display() -> bool:
+    """Whether EGL can be begun on some device, which its library alone, without a driver, cannot.
+
+    By the calls that mujoco and dm_control make at their import (EGL_EXT_platform_device).
+    """
+    egl = ctypes.CDLL(_LIBRARIES["egl"])
+    find = egl.eglGetProcAddress
+    find.restype, find.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    addresses = find(b"eglQueryDevicesEXT"), find(b"eglGetPlatformDisplayEXT")
+    if None in addresses:
+        return False
+    integer, pointer = ctypes.c_int, ctypes.c_void_p
+    query = ctypes.CFUNCTYPE(integer, integer, ctypes.POINTER(pointer), ctypes.POINTER(integer))(addresses[0])
+    display_of = ctypes.CFUNCTYPE(pointer, integer, pointer, pointer)(addresses[1])
+    egl.eglInitialize.argtypes = [pointer] * 3
+    devices, count = (pointer * _MOST_DEVICES)(), integer()
+    if not query(_MOST_DEVICES, devices, ctypes.byref(count)):
+        return False
+    displays = (display_of(_EGL_PLATFORM_DEVICE, device, None) for device in devices[: count.value])
+    return any(display and egl.eglInitialize(display, None, None) for display in displays)
 
 
 def _loads(library: str) -> bool:

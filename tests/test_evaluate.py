@@ -18,10 +18,12 @@ from drift_wm.acting import evaluate as evaluate_module
 from drift_wm.acting.actors import make_actor, require_spec, task_of
 from drift_wm.acting.collect import collect
 from drift_wm.acting.evaluate import evaluate, evaluate_policy
-from drift_wm.build import make_objective, make_risk, prepare_machine
+from drift_wm.build import make_env, make_objective, make_risk, prepare_machine
+from drift_wm.cli import main
 from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.env_settings import EnvSettings
+from drift_wm.envs.dm_control import DmControlEnv
 from drift_wm.envs.rendering import RenderingUnavailableError
 from drift_wm.generators import GeneratorConfig
 from drift_wm.interfaces import Prediction, Spec
@@ -222,6 +224,35 @@ def test_without_a_renderer_there_is_no_film_and_no_failure(tmp_path, monkeypatc
     assert not list(tmp_path.glob("*.mp4"))
 
 
+def test_a_film_that_fails_loses_no_result_and_may_be_left_out_later(tmp_path, monkeypatch, caplog):
+    def frames(env, episode, every):
+        yield np.zeros((8, 8, 4), np.uint8)  # of one who draws an alpha channel
+
+    monkeypatch.setattr(films, "episode_frames", frames)
+    arguments = ["evaluate", "actor=random", "task=cartpole-swingup", "episodes=2", "env.action_repeat=50"]
+    assert main([*arguments, f"run_dir={tmp_path}/run"]) == 0
+    assert "no video: frame 0 is uint8 of shape (8, 8, 4)" in caplog.text
+    assert (tmp_path / "run" / "results.json").exists()
+    assert main([*arguments, "video=false", f"run_dir={tmp_path}/run"]) == 0
+
+
+def test_a_world_that_begins_with_no_numbers_is_told_at_once(tmp_path, monkeypatch):
+    reset = DmControlEnv.reset
+
+    def broken(self, **options):
+        obs, info = reset(self, **options)
+        return obs * np.nan, info
+
+    monkeypatch.setattr(DmControlEnv, "reset", broken)
+    with pytest.raises(ValueError, match=r"reset with seed .* gave observation .*nan.*repair the environment"):
+        evaluate(RANDOM, RunFolder(tmp_path), device=CPU)
+
+
+def test_settings_of_pictures_that_others_ignore_are_told(caplog):
+    with closing(make_env("Pendulum-v1", EnvSettings(action_repeat=1, render_width=64, render_fast=True))):
+        assert "env.render_width, env.render_fast: no effect on Pendulum-v1" in caplog.text
+
+
 def test_several_episodes_are_filmed_side_by_side(tmp_path):
     evaluate(replace(RANDOM, video_grid=3), RunFolder(tmp_path), device=CPU)
     with imageio.get_reader(tmp_path / "episodes.mp4") as reader:
@@ -329,6 +360,9 @@ def test_devices():
     assert prepare_machine(MachineSettings(device="cpu")).type == "cpu"
     with pytest.raises(ValueError, match="device='abacus'"):
         prepare_machine(MachineSettings(device="abacus"))
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ValueError, match="device='mps' cannot be computed on here; use device=cpu"):
+            prepare_machine(MachineSettings(device="mps"))
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA device here; use device=cpu"):
             prepare_machine(MachineSettings(device="cuda"))

@@ -57,6 +57,15 @@ class Careless(Counter):
         return super().step(action)
 
 
+class Boasts(Counter):
+    """Says that it draws, and takes no render mode."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - gymnasium's own way
+
+    def __init__(self):
+        super().__init__()
+
+
 class Steps(Counter):
     action_space = gymnasium.spaces.Box(-2, 2, (2,), np.int64)
 
@@ -97,6 +106,7 @@ def registered():
     gymnasium.register("test/Broken-v0", Broken)
     gymnasium.register("test/Factory-v0", lambda **options: Broken(**options))
     gymnasium.register("test/Curt-v0", lambda: Broken())
+    gymnasium.register("test/Boasts-v0", Boasts)
     gymnasium.register("test/Careless-v0", Careless)
     gymnasium.register("test/Steps-v0", Steps)
     gymnasium.register("test/Pixels-v0", Pixels)
@@ -289,3 +299,11 @@ def test_a_version_that_gymnasium_has_given_up_is_refused_and_not_proposed():
         make_gymnasium("Hopper-v3")
     with pytest.raises(ValueError, match=r"the nearest are Hopper-v5(?!.*Hopper-v[234])"):
         make_gymnasium("Hoper-v0")
+
+
+def test_a_class_that_says_it_draws_and_takes_no_render_mode_acts_all_the_same():
+    env = make_gymnasium("test/Boasts-v0")
+    env.reset(seed=0)
+    assert env.step(np.zeros(2, np.float32))[1] == 1.0
+    with pytest.raises(RenderingUnavailableError, match="draws no pictures"):
+        env.render()

@@ -123,6 +123,18 @@ def test_a_config_that_is_none_is_passed_over(tmp_path, content):
     assert read_settings("evaluate", [f"checkpoint={tmp_path}"]).planner.horizon == 50
 
 
+@pytest.mark.parametrize(("damage", "why"), [("{", "not JSON"), (None, "no config.json beside it")])
+def test_where_the_record_is_lost_it_is_told_that_defaults_stand_for_it(tmp_path, caplog, damage, why):
+    run_of(tmp_path, *MPPI)
+    record = tmp_path / "config.json"
+    record.unlink() if damage is None else record.write_text(damage)
+    found = read_settings("evaluate", [f"checkpoint={tmp_path}/checkpoints/round_0000.pt"])
+    assert found.planner == ICEMConfig()
+    (said,) = warnings(caplog)
+    assert "how its run was set is not known" in said
+    assert why in said
+
+
 def test_a_strangers_config_brings_no_code(tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET", "cvar")
     run_of(tmp_path)

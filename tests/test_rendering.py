@@ -12,9 +12,11 @@ from drift_wm.envs.rendering import Backend, RenderingUnavailableError, choose_b
 
 @pytest.fixture
 def libraries(monkeypatch):
-    """The libraries that load; empty at first."""
+    """The libraries that load, and work; empty at first."""
     present: set[str] = set()
     monkeypatch.setattr(rendering, "_loads", lambda library: library in present)
+    monkeypatch.setattr(rendering, "_egl_finds_a_display", lambda: True)
+    monkeypatch.setattr(rendering, "_display_answers", lambda: True)
     monkeypatch.setattr(sys, "platform", "linux")
     return present
 
@@ -27,6 +29,28 @@ def test_a_display_comes_first_then_egl_then_osmesa_then_nothing(libraries):
     assert find_backend({}).name == "egl"
     assert find_backend({"DISPLAY": ":0"}).name == "glfw"
     assert find_backend({"WAYLAND_DISPLAY": "wayland-0"}).name == "glfw"
+
+
+def test_what_is_there_and_does_not_work_is_passed_over(libraries, monkeypatch):
+    """A DISPLAY of a session that has ended, and an EGL without a driver."""
+    libraries |= {"libEGL.so.1", "libOSMesa.so.8"}
+    monkeypatch.setattr(rendering, "_display_answers", lambda: False)
+    assert find_backend({"DISPLAY": ":0"}) == Backend(
+        "egl", "DISPLAY is set, but no display answers, and libEGL.so.1 works"
+    )
+    monkeypatch.setattr(rendering, "_egl_finds_a_display", lambda: False)
+    assert find_backend({"DISPLAY": ":0"}).name == find_backend({}).name == "osmesa"
+    with pytest.raises(RenderingUnavailableError, match=r"MUJOCO_GL is 'egl', but libEGL\.so\.1 finds no driver"):
+        find_backend({"MUJOCO_GL": "egl"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux alone")
+@pytest.mark.parametrize("changed", [{"DISPLAY": ":99"}, {"__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}])
+def test_a_machine_on_which_a_backend_fails_still_acts(changed):
+    environ = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    code = STEP_THEN_RENDER.rpartition("env.render()")[0]
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ | changed)
+    assert (answer.returncode, answer.stdout.split()[0]) == (0, "stepped"), answer.stderr
 
 
 def test_what_the_user_set_is_obeyed(libraries):
@@ -108,6 +132,7 @@ def test_nothing_is_printed_where_there_is_no_display():
 def test_with_a_display_the_environment_is_left_alone(monkeypatch):
     choose_backend.cache_clear()
     monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(rendering, "_display_answers", lambda: True)
     for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     assert choose_backend().name == "glfw"

@@ -19,7 +19,7 @@ from drift_wm.acting.episodes import Environment, Step, World
 from drift_wm.build import make_env
 from drift_wm.cores import available_cores
 from drift_wm.env_settings import EnvSettings
-from drift_wm.pool import start_worker
+from drift_wm.pool import start_worker, without_interrupts
 
 
 @contextmanager
@@ -57,7 +57,8 @@ def open_worlds(task: str, settings: EnvSettings, *, count: int, workers: int) -
             stack.enter_context(ProcessPoolExecutor(1, mp_context=context, initializer=start_worker))
             for _ in range(processes)
         ]
-        begun = [(pools[i % processes], i, pools[i % processes].submit(_make, i, task, settings)) for i in range(count)]
+        with without_interrupts():
+            begun = [(pool := pools[i % processes], i, pool.submit(_make, i, task, settings)) for i in range(count)]
         yield [RemoteWorld(pool, number, made.result()) for pool, number, made in begun]
 
 

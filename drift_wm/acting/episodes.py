@@ -139,6 +139,11 @@ class _Recorder:
     def __init__(self, env: World, seed: int, source: str) -> None:
         self.env, self.seed, self.source = env, seed, source
         obs, _ = env.reset(seed=seed)
+        if not np.isfinite(obs).all():
+            raise ValueError(
+                f"the environment, reset with seed {seed}, gave observation {obs}; expected finite numbers: repair the "
+                "environment"
+            )
         self.obs = [obs]
         self.states = [env.physics_state()]
         self.actions: list[np.ndarray] = []

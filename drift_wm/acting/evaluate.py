@@ -49,14 +49,6 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
             workers=settings.workers,
             device=device,
         )
-    if settings.video:
-        with closing(make_env(actor.task, actor.env)) as env:
-            film_best(env, episodes, folder.path / "best_episode.mp4")
-        film_several(
-            lambda: make_env(actor.task, actor.env),
-            episodes[: settings.video_grid],
-            folder.path / "episodes.mp4",
-        )
     results = {
         "command": "evaluate",
         "task": actor.task,
@@ -65,7 +57,16 @@ def evaluate(settings: EvaluateSettings, folder: RunFolder, *, device: torch.dev
         "model_id": actor.model_id,
         "evaluations": [evaluation.as_dict()],
     }
-    folder.write_results(results)
+    folder.write_results(results)  # before the films, which may fail
+    if settings.video:
+        with closing(make_env(actor.task, actor.env)) as env:
+            film = film_best(env, episodes, folder.path / "best_episode.mp4")
+        if film is not None:
+            film_several(
+                lambda: make_env(actor.task, actor.env),
+                episodes[: settings.video_grid],
+                folder.path / "episodes.mp4",
+            )
     return results
 
 

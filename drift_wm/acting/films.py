@@ -88,7 +88,7 @@ def _write(path: Path, frames: Callable[[], Iterator[Frame]], fps: float) -> Pat
         return path
     try:
         write_video(path, frames(), fps=fps)
-    except RenderingUnavailableError as error:
+    except (RenderingUnavailableError, ValueError) as error:  # no driver, or pictures that are none
         logger.warning("no video: %s", error)
         return None
     return path

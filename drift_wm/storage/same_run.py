@@ -12,8 +12,8 @@ from drift_wm.planners.factory import PLANNERS
 PLANNER_NAME = "planner_name"
 """Key of `config.json` beside the settings: the planner that has those of `planner`, which some share with others."""
 _DISTURBANCE = "env.disturbance.name"
-_WHERE = ("run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb")
-"""Settings that say where and on what to run, not what."""
+_WHERE = ("run_dir", "threads", "workers", "device", "shard", "shards", "memory_gb", "video", "video_grid")
+"""Settings that say where and on what to run, not what, or whether to film it."""
 
 
 def planner_record(settings: Any) -> dict[str, str]:
