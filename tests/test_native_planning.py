@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drift_wm.compilation import machine_code
-from drift_wm.planners.cem import CEMConfig, refit_gaussian
+from drift_wm.planners.cem import CEM, CEMConfig, refit_gaussian
 from drift_wm.planners.factory import PLANNERS, make_planner
 from drift_wm.planners.native import NativeSearch
 from drift_wm.planners.ranking import rank
@@ -58,6 +58,17 @@ def test_plans_are_those_of_torch(config_type, batch_size, diverging):
         expected = plain.improve(score, plain.shift(expected, 1), rng=generator(decision), proposals=proposals)
         assert_alike(found, expected)
     assert found.lost == ((batch_size - 1,) if diverging else ())
+
+
+def test_a_rule_of_ones_own_is_asked():
+    class Cautious(CEM):
+        def refit(self, plan, candidates, scores, elites):
+            return dataclasses.replace(plan, mean=torch.full_like(plan.mean, 0.25), elites=elites[:, :0])
+
+    planner = Cautious(CEMConfig(horizon=4, candidates=60), 2)
+    plan = planner.improve(towards(torch.zeros(1, 4, 2)), planner.init(1), rng=generator())
+    assert (plan.mean == 0.25).all()
+    assert torch.isfinite(plan.score).all()
 
 
 @settings(max_examples=50, deadline=None)
