@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -83,15 +84,20 @@ def make_env(task: str, settings: EnvSettings) -> Environment:
                 f"env.disturbance.name={settings.disturbance.name!r}: expected none for {task}, as only tasks of the "
                 "dm_control suite can be disturbed"
             )
-        if without_effect := [name for name in _PICTURES if getattr(settings, name) != getattr(EnvSettings(), name)]:
-            names = ", ".join(f"env.{name}" for name in without_effect)
-            logger.warning("%s: no effect on %s, which draws in its own way; they are for dm_control", names, task)
+        if asked := [f"env.{name}" for name in _PICTURES if getattr(settings, name) != getattr(EnvSettings(), name)]:
+            _tell_without_effect(task, ", ".join(asked))
         make = make_robosuite if is_robosuite(task) else make_gymnasium
         return make(task, action_repeat=settings.action_repeat)
     render = RenderConfig(width=settings.render_width, height=settings.render_height, fast=settings.render_fast)
     env = make_disturbed(task, settings.disturbance, action_repeat=settings.action_repeat, render=render)
     require_box_action(env.action_space)
     return env
+
+
+@cache
+def _tell_without_effect(task: str, names: str) -> None:
+    """Once, however many environments are made."""
+    logger.warning("%s: no effect on %s, which draws in its own way; they are for dm_control", names, task)
 
 
 def make_simulator(

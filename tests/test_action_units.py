@@ -9,6 +9,7 @@ import pytest
 
 from drift_wm.cli import main
 from drift_wm.recordings.action_units import remarks_on_units
+from drift_wm.recordings.recorded_task import recorded_task
 from helpers import read_results
 
 
@@ -60,6 +61,7 @@ def test_converting_does_not_make_them_others(tmp_path, capsys):
         assert name in capsys.readouterr().err
         assert not (tmp_path / "new.hdf5").exists()
     assert main(["data", "convert", ours, f"out={tmp_path}/new.hdf5", "task=my-robot", *bounds]) == 0
+    assert recorded_task(f"{tmp_path}/new.hdf5") is None, "what acts by it would otherwise act in cartpole-swingup"
     own = ["action_low=[-2]", "action_high=[2]", f"run_dir={tmp_path}/own"]
     assert main(["data", "convert", others, f"out={tmp_path}/own.hdf5", *own]) == 0
     with h5py.File(tmp_path / "own.hdf5") as file:

@@ -8,9 +8,10 @@ import numpy as np
 
 from drift_wm.datasets.action_bounds import ActionBounds
 from drift_wm.datasets.readers import open_demonstrations
+from drift_wm.datasets.replay import read_env_args
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.envs.gymnasium_env import is_gymnasium_id, make_gymnasium
-from drift_wm.recordings.recorded_task import is_of_this_package, recorded_task
+from drift_wm.recordings.recorded_task import own_world, recorded_task
 
 
 def named_world(data: str) -> tuple[str, ActionBounds] | None:
@@ -22,7 +23,7 @@ def named_world(data: str) -> tuple[str, ActionBounds] | None:
     if not isinstance(open_demonstrations(data), RobomimicFile) or (task := recorded_task(data)) is None:
         return None
     name = str(task["name"])
-    if is_of_this_package(data):
+    if own_world(read_env_args(data)) is not None:
         return name, ActionBounds.of(-1, 1, size=1)
     if not is_gymnasium_id(name):
         return None

@@ -16,9 +16,11 @@ from drift_wm.datasets.readers import open_demonstrations
 from drift_wm.datasets.replay import OBS_KEY, read_env_args, write_episodes
 from drift_wm.datasets.robomimic import RobomimicFile
 from drift_wm.datasets.robomimic_layout import keep_beside, parts_not_copied
+from drift_wm.env_settings import WORLD
 from drift_wm.interfaces import Spec
 from drift_wm.recordings.action_units import named_world, same_bounds
 from drift_wm.recordings.inspection import tracked
+from drift_wm.recordings.recorded_task import own_world
 from drift_wm.recordings.settings import ConvertSettings
 from drift_wm.storage.run_folder import RunFolder
 
@@ -106,6 +108,8 @@ def _env_args(demonstrations: Demonstrations, task: str) -> dict[str, Any]:
     """What the source says of its environment; `task`, where it is not empty, is its name."""
     env_args = read_env_args(demonstrations.path) if isinstance(demonstrations, RobomimicFile) else {}
     told = demonstrations.environment if isinstance(demonstrations, MinariDataset) else env_args.get("env_name")
+    if task and own_world(env_args) is not None:  # another task is not of that world
+        env_args = {name: value for name, value in env_args.items() if name not in (WORLD, "env_kwargs")}
     return {**env_args, "env_name": task or told or _UNKNOWN}
 
 

@@ -27,7 +27,7 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     if not isinstance(demonstrations, RobomimicFile):
         return None
     recorded = read_env_args(data)
-    name, world = recorded.get("env_name"), _own_world(recorded)
+    name, world = recorded.get("env_name"), own_world(recorded)
     if not isinstance(name, str):
         return None
     if world is not None:
@@ -36,12 +36,8 @@ def recorded_task(data: str) -> dict[str, Any] | None:
     return {"name": name, "action_repeat": 1} if is_gymnasium_id(name) else None
 
 
-def is_of_this_package(data: str) -> bool:
-    """Whether a robomimic file tells the settings of a world as `drift-wm collect` writes them."""
-    return _own_world(read_env_args(data)) is not None
-
-
-def _own_world(recorded: dict[str, Any]) -> dict[str, Any] | None:
+def own_world(recorded: dict[str, Any]) -> dict[str, Any] | None:
+    """The settings of a world in `env_args` as `drift-wm collect` writes them; None in those of others."""
     world = recorded.get(WORLD, recorded.get("env_kwargs"))
     return world if isinstance(world, dict) and "action_repeat" in world else None
 
