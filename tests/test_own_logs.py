@@ -191,7 +191,8 @@ def test_an_action_in_the_singular_is_to_be_renamed(path, file):
         demo.move("actions", "action")
     file.close()
     for look in (read_episodes, lambda path: RobomimicFile(path).describe()):
-        end = r"rename action to actions(; if others are whole, drift-wm data convert .* skip_damaged=true writes a file without it)?$"
+        advice = "; if others are whole, drift-wm data convert .* skip_damaged=true writes a file without it"
+        end = rf"rename action to actions({advice})?$"
         with pytest.raises(ValueError, match=rf"demo_0 has no array 'actions', .*; {end}"):
             look(path)
 
