@@ -78,6 +78,16 @@ def test_what_chance_leaves_open_is_told_beside_the_verdict(own, holds, said):
     assert (verdict.holds, verdict.found) == (holds, said)
 
 
+def test_no_distance_is_below_an_equal_one():
+    assert not one(stochastic(own=2.0), "drifting below that of regression").holds
+
+
+@pytest.mark.parametrize(("own", "holds"), [(-0.002, True), (-0.001, False), (0.001, False)])
+def test_a_distance_that_is_estimated_below_zero_bounds_as_any_other(own, holds):
+    """Of a perfect sampler it may be; 1.5 times -0.001 is -0.0015."""
+    assert one(laws(own=own, diffusion=-0.001), "50 steps").holds is holds
+
+
 def stochastic(*, own=1.0, coverage=0.9, skill=1.0, far=0.9, far_skill=1.0, **others):
     others = {"regression": 2.0, "gaussian": 2.0, "diffusion": {5: 1.2, 20: 1.0, 100: 1.0}} | others
     calibration = {"coverage_90": coverage, "spread_skill": skill, "coverage_90_10": far, "spread_skill_10": far_skill}

@@ -63,27 +63,42 @@ def _over_laws(table: Table, label: str) -> dict[int, float]:
     return {seed: float(np.mean([law[seed] for law in laws])) for seed in laws[0] if all(seed in law for law in laws)}
 
 
-def _compared(claim: str, own: dict[int, float], other: dict[int, float], *, most: float) -> Verdict:
-    """Whether the mean is at most so many times the other's, and whether the seeds of both would tell otherwise.
+def _compared(
+    claim: str, own: dict[int, float], other: dict[int, float], *, most: float, strictly: bool = False
+) -> Verdict:
+    """Whether the mean is at most so many times the other's, and whether the seeds of both can tell.
 
     Args:
         claim: that it is.
         own: by seed.
-        other: by seed.
+        other: by seed; a distance that is estimated without bias may be below zero.
         most: factor.
+        strictly: whether it must be less.
     """
-    ratio = float(np.mean(list(own.values())) / np.mean(list(other.values())))
+    mean, bound = _mean(own), most * _mean(other)
     beyond = [value - most * other[seed] for seed, value in own.items() if seed in other]
     unsure = f", which {len(beyond)} seeds cannot tell from {most:g}" if _interval_holds_zero(beyond) else ""
-    return Verdict(claim, f"{ratio:.3f} times{unsure}", ratio <= most)
+    shown = f"{mean / _mean(other):.3f} times{unsure}"
+    return Verdict(claim, shown, mean < bound if strictly else mean <= bound)
+
+
+def _mean(by_seed: dict[int, float]) -> float:
+    """Nan of nothing."""
+    return float(np.mean(list(by_seed.values()))) if by_seed else math.nan
+
+
+def _interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of at least two."""
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    return float(low), float(high)
 
 
 def _interval_holds_zero(differences: Sequence[float]) -> bool:
-    """Whether the 95 % interval of the mean does; of one, or of equal ones, none is known."""
+    """Whether the mean's does; of one, or of equal ones, none is known."""
     if len(set(differences)) < 2:
         return False
-    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-    return bool(low <= 0 <= high)
+    low, high = _interval(differences)
+    return low <= 0 <= high
 
 
 def _stochastic(table: Table) -> list[Verdict]:
@@ -96,10 +111,10 @@ def _stochastic(table: Table) -> list[Verdict]:
         for name, rival in _DUELS:
             if {name, rival} <= distance.keys():
                 claim = f"{case}: energy distance of {name} below that of {rival}"
-                found.append(_compared(claim, distance[name], distance[rival], most=1.0))
+                found.append(_compared(claim, distance[name], distance[rival], most=1.0, strictly=True))
         multi = [distance[label] for label in ("diffusion 5", "diffusion 20", "diffusion 100") if label in distance]
         if multi:
-            best = min(multi, key=lambda by_seed: float(np.mean(list(by_seed.values()))))
+            best = min(multi, key=_mean)
             claim = f"{case}: energy distance at most 1.1 times that of the best diffusion"
             found.append(_compared(claim, distance["drifting"], best, most=1.1))
         for metric, low, high in (("coverage_90", 0.85, 0.95), ("spread_skill", 0.9, 1.1)):
@@ -147,13 +162,13 @@ def _risk(table: Table) -> list[Verdict]:
 
 def _paired(table: Table, case: str, name: str, rival: str) -> list[Verdict]:
     """Seed by seed, whose models meet the same resets and gusts: what is due to these falls out of the difference."""
-    own, other = ({row.seed: row.metrics["return"] for row in table.rows["risk", case, each]} for each in (name, rival))
+    own, other = (table.by_seed("risk", case, each, "return") for each in (name, rival))
     differences = [own[seed] - other[seed] for seed in own if seed in other]
     if len(differences) < 2:
         return []
-    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    low, high = _interval(differences)
     shown = f"{np.mean(differences):.2f}, 95 % interval over {len(differences)} models of each {low:.2f} to {high:.2f}"
-    return [Verdict(f"{case}: return of {name} above that of {rival} in the same episodes", shown, bool(low > 0))]
+    return [Verdict(f"{case}: return of {name} above that of {rival} in the same episodes", shown, low > 0)]
 
 
 def _episode_interval(table: Table, case: str, label: str) -> tuple[float, float]:
