@@ -118,3 +118,12 @@ def test_a_comparison_does_not_go_on_with_other_data(tmp_path, capsys):
         (whole / f"data/{number}.parquet").rename(folder / f"data/{number}.parquet")
     assert main(command) == 2
     assert "other demonstrations than this comparison began with" in capsys.readouterr().err
+
+
+def test_data_that_are_refused_leave_a_comparison_unbegun(tmp_path, capsys):
+    """Also where those of another part were read before: the corrected request finds no other settings there."""
+    log, door = write_lerobot(tmp_path / "log", list(episodes(3))), write(tmp_path / "door.hdf5")
+    command = ["bench", "suite=demonstrations", "parts=[policies,robot]", "task=Pendulum-v1", f"door={door}"]
+    assert main([*command, f"robot={log}", "robot_training=9", f"run_dir={tmp_path}/run"]) == 2
+    assert "expected fewer than the 3 episodes" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -40,11 +40,14 @@ def compare_on_demonstrations(settings: DemonstrationsSettings, folder: RunFolde
             for whose package is not installed.
     """
     parts = parts_to_do(settings)
+    read: dict[str, Sequence[Episode]] = {}
     if {"policies", "ranking"} & set(parts):
-        _require_same_data(folder.path, "door", read_door(settings))
+        read["door"] = read_door(settings)
     if "robot" in parts:
         training, validation = read_robot(settings)
-        _require_same_data(folder.path, "robot", [*training, *validation])
+        read["robot"] = [*training, *validation]
+    for name, episodes in read.items():  # last: what is written keeps the folder for these settings
+        _require_same_data(folder.path, name, episodes)
     rows_of = partial(_rows_of, settings=settings, folder=folder.path)
     stages = [
         list(units_of(settings, parts)),
