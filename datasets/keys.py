@@ -78,9 +78,12 @@ def why_not_read(name: str, array: h5py.Dataset) -> str:
         return f"{name} has no rows, one a step, and is not read"
     if not holds_numbers(array):
         return f"{name} holds {array.dtype}, no numbers, and is not read"
-    if len(array.shape) > 2 and array.dtype != np.uint8:
-        rows, size = array.shape[1:], math.prod(array.shape[1:])
-        return (
-            f"{name} has rows of shape {rows}, no vectors, and is not read; to learn from it, store it as (T, {size})"
-        )
-    return ""
+    return no_vectors(name, array.shape[1:]) if len(array.shape) > 2 and array.dtype != np.uint8 else ""
+
+
+def no_vectors(name: str, shape: tuple[int, ...]) -> str:
+    """What to tell of an observation of numbers whose rows have several dimensions."""
+    return (
+        f"{name} has rows of shape {shape}, no vectors, and is not read; to learn from it, store it as "
+        f"(T, {math.prod(shape)})"
+    )

@@ -27,7 +27,7 @@ import numpy as np
 from drift_wm.datasets.demonstrations import Demonstrations, Description, Reading, require_no_mask
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.guard import reading
-from drift_wm.datasets.keys import choose_keys, side_by_side
+from drift_wm.datasets.keys import choose_keys, no_vectors, side_by_side
 from drift_wm.datasets.lerobot_description import (
     as_ranges,
     feature_shape,
@@ -127,11 +127,7 @@ class LeRobotFolder(Demonstrations):
                 for name in _ENDS
                 if name in self._shapes
             ),
-            unread_keys=tuple(
-                f"{name} has rows of shape {shape}, no vectors, and is not read"
-                for name, shape in self._observable.items()
-                if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self.types[name]) and len(shape) > 1
-            ),
+            unread_keys=tuple(no_vectors(*each) for each in self._measured().items() if len(each[1]) > 1),
             dropped_rewards=self._rewards_dropped({entry.file for entry in found}),
         )
 
@@ -219,11 +215,15 @@ class LeRobotFolder(Demonstrations):
             return False
 
     def _low_dimensional(self) -> list[str]:
-        return sorted(
-            name
-            for name, shape in self._shapes.items()
-            if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self.types[name]) and len(shape) <= 1
-        )
+        return sorted(name for name, shape in self._measured().items() if len(shape) <= 1)
+
+    def _measured(self) -> dict[str, tuple[int, ...]]:
+        """Observations of numbers, which pictures are not, and the shapes of their rows."""
+        return {
+            name: shape
+            for name, shape in self._observable.items()
+            if name.startswith(_OBSERVATION) and _NUMBERS.fullmatch(self.types[name])
+        }
 
     def _read(self, entry: Entry, keys: Sequence[str]) -> Episode:
         with reading(entry.file, f"episode {entry.index}"):

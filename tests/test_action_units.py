@@ -44,7 +44,7 @@ PENDULUM = {"env_name": "Pendulum-v1", "type": 2}  # of torques from -2 to 2
     ],
 )
 def test_units_that_are_not_the_environments_are_told(tmp_path, world, bounds, said):
-    found = remarks_on_units(write(tmp_path / "demos.hdf5", world, bounds=bounds))
+    found = remarks_on_units(write(tmp_path / "demos.hdf5", world, bounds=bounds), action_size=1)
     if said is None:
         assert found == []
     else:

@@ -140,10 +140,7 @@ class _Recorder:
         self.env, self.seed, self.source = env, seed, source
         obs, _ = env.reset(seed=seed)
         if not np.isfinite(obs).all():
-            raise ValueError(
-                f"the environment, reset with seed {seed}, gave observation {obs}; expected finite numbers: repair the "
-                "environment"
-            )
+            raise self._broken(f"observation {obs}")
         self.obs = [obs]
         self.states = [env.physics_state()]
         self.actions: list[np.ndarray] = []
@@ -172,10 +169,7 @@ class _Recorder:
         if not (np.isfinite(obs).all() and np.isfinite(reward)):
             given = f"reward {reward}" if np.isfinite(obs).all() else f"observation {obs}"
             if not self.actions:
-                raise ValueError(
-                    f"the environment, reset with seed {self.seed}, gave {given} in step 1; expected finite numbers: "
-                    "repair the environment"
-                )
+                raise self._broken(f"{given} in step 1")
             self._end_before(f"it gave {given}")
             return
         self.obs.append(obs)
@@ -185,6 +179,12 @@ class _Recorder:
         self.terminated, self.done = terminated, terminated or truncated
         if "success" in info:
             self.success = bool(self.success or info["success"])
+
+    def _broken(self, given: str) -> ValueError:
+        return ValueError(
+            f"the environment, reset with seed {self.seed}, gave {given}; expected finite numbers: repair the "
+            "environment"
+        )
 
     def _end_before(self, reason: str) -> None:
         """A world whose numbers ran away: what came before is sound, and the same seed would lead there again."""

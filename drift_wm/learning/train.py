@@ -66,7 +66,7 @@ def train(
     episodes = read(settings, folder, shape)
     demonstrations = open_demonstrations(settings.data)
     description = demonstrations.describe(mask=settings.mask)
-    notes = [*description.ignored_ends, *remarks_on_units(settings.data)]
+    notes = [*description.ignored_ends, *remarks_on_units(settings.data, action_size=description.action_size)]
     if settings.kind != POLICY:
         recorded = demonstrations.rewards_recorded(mask=settings.mask)
         notes += [*description.dropped_rewards, *remarks_on_rewards(recorded)]

@@ -40,8 +40,12 @@ def same_bounds(one: ActionBounds, other: ActionBounds) -> bool:
     return all(min(len(a), len(b)) in (1, max(len(a), len(b))) and np.allclose(a, b) for a, b in pairs)
 
 
-def remarks_on_units(data: str) -> list[str]:
+def remarks_on_units(data: str, *, action_size: int) -> list[str]:
     """What to say where a policy that learns from a file would act otherwise in its environment than was demonstrated.
+
+    Args:
+        data: the file.
+        action_size: A of its actions.
 
     Raises:
         ValueError: the file cannot be read.
@@ -49,8 +53,7 @@ def remarks_on_units(data: str) -> list[str]:
     if (world := named_world(data)) is None:
         return []
     name, bounds = world
-    demonstrations = open_demonstrations(data)
-    told = demonstrations.action_bounds(size=demonstrations.describe().action_size)
+    told = open_demonstrations(data).action_bounds(size=action_size)
     if told is not None and not same_bounds(told, bounds):
         return [
             f"-1 and 1 of its actions stand for {told}, in {name} for {bounds}: what learns from it acts otherwise "

@@ -112,7 +112,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     keys = tuple(description.keys(settings.obs_keys, demonstrations.path))
     entries = _entries({key: math.prod(description.obs_shapes[key]) for key in keys}, ranges[0].size)
     strips, absent = film_strips(demonstrations, settings.pictures) if settings.pictures else ([], [])
-    of_world, on_task = _task_of(settings.data)
+    of_world, on_task = _task_of(settings.data, description.action_size)
     inspection = Inspection(
         path=demonstrations.path,
         description=description,
@@ -213,10 +213,10 @@ def _count(settings: DataSettings, description: Description) -> int:
     return description.masks.get(settings.mask or "", description.episodes)
 
 
-def _task_of(data: str) -> tuple[bool, list[str]]:
+def _task_of(data: str, action_size: int) -> tuple[bool, list[str]]:
     """Whether the data name their environment; and what is to say of its units, or why training refuses the data."""
     try:
-        return recorded_task(data) is not None, remarks_on_units(data)
+        return recorded_task(data) is not None, remarks_on_units(data, action_size=action_size)
     except ValueError as error:
         return False, [f"{error}; training stops there"]
 

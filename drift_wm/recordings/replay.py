@@ -107,7 +107,7 @@ def _recorded_world(path: Path) -> tuple[str, EnvSettings]:
             "(env_kwargs with action_repeat), so the world to act in is not known; expected a file of drift-wm collect "
             "or drift-wm online"
         )
-    if wrong := remarks_on_units(str(path)):
+    if wrong := remarks_on_units(str(path), action_size=demonstrations.describe().action_size):
         raise ValueError(f"{path}: {wrong[0]}")
     return record["name"], recorded_env(record, EnvSettings())
 
