@@ -272,12 +272,16 @@ def test_what_is_no_number_stays_none():
     [
         (False, {"name": "consistency"}),
         (False, {"precision": "bfloat16"}),
+        (False, {"switches": 2}),
+        (False, {"switches": 2, "precision": "bfloat16"}),
         (True, {"name": "consistency"}),
         (True, {"precision": "bfloat16"}),
     ],
 )
 def test_other_futures_are_left_to_torch(central, model):
-    assert not PreparedModel(make(**model), central=central).is_compiled
+    prepared = PreparedModel(make(**model), central=central)
+    assert not prepared.is_compiled
+    assert predict(prepared).reward.isfinite().all()
 
 
 @pytest.mark.parametrize(
