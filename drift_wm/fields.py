@@ -180,18 +180,6 @@ def _forces(difference: Tensor, exponent: float, smoothing: float, blocks: int) 
     return (parts * weight).flatten(-2)
 
 
-def energy_potential(difference: Tensor, *, exponent: float, smoothing: float, blocks: int) -> Tensor:
-    """What the forces of `energy_field` are the gradient of: differences (..., Y) -> (...).
-
-    (|r|^2 + d^2)^(b/2) / b, to which that of each of `blocks` parts is added.
-    """
-    squares = difference.reshape(*difference.shape[:-1], blocks, -1).square().sum(dim=-1)
-    if blocks > 1:
-        squares = torch.cat([squares, squares.sum(dim=-1, keepdim=True)], dim=-1)
-    potentials: Tensor = (squares + smoothing**2 + _TINY**2).pow(exponent / 2)
-    return potentials.sum(dim=-1) / exponent
-
-
 def _require_same_conditions(x: Tensor, positives: Tensor, negatives: Tensor | None) -> None:
     """Sets of points of the same conditions and size; others would be broadcast without a word."""
     for name, points in (("positives", positives), ("negatives", negatives)):

@@ -331,7 +331,6 @@ OTHER_VALUES = {
     "smoothing": 0.5,
     "mean_weight": 0.7,
     "per_step": False,
-    "switches": 2,
     "steps": 8,
     "prediction": "eps",
     "width": 20,

@@ -10,7 +10,7 @@ from drift_wm.results import SIMULATOR
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.storage.units import Unit, unit_file
 from drift_wm.truth import suite
-from drift_wm.truth.rivals import RIVALS, SWITCHED
+from drift_wm.truth.rivals import RIVALS
 from drift_wm.truth.rows import Row
 from drift_wm.truth.settings import PARTS, TruthSettings
 from drift_wm.truth.suite import read_rows, truth
@@ -26,7 +26,7 @@ PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drif
     [
         ({"parts": ["law"]}, r"parts=\['law'\]: expected some of 'laws', 'stochastic'"),
         ({"parts": []}, "parts="),
-        ({"rivals": ["drift"]}, r"rivals=\['drift'\]: expected some of 'drifting', 'drifting, switches'"),
+        ({"rivals": ["drift"]}, r"rivals=\['drift'\]: expected some of 'drifting', 'regression'"),
         ({"rivals": []}, "rivals="),
         ({"steps": 0}, "steps=0: expected an integer of at least 1"),
         ({"width": 0}, "width=0"),
@@ -61,8 +61,8 @@ def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
     by_seed = {seed: {unit.names[1] for unit in found if unit.seed == seed} for seed in (3, 1)}
     assert by_seed[3] == set(RIVALS) - set(VARIANTS) | {SIMULATOR}
     alone = "gaussian, one network"
-    assert by_seed[1] == {"drifting", SWITCHED, "regression", "gaussian", alone, "drifting ensemble", "diffusion"}
-    assert [unit.seed for unit in found] == [3] * 13 * 3 + [1] * 7 * 3, "seed by seed"
+    assert by_seed[1] == {"drifting", "regression", "gaussian", alone, "drifting ensemble", "diffusion"}
+    assert [unit.seed for unit in found] == [3] * 12 * 3 + [1] * 6 * 3, "seed by seed"
 
 
 def test_variants_of_drifting_are_compared_on_known_laws_alone():

@@ -235,10 +235,7 @@ def test_a_table_shows_means_standard_errors_and_how_many_seeds():
 
 def test_tables_stand_in_the_order_of_the_parts_and_claims_come_last():
     text = markdown([*stochastic(own=5.0), *laws()])
-    places = [
-        text.index(words)
-        for words in ("### Known laws", "### Stochastic worlds", "### Claims", "* holds: drifting: std")
-    ]
+    places = [text.index(words) for words in ("### Known laws", "### Stochastic worlds", "### Claims", "* holds: std")]
     assert places == sorted(places)
     assert "* FAILS: gust: energy distance of drifting below that of regression. Found: 2.500 times" in text
     assert text.endswith("\n")

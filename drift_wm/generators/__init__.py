@@ -14,7 +14,6 @@ from drift_wm.generators.ensemble import Ensemble
 from drift_wm.generators.flow import FlowGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.generators.regression import RegressionGenerator
-from drift_wm.generators.switched import SwitchedDriftingGenerator
 
 AnyGenerator = ConditionalGenerator | Ensemble
 
@@ -64,8 +63,6 @@ def _make_one(
     config: GeneratorConfig, condition_size: int, output_size: int, blocks: int, rng: torch.Generator
 ) -> ConditionalGenerator:
     generator = _CLASSES[config.name]
-    if generator is DriftingGenerator and config.switches and config.field == "energy":
-        generator = SwitchedDriftingGenerator
     if issubclass(generator, DriftingGenerator):  # the one whose loss depends on how y divides into steps
         return generator(condition_size, output_size, blocks=blocks, config=config, rng=rng)
     return generator(condition_size, output_size, config=config, rng=rng)

@@ -20,12 +20,11 @@ _READERS = {
     "smoothing": _DRIFTING,
     "mean_weight": _DRIFTING,
     "per_step": _DRIFTING,
-    "switches": _DRIFTING,
     "steps": ("diffusion", "flow", "distilled"),
     "prediction": ("diffusion", "distilled"),
 }
 """Which generators read a setting; the others all do."""
-_OF_ENERGY = ("exponent", "smoothing", "switches")
+_OF_ENERGY = ("exponent", "smoothing")
 """Settings of the energy field."""
 
 
@@ -61,10 +60,6 @@ class GeneratorConfig:
     """Drifting only: pull of a second output layer towards the mean, as a share of the drift; 0 leaves it out."""
     per_step: bool = True
     """Drifting only: score each step of a chunk besides the chunk as a whole."""
-    switches: int = 0
-    """Energy field only: besides the noise, so many entries that are 1 or -1, with odds learned for each condition. Two
-    keep samples from between the modes of a world that goes one of few ways. Torch draws samples then, and plans on
-    their mean, not machine code."""
     steps: int = 20
     """Network evaluations of a sample, 1 to 1000: `diffusion` and `flow`. `distilled` begins with so many and ends with
     one; a power of two there."""
@@ -86,7 +81,6 @@ class GeneratorConfig:
         require(0 <= self.shortcut <= 1, "model.generator.shortcut", self.shortcut, "a number from 0 to 1")
         require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
         require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")
-        require(self.switches in range(5), "model.generator.switches", self.switches, "an integer from 0 to 4")
 
     def without_effect(self) -> dict[str, str]:
         """Settings other than their defaults that this generator does not read, and why."""

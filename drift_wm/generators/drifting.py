@@ -60,23 +60,10 @@ class DriftingGenerator(ConditionalGenerator):
     def _loss(self, c: Tensor, y: Tensor, *, rng: torch.Generator) -> Tensor:
         # Flat by design: its value is |V|^2, and the energy field has nearly constant length.
         z = torch.randn(c.shape[0], self.siblings, self.noise_size, generator=rng, device=c.device)
-        x, mean = self.with_mean(self.backbone.from_condition(c.unsqueeze(1)), z)
-        loss = self.loss_of(x, y, blocks=self.blocks)
-        return loss + self.mean_loss(mean, y, drift=loss)
-
-    def with_mean(self, known: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What `mean_loss` needs of siblings that share a condition.
-
-        Args:
-            known: the condition's share of the first layer (B, G or 1, width).
-            z: (B, G, Z), as the network reads it.
-
-        Returns:
-            Samples (B, G, Y) and the mean of their last features (B, width).
-        """
-        features = self.backbone.features(known, z)
+        features = self.backbone.features(self.backbone.from_condition(c.unsqueeze(1)), z)
         mean = features.mean(dim=1)  # first: without gradients they are overwritten
-        return self.backbone.read_out(features, z), mean
+        loss = self.loss_of(self.backbone.read_out(features, z), y, blocks=self.blocks)
+        return loss + self.mean_loss(mean, y, drift=loss)
 
     def loss_of(self, x: Tensor, y: Tensor, *, blocks: int) -> Tensor:
         """Generated siblings (B, G, W) and data (B, W), whole trajectories perhaps -> scalar."""
@@ -109,17 +96,13 @@ class DriftingGenerator(ConditionalGenerator):
         """
         if noise == 1:
             return self.decode(known, z)
-        noises = self._even_noises(known, z)
+        noises = self.even_noise * z.sign().unsqueeze(-2)
         features = self.backbone.features(known.unsqueeze(-2), noises)
         centre = self.backbone.mean_read_out(features, noises)
         return centre if noise == 0 else torch.lerp(centre, self.decode(known, z), noise)
 
-    def _even_noises(self, known: Tensor, z: Tensor) -> Tensor:
-        """Those whose samples' mean is the centre, as the network reads them: arguments as `decode` -> (..., 16, Z)."""
-        return self.even_noise * z.sign().unsqueeze(-2)
-
     @property
-    def central_layer(self) -> tuple[Tensor, Tensor] | None:
+    def central_layer(self) -> tuple[Tensor, Tensor]:
         """See `ConditionalGenerator.central_layer`: that of the mean, where it exists."""
         layer = self.backbone.output if self.mean_output is None else self.mean_output
         return layer.weight, layer.bias

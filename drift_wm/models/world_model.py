@@ -133,7 +133,9 @@ class LearnedWorldModel(nn.Module):
             z = torch.randn(B, G, member.noise_size, generator=rng, device=obs.device)
             c = self._condition(obs, acted)
             if start == 0 and isinstance(member, DriftingGenerator):
-                target, mean = member.with_mean(member.backbone.from_condition(c), z)
+                features = member.backbone.features(member.backbone.from_condition(c), z)
+                mean = features.mean(dim=1)
+                target = member.backbone.read_out(features, z)
             else:
                 target = member.sample(c, z)
             target = target.view(B, G, k, D + 1)

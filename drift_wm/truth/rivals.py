@@ -34,14 +34,12 @@ class Rival:
         return replace(self.generator, width=width, shortcut=self.generator.shortcut if shortcut is None else shortcut)
 
 
-SWITCHED = "drifting, switches"
 _DISTRIBUTIONS = ("laws", "stochastic")
 
 RIVALS: dict[str, Rival] = {
     "drifting": Rival(
         GeneratorConfig("drifting"), ("laws", "stochastic", "deterministic", "risk"), first_seed=("chunks",)
     ),
-    SWITCHED: Rival(GeneratorConfig("drifting", switches=2), _DISTRIBUTIONS),
     "regression": Rival(GeneratorConfig("regression"), ("stochastic", "deterministic", "risk"), first_seed=("laws",)),
     # Five times the parameters and the training of the others, as has the drifting ensemble.
     "gaussian": Rival(GeneratorConfig("gaussian", members=5), ("stochastic", "risk"), first_seed=("laws",)),

@@ -11,7 +11,6 @@ from scipy import stats  # type: ignore[import-untyped]
 from drift_wm.claims import Verdict
 from drift_wm.results import SIMULATOR
 from drift_wm.truth.laws import MAJOR_SHARE
-from drift_wm.truth.rivals import SWITCHED
 from drift_wm.truth.rows import Row, Table
 
 _DUELS = (
@@ -41,20 +40,20 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
 
 
 def _laws(table: Table) -> list[Verdict]:
-    found, other = [], _over_laws(table, "diffusion 50")
-    for name in ("drifting", SWITCHED):
-        if not any(name in table.labels("laws", case) for case in table.cases("laws")):
-            continue
-        ratios = table.values("laws", "gaussian", name, "std_ratio")
-        masses = table.values("laws", "two modes 80/20", name, "major_mass")
-        for claim, values, low, high in (
-            ("std ratio on the Gaussian within 0.95-1.05", ratios, 0.95, 1.05),
-            ("mass of the major mode 0.80 ± 0.02", masses, MAJOR_SHARE - 0.02, MAJOR_SHARE + 0.02),
-        ):
-            found.append(Verdict(f"{name}: {claim}, every seed", _span(values), _within(values, low, high)))
-        if other and (own := _over_laws(table, name)):
-            claim = f"{name}: energy distance, mean over laws, at most 1.5 times diffusion's with 50 steps"
-            found.append(_compared(claim, own, other, most=1.5))
+    ratios = table.values("laws", "gaussian", "drifting", "std_ratio")
+    masses = table.values("laws", "two modes 80/20", "drifting", "major_mass")
+    found = [
+        Verdict("std ratio on the Gaussian within 0.95-1.05, every seed", _span(ratios), _within(ratios, 0.95, 1.05)),
+        Verdict(
+            "mass of the major mode 0.80 ± 0.02, every seed",
+            _span(masses),
+            _within(masses, MAJOR_SHARE - 0.02, MAJOR_SHARE + 0.02),
+        ),
+    ]
+    own, other = (_over_laws(table, label) for label in ("drifting", "diffusion 50"))
+    if own and other:
+        claim = "energy distance, mean over laws, at most 1.5 times diffusion's with 50 steps"
+        found.append(_compared(claim, own, other, most=1.5))
     return found
 
 
