@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drift_wm.generators import GeneratorConfig, make_generator
-from drift_wm.generators.diffusion import LAST_TIME, schedule
+from drift_wm.generators.diffusion import LAST_TIMES, schedule
 
 MEAN, STD = 0.3, 0.5
 
@@ -72,14 +72,14 @@ def test_ddim_with_the_exact_denoiser_reaches_the_spread_as_steps_grow(monkeypat
         assert mean == pytest.approx(MEAN, abs=0.02)
     errors = [abs(spread - STD) / STD for spread in spreads]
     assert errors == sorted(errors, reverse=True)
-    angles = [pi / 2 * LAST_TIME * (i / 20) ** 2 for i in range(20, -1, -1)]
+    angles = [pi / 2 * LAST_TIMES[prediction] * (i / 20) ** 2 for i in range(20, -1, -1)]
     assert errors[1] == pytest.approx(1 - spread_kept(angles, STD), abs=1e-3)
     assert errors[-1] < 0.005
 
 
 def test_v_and_eps_say_the_same_of_one_denoiser(monkeypatch):
     x = torch.randn(50, 1, generator=torch.Generator().manual_seed(0))
-    t = torch.linspace(0.05, LAST_TIME, 50).unsqueeze(1)
+    t = torch.linspace(0.05, LAST_TIMES["v"], 50).unsqueeze(1)
     answers = []
     for prediction in ("v", "eps"):
         generator = make("diffusion", prediction=prediction)
@@ -106,7 +106,7 @@ def test_the_diffusion_loss_of_the_exact_denoiser_is_the_posterior_variance(monk
     rng = torch.Generator().manual_seed(2)
     y = MEAN + STD * torch.randn(40_000, 1, generator=rng)
     found = float(generator.loss(torch.zeros(40_000, 1), y, rng=rng))
-    alpha, sigma = schedule(torch.linspace(0, LAST_TIME, 2001)[1:])
+    alpha, sigma = schedule(torch.linspace(0, LAST_TIMES[prediction], 2001)[1:])
     posterior = STD**2 * sigma**2 / ((alpha * STD) ** 2 + sigma**2)  # variance of y given x
     expected = posterior * (alpha / sigma) ** 2 if prediction == "eps" else posterior / sigma**2
     assert found == pytest.approx(float(expected.mean()), rel=0.02)
@@ -130,7 +130,7 @@ def test_steps_are_spent_where_little_noise_is_left(monkeypatch, name, network):
     generator = make(name, steps=50)
     monkeypatch.setattr(generator.backbone, "complete", network)
     assert 0.88 < spread_of(generator) / 0.02 < 1
-    evenly = [pi / 2 * LAST_TIME * i / 50 for i in range(50, -1, -1)]
+    evenly = [pi / 2 * LAST_TIMES["v"] * i / 50 for i in range(50, -1, -1)]
     assert spread_kept(evenly, 0.02) < 0.55
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from drift_wm.generators import GeneratorConfig, make_generator
-from drift_wm.generators.diffusion import LAST_TIME, schedule
+from drift_wm.generators.diffusion import LAST_TIMES, schedule
 from drift_wm.generators.distilled import DistilledGenerator
 
 
@@ -96,7 +96,7 @@ def test_the_last_student_regresses_on_two_steps_of_its_teacher():
     found = generator.loss(c, y, rng=torch.Generator().manual_seed(1))
     rng = torch.Generator().manual_seed(1)
     torch.randint(1, 2, (8, 2, 1), generator=rng)  # of the one step that is left
-    alpha, sigma = schedule(torch.tensor(LAST_TIME))
+    alpha, sigma = schedule(torch.tensor(LAST_TIMES["v"]))
     x = alpha * y.unsqueeze(1) + sigma * torch.randn(8, 2, 3, generator=rng)
     config = GeneratorConfig(name="diffusion", width=16, depth=2, steps=2)
     teacher = make_generator(config, 2, 3, blocks=1, rng=torch.Generator())

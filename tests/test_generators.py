@@ -67,6 +67,18 @@ def test_learns_spread_and_mean_from_one_positive_per_condition(name):
         assert 0.7 < float(y.std()) / 0.5 < 1.3
 
 
+@pytest.mark.parametrize("steps", [5, 20, 100])
+def test_samples_by_predicted_noise_do_not_run_away(steps):
+    """Where almost no data are left in x, what a trained network misses of the noise counts many times over."""
+    generator = fitted("diffusion", gaussian_law, prediction="eps")
+    generator.set_sampling_steps(steps)
+    for c in (-0.5, 0.5):
+        y = samples(generator, c)
+        assert abs(float(y.mean()) - 2 * c) < 0.2
+        assert 0.7 < float(y.std()) / 0.5 < 1.5
+        assert float((y - 2 * c).abs().max()) < 4
+
+
 @pytest.mark.parametrize("method", [{"name": "regression"}, {"name": "drifting", "field": "attraction"}])
 def test_regression_and_attraction_keep_the_mean_and_no_spread(method):
     generator = fitted(law=gaussian_law, **method)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drift_wm.generators.base import ConditionalGenerator
 from drift_wm.generators.config import GeneratorConfig
-from drift_wm.generators.diffusion import LAST_TIME, DiffusionGenerator, schedule
+from drift_wm.generators.diffusion import DiffusionGenerator, schedule
 
 _TEACHER_SHARE = 0.5  # of a round; the halvings divide the rest, the last one taking a double part
 
@@ -56,7 +56,7 @@ class DistilledGenerator(DiffusionGenerator):
         number = torch.randint(1, self.nfe + 1, (*shape, 1), generator=rng, device=y.device)
         noise = torch.randn(*shape, self.output_size, generator=rng, device=y.device)
         # As `times` of denoising.py: every second one is a time of half as many steps.
-        now, middle, after = (LAST_TIME * ((number - part) / self.nfe).square() for part in (0.0, 0.5, 1.0))
+        now, middle, after = (self.last_time * ((number - part) / self.nfe).square() for part in (0.0, 0.5, 1.0))
         alpha, sigma = schedule(now)
         x = alpha * y.unsqueeze(1) + sigma * noise
         with torch.no_grad():
