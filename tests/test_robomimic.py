@@ -5,7 +5,9 @@ import h5py
 import numpy as np
 import pytest
 
+from drift_wm.datasets.hdf5 import open_hdf5
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
+from drift_wm.datasets.robomimic_notes import every_demo_is_done
 
 REAL_DATA = Path(os.environ.get("DRIFT_WM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL_FILE = REAL_DATA / "adroit_door_human" / "door_human_25.hdf5"
@@ -191,6 +193,21 @@ def test_where_every_demo_ends_with_done_none_tells_of_the_end_of_a_world(path):
     assert all(episode.terminated for episode in read_episodes(path)), "what is told is believed"
     write_file(path, numbers=(0, 1))
     assert [episode.terminated for episode in read_episodes(path)] == [False, True]
+
+
+@pytest.mark.parametrize("odd", ["no dones", "no rows", "told"])
+def test_one_odd_demo_does_not_turn_the_dones_of_the_others_into_ends(path, odd):
+    write_file(path, numbers=(1, 3, 5))
+    if odd == "no dones":
+        edit(path, lambda file: file.__delitem__("data/demo_3/dones"))
+    elif odd == "no rows":
+        replace(path, "data/demo_3/dones", np.zeros(0))
+    else:
+        edit(path, lambda file: file["data/demo_3"].attrs.__setitem__("terminated", True))
+    with open_hdf5(path) as file:
+        assert every_demo_is_done(list(file["data"].values()), path)
+    if odd != "no rows":
+        assert [episode.terminated for episode in read_episodes(path)] == [False, odd == "told", False]
 
 
 def test_dones_without_effect_are_named(path):
