@@ -155,7 +155,8 @@ def make_policy(
 ) -> PlanningPolicy:
     """Model-predictive control in a world model; in a learned one as it is now.
 
-    A model with a value function is planned in under its discount, unless another is asked for.
+    A model with a value function is planned in under its discount, unless another is asked for. What never varied in
+    a model's data, it knows nothing of: such entries of actions are held where they were.
 
     Args:
         model: to plan in.
@@ -168,7 +169,7 @@ def make_policy(
     Raises:
         ValueError: settings that do not fit together or do not fit the model.
     """
-    objective, proposals = _objective_in(model, settings.objective), None
+    objective, proposals, held = _objective_in(model, settings.objective), None, None
     planner = planner or make_planner(settings.planner, model.spec.action_size, device=device, compile=settings.compile)
     _tell_of_few_futures(model, settings)
     if isinstance(model, LearnedWorldModel):
@@ -176,6 +177,7 @@ def make_policy(
             _require_room(settings.proposals, planner)
             seeing = PreparedModel(model, central=True, compile=settings.compile)
             proposals = ActorProposals(seeing, horizon=planner.horizon, count=settings.proposals)
+        held = model.normaliser.held_actions
         model = PreparedModel(
             model,
             central=settings.particles == 0,
@@ -190,6 +192,7 @@ def make_policy(
         particles=max(1, settings.particles),
         exploration_std=exploration_std,
         proposals=proposals,
+        held=held,
     )
 
 

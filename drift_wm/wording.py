@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _MOST_DIGITS = 6
 """Of a value whose error is smaller than anyone would tell apart."""
@@ -12,6 +13,12 @@ _FEW_SECONDS = 120.0
 def counted(amount: int, noun: str) -> str:
     """1 step, 2 steps, 1,000 steps."""
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
+
+
+def entries_of_an_action(chosen: Sequence[bool]) -> str:
+    """2 of the 7 entries of an action (counted from 0: 3, 4)."""
+    numbers = [str(i) for i, one in enumerate(chosen) if one]
+    return f"{len(numbers)} of the {len(chosen)} entries of an action (counted from 0: {', '.join(numbers)})"
 
 
 def magnitude(value: float) -> int:

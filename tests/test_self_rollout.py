@@ -45,9 +45,8 @@ def perfect(model: LearnedWorldModel) -> LearnedWorldModel:
     """Its targets' means are the answer in a steady world, and its network says that nothing differs from them."""
     steps = torch.arange(1, model.chunk + 1).view(-1, 1)
     mean = torch.cat([steps * VELOCITY, torch.full((model.chunk, 1), REWARD)], dim=1)
-    model.normaliser.set(
-        Scales(torch.zeros(3), torch.ones(3), mean, torch.ones_like(mean), torch.zeros(2), torch.ones(2), torch.ones(2))
-    )
+    actions = (torch.zeros(2), torch.ones(2), torch.ones(2), torch.zeros(2, dtype=torch.bool))
+    model.normaliser.set(Scales(torch.zeros(3), torch.ones(3), mean, torch.ones_like(mean), *actions))
     with torch.no_grad():
         for member in model.members:
             member.backbone.output.weight.zero_()

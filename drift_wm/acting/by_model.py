@@ -19,6 +19,7 @@ from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.settings import EvaluateSettings, PlanningSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
+from drift_wm.wording import entries_of_an_action
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,13 @@ def tell_of_doubts(learned: LearnedModel, settings: PlanningSettings) -> None:
             logger.warning("the policy learned actions beyond [-1, 1], to which what it does is cut here")
         return
     scales = learned.normaliser
-    if bool((scales.action_mean != 0).any() or (scales.action_std != 1).any()):
+    planned = scales.action_std.isfinite()
+    if not bool(planned.all()):
+        logger.warning(
+            "%s never varied in what the model learned from: they are held where they were, not planned",
+            entries_of_an_action((~planned).tolist()),
+        )
+    if bool((planned & ((scales.action_mean != 0) | (scales.action_std != 1))).any()):
         logger.warning(
             "the model learned actions in a robot's own units, and plans are made within [-1, 1], perhaps far from all "
             "it has seen; %s",

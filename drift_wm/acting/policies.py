@@ -117,6 +117,7 @@ class PlanningPolicy:
         particles: P, sampled futures per candidate.
         exploration_std: standard deviation of Gaussian noise on executed actions, for collecting data.
         proposals: further candidates for the first iteration of every decision.
+        held: (A,) where entries of actions are held instead of planned; NaN of those that are planned, as None of all.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class PlanningPolicy:
         particles: int = 1,
         exploration_std: float = 0.0,
         proposals: Proposals | None = None,
+        held: Tensor | None = None,
     ) -> None:
         if planner.horizon % model.chunk:
             raise ValueError(
@@ -142,6 +144,7 @@ class PlanningPolicy:
         self.particles = particles
         self.exploration_std = exploration_std
         self.proposals = proposals
+        self.held = None if held is None or held.isnan().all() else held
         self._has_told = False
 
     def reset(self, obs: Tensor, *, seed: int) -> PlanningState:
@@ -175,6 +178,8 @@ class PlanningPolicy:
         if self.exploration_std > 0:
             noise = torch.randn(action.shape, generator=rng, device=rng.device).to(action)
             action = (action + self.exploration_std * noise).clamp(-1, 1)
+        if self.held is not None:
+            action = torch.where(self.held.isnan(), action, self.held)
         # Frames are rolled at the start of the next call; the first call rolls a repeated frame.
         actions = torch.cat([state.actions, action.unsqueeze(1)], dim=1)[:, 1:]
         return action, PlanningState(frames, actions, self.planner.shift(plan, 1), action, state.seed, state.step + 1)

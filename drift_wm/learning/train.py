@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
 from drift_wm.datasets.episodes import Episode, count_windows, digest_of, windows_in
 from drift_wm.datasets.moments import Statistics, compute_statistics
 from drift_wm.datasets.readers import open_demonstrations
@@ -19,12 +17,13 @@ from drift_wm.datasets.split import split
 from drift_wm.datasets.store import keep_episodes
 from drift_wm.datasets.windows import Windows
 from drift_wm.interfaces import Metrics, Spec
+from drift_wm.learning.action_doubts import share_beyond_bounds, tell_of_actions
 from drift_wm.learning.distributed import Ranks
 from drift_wm.learning.held_out import held_out_metrics, warn_of_learning_by_heart
 from drift_wm.learning.trainer import Trainer
 from drift_wm.models.config import WorldModelConfig
-from drift_wm.models.learned import POLICY, WORLD_MODEL, LearnedModel, ModelConfig, shape_of_kind
-from drift_wm.models.normalisation import SMALL_ACTIONS, Scales
+from drift_wm.models.learned import POLICY, LearnedModel, ModelConfig, shape_of_kind
+from drift_wm.models.normalisation import Scales
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.progress import track
 from drift_wm.recordings.action_units import remarks_on_units
@@ -104,7 +103,7 @@ def train(
         )
     too_short = _tell_of_short(training, held_out, trainer.model)
     beyond = share_beyond_bounds(training)
-    _tell_of_actions(training, settings.kind, beyond=beyond, of_world=task is not None)
+    tell_of_actions(training, settings.kind, beyond=beyond, of_world=task is not None)
     if trainer.rounds <= number:
         with MetricsLog(folder.path if ranks.first else None) as log:
             metrics = fit_round(trainer, training, settings.steps, folder=folder, log=log)
@@ -198,37 +197,6 @@ def _tell_of_short(episodes: Sequence[Episode], held_out: Sequence[Episode], mod
     return count
 
 
-def _tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float, of_world: bool) -> None:
-    """Actions are learned as they were recorded, and planned and executed in [-1, 1].
-
-    Where a file names its world, other bounds would be wrong there, so that none are advised (`remarks_on_units`).
-    """
-    if beyond:
-        what, aim = "planners search within [-1, 1]", "to plan with the model, "
-        if kind == POLICY:
-            what, aim = "held to [-1, 1] where the policy acts", ""
-        told = "%.1f%% of the actions' entries lie beyond [-1, 1]: they are learned as they were recorded, and %s%s"
-        logger.warning(told, 100 * beyond, what, "" if of_world else f"; {aim}{UNIT_ACTIONS}")
-    largest = np.max([np.abs(episode.actions).max(axis=0) for episode in episodes], axis=0)
-    small = np.flatnonzero((largest > 0) & (largest < SMALL_ACTIONS))
-    if kind == WORLD_MODEL and len(small) and not of_world:
-        logger.warning(
-            "%d of the %d entries of an action (counted from 0: %s) are never larger than %.3g, but planners search "
-            "all of [-1, 1], most of which the model never saw; to plan with it, %s",
-            len(small),
-            len(largest),
-            ", ".join(map(str, small)),
-            largest[small].max(),
-            UNIT_ACTIONS,
-        )
-
-
-def share_beyond_bounds(episodes: Sequence[Episode]) -> float:
-    """Share of the actions' entries beyond [-1, 1], which no environment executes as they stand."""
-    beyond = sum(count_beyond(episode.actions) for episode in episodes)
-    return beyond / sum(episode.actions.size for episode in episodes)
-
-
 def read(settings: TrainSettings, folder: RunFolder, shape: ModelConfig) -> list[Episode]:
     """The episodes of the data, in memory or, where they are larger than `memory_gb`, in a file in the run folder.
 
@@ -296,4 +264,5 @@ def scales_of(statistics: Statistics) -> Scales:
         action_mean=statistics.actions.mean,
         action_std=statistics.actions.std,
         action_largest=statistics.actions.largest,
+        action_constant=statistics.actions.constant,
     )

@@ -21,7 +21,7 @@ class Scales:
 
     A standard deviation is never zero: dimensions that do not vary carry 1, and those of observations infinity. What
     never varied in training cannot inform a prediction: in an infinite unit it is 0 whatever it becomes later, where
-    weights that nothing has trained would make noise of it.
+    weights that nothing has trained would make noise of it. World models read actions so, too.
     """
 
     obs_mean: Tensor
@@ -38,16 +38,26 @@ class Scales:
     """(A,)"""
     action_largest: Tensor
     """(A,) largest magnitude."""
+    action_constant: Tensor
+    """(A,) bool, whether the entry never varies."""
 
     @property
     def action_units(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation (A,) by which world models read actions: 0 and 1 of those in a planner's [-1, 1]."""
+        """Mean and deviation (A,) by which world models read actions: 0 and 1 of those in a planner's [-1, 1].
+
+        Of what never varies, its value and infinity.
+        """
         of_robot = (self.action_largest > 1) | (self.action_largest < SMALL_ACTIONS)
-        return torch.where(of_robot, self.action_mean, 0), torch.where(of_robot, self.action_std, 1)
+        mean = torch.where(of_robot | self.action_constant, self.action_mean, 0)
+        return mean, torch.where(of_robot, self.action_std, 1).masked_fill(self.action_constant, torch.inf)
 
     def keeping_observations_of(self, old_std: Tensor) -> Scales:
         """The same, but for observations that do not vary here: they keep their old unit (D,), and thus their use."""
         return replace(self, obs_std=torch.where(self.obs_std.isinf(), old_std, self.obs_std))
+
+    def reading_actions_that(self, varied: Tensor) -> Scales:
+        """The same, but for actions that do not vary here and did before, (A,) bool: what they do is known."""
+        return replace(self, action_constant=self.action_constant & ~varied)
 
     def keeping_targets_of(self, old: Normaliser) -> Scales:
         """The same, but for targets that are still near zero and one in the old scales: those stay as they were."""
@@ -168,6 +178,11 @@ class Normaliser(nn.Module):
         """Whether the targets have been given scales; until then they carry mean 0 and deviation 1."""
         return bool((self.target_std != 1).any() or (self.target_mean != 0).any())
 
+    @property
+    def held_actions(self) -> Tensor:
+        """(A,) the value of actions that never varied in training, within [-1, 1]; NaN of the others."""
+        return self.action_mean.clamp(-1, 1).masked_fill(self.action_std.isfinite(), torch.nan)
+
     def changes_to(self, new: Scales) -> tuple[Change, Change, Change]:
         """How the units of observations as they are read (R,), of actions and targets change with these scales."""
         scale, shift = change_of_units((self.obs_mean, self.obs_std), (new.obs_mean, new.obs_std))
@@ -194,6 +209,7 @@ class Normaliser(nn.Module):
             action_mean=self.action_mean.clone() if keep_means else zeros(self.action_mean),
             action_std=ones(self.action_std),
             action_largest=torch.full_like(self.action_std, torch.inf),  # so that these are the units
+            action_constant=torch.zeros_like(self.action_std, dtype=torch.bool),
         )
 
     def set(self, scales: Scales) -> None:

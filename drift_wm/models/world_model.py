@@ -235,7 +235,7 @@ class LearnedWorldModel(nn.Module):
         if old.is_set:
             if not self.generator.rebases_output:
                 scales = scales.keeping_targets_of(old)
-            scales = scales.keeping_observations_of(old.obs_std)
+            scales = scales.keeping_observations_of(old.obs_std).reading_actions_that(old.action_std.isfinite())
             seen, acted, target = exactly = old.changes_to(scales)
             if not exact:
                 seen, acted, target = reading_anew(seen), reading_anew(acted), predicting_anew(target)
