@@ -181,11 +181,13 @@ def _forces(difference: Tensor, exponent: float, smoothing: float, blocks: int) 
 
 
 def _require_same_conditions(x: Tensor, positives: Tensor, negatives: Tensor | None) -> None:
-    """Sets of points of the same conditions and size; others would be broadcast without a word."""
+    """Sets of points of the same conditions and size, none empty; others would be broadcast without a word."""
     for name, points in (("positives", positives), ("negatives", negatives)):
-        if points is not None and (points.ndim, points.shape[0], points.shape[-1]) != (3, x.shape[0], x.shape[-1]):
+        if points is None:
+            continue
+        if (points.ndim, points.shape[0], points.shape[-1]) != (3, x.shape[0], x.shape[-1]) or points.shape[1] == 0:
             raise ValueError(
-                f"{name} has shape {tuple(points.shape)}; expected ({x.shape[0]}, any, {x.shape[-1]}) as x has "
+                f"{name} has shape {tuple(points.shape)}; expected ({x.shape[0]}, 1 or more, {x.shape[-1]}) as x has "
                 f"{tuple(x.shape)}"
             )
 

@@ -18,7 +18,8 @@ class ObjectiveSettings:
     name: str = "return"
     """`return`: the predicted return. `goal`: closeness of predicted observations to `goal`."""
     discount: float = 1.0
-    """Discount of predicted rewards per decision."""
+    """Discount of predicted rewards per decision. 1 in a model with critics: theirs, whether or not their value counts;
+    0.999999 for none."""
     value: bool = True
     """Count what critics say comes after a plan, where the model has critics (`model.value_discount`)."""
     goal: list[float] = field(default_factory=list)

@@ -46,7 +46,9 @@ class PlannerConfig:
         require(0 < self.initial_std < math.inf, "planner.initial_std", self.initial_std, "a positive number")
         expected = f"a number from 0 to initial_std = {self.initial_std}"
         require(0 <= self.min_std <= self.initial_std, "planner.min_std", self.min_std, expected)
-        require(math.isfinite(self.noise_exponent), "planner.noise_exponent", self.noise_exponent, "a finite number")
+        require(
+            abs(self.noise_exponent) <= 10, "planner.noise_exponent", self.noise_exponent, "a number from -10 to 10"
+        )
         require_one_of(EXECUTE, "planner.execute", self.execute)
 
     @property

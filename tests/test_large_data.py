@@ -183,7 +183,7 @@ for numbers in torch.arange(len(windows)).split(4096):
 print(seen)
 """
 TRAIN = """
-asked = ["memory_gb=0.1", "steps=20", "model.generator.width=16", "threads=1"]
+asked = ["memory_gb=0.1", "steps=20", "model.chunk=2", "model.generator.width=16", "threads=1"]
 settings = read_settings("train", [f"data={data}", *asked])
 print(train(settings, RunFolder(folder), device=torch.device("cpu"))["training_episodes"])
 """

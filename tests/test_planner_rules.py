@@ -188,6 +188,7 @@ def test_predictive_sampling_perturbs_the_best_with_constant_noise():
         (PlannerConfig, "min_std", -0.1),
         (PlannerConfig, "min_std", 0.6),
         (PlannerConfig, "noise_exponent", float("inf")),
+        (PlannerConfig, "noise_exponent", 10.5),
         (PlannerConfig, "execute", "first"),
         (CEMConfig, "elites", 0),
         (CEMConfig, "elites", 257),
