@@ -5,7 +5,8 @@ A run of the command line is loaded, planned in, asked for futures and set to ac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.requirements import require
 from drift_wm.storage.checkpoint import Checkpoint, load_checkpoint
 from drift_wm.storage.run_files import newest_checkpoint
+
+_OF_PLANNING = ("planner", "objective", "risk", "particles", "proposals", "compile")
+_OF_POLICIES = ("execute", "noise", "foresight")
 
 
 class Agent:
@@ -136,8 +140,9 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
 
     Args:
         run: a run folder, or a checkpoint.
-        settings: others than those of the run, as `drift-wm evaluate --help` lists them, such as
-            `"planner.candidates=128"` or `"noise=0"`.
+        settings: others than those of the run, of `drift-wm evaluate`, as far as they say how to act: `planner`,
+            `objective`, `risk`, `particles`, `proposals`, `compile`, and a policy's `execute`, `noise` and `foresight`;
+            such as `"planner.candidates=128"` or `"noise=0"`.
         device: where to compute.
 
     Raises:
@@ -149,8 +154,9 @@ def load_agent(run: str | Path, *settings: str, device: torch.device | str = "cp
     known = f"the run tells what it learned: a {actor}"
     elsewhere = {"actor": known, "checkpoint": known, "device": "where to compute is told by device="}
     for setting in settings:
-        if reason := elsewhere.get(setting.partition("=")[0]):
+        if reason := elsewhere.get(str(setting).partition("=")[0]):
             raise ValueError(f"{setting}: expected no such setting, as {reason}")
+    _require_among((*_OF_PLANNING, *_OF_POLICIES), settings)
     path = quoted(Path(run).expanduser())
     asked = read_settings("evaluate", [f"checkpoint={path}", f"actor={actor}", *settings])
     policy = act_by(model, asked, device=where, obs_keys=checkpoint.obs_keys).policy
@@ -176,9 +182,19 @@ def plan_in(
         raise ValueError(
             f"model={type(model).__name__}: expected a world model to plan in; load_agent acts by a policy"
         )
+    _require_among(_OF_PLANNING, settings)
     asked = read_settings("collect", settings)
     tell_of_doubts(model, asked)
     return build.make_policy(model, asked, device=model.device, planner=planner, exploration_std=exploration_std)
+
+
+def _require_among(names: Collection[str], settings: Sequence[object]) -> None:
+    """Settings of commands that would have no effect, such as their episodes, are not taken without a word."""
+    for setting in settings:
+        if not isinstance(setting, str):
+            raise ValueError(f"{setting!r}: expected settings one by one, each a text such as 'planner.horizon=20'")
+        if re.split(r"[.=]", setting.lstrip("+~"), maxsplit=1)[0] not in names:
+            raise ValueError(f"{setting}: expected a setting of {', '.join(names)}; others are not for how to act")
 
 
 def make_env(task: str, *settings: str, **named: object) -> Environment:

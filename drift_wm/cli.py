@@ -136,7 +136,7 @@ def _run_in(folder: RunFolder, command: str, settings: Any) -> int:
 
 def _lineage(settings: Any) -> int:
     """Look at a run that is there: no folder is made, the results go into the run's own, which is printed last."""
-    from drift_wm import commands  # this late for the reasons given in `_run`
+    from drift_wm import commands  # this late for the reasons given in `_run_in`
 
     try:
         commands.show_lineage(settings)

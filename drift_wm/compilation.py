@@ -31,7 +31,7 @@ def machine_code() -> ctypes.CDLL | None:
         said = getattr(error, "stderr", None) or str(error)
         lines = (said.decode(errors="replace") if isinstance(said, bytes) else said).strip().splitlines()
         logger.warning(
-            "compile=true: %s: %s; planning without, which takes twice as long or more (install g++, or set CXX; "
+            "compile=true: %s: %s; planning without, which takes 1.5 to 2.5 times as long (install g++, or set CXX; "
             "where a command has compile=false, that does not ask)",
             command,
             next(iter(lines), type(error).__name__),

@@ -174,8 +174,8 @@ def _success(evaluation: Evaluation) -> str:
     if evaluation.successes is None or evaluation.success_interval is None:
         return "-"
     low, high = evaluation.success_interval
-    rate = sum(evaluation.successes) / len(evaluation.successes)
-    return f"{sum(evaluation.successes)}/{len(evaluation.successes)} = {rate:.0%} ({low:.0%} to {high:.0%})"
+    count = f"{sum(evaluation.successes)}/{len(evaluation.successes)}"
+    return f"{count} = {evaluation.success_rate:.0%} ({low:.0%} to {high:.0%})"
 
 
 def data_uri(path: Path, kind: str) -> str:

@@ -180,6 +180,7 @@ class OnlineSettings(PlanningSettings):
         require_at_least(1, self, "random_episodes", "round_episodes", "round_steps", "final_round_steps")
         require_at_least(1, self, "progress_episodes", "evaluation_episodes")
         require_at_least(0, self, "episode_decisions", "progress_every")
+        require_at_least(0, self, "reference_random_episodes", "reference_simulator_episodes")
         require_seed(self.seed)
         require_one_of(EXECUTE, "exploration_execute", self.exploration_execute)
         _require_std(self.exploration_std)

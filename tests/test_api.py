@@ -290,6 +290,20 @@ def test_a_run_tells_what_it_learned(runs):
         drift_wm.load_agent(runs / "model", "actor=random")
 
 
+@pytest.mark.parametrize("setting", ["episodes=3", "task=walker-walk", "env.action_repeat=4", "planer.horizon=4"])
+def test_settings_that_do_not_say_how_to_act_are_refused(runs, setting):
+    with pytest.raises(ValueError, match=f"{setting}: expected a setting of planner, .*, compile, execute"):
+        drift_wm.load_agent(runs / "model", setting)
+    with pytest.raises(ValueError, match=f"{setting}: expected a setting of planner, .*, compile;"):
+        drift_wm.plan_in(drift_wm.load_model(runs / "model"), setting)
+
+
+def test_a_list_of_settings_is_refused(runs):
+    for act in (drift_wm.load_agent, lambda run, each: drift_wm.plan_in(drift_wm.load_model(run), each)):
+        with pytest.raises(ValueError, match=r"\['particles=2'\]: expected settings one by one"):
+            act(runs / "model", ["particles=2"])
+
+
 def test_any_path_names_a_run(runs, tmp_path):
     quoted = tmp_path / "o'brien's run"
     quoted.symlink_to(runs / "model")

@@ -256,6 +256,7 @@ def test_help_lists_every_setting_with_its_meaning():
             r"noise=0\.0: expected above 0 with foresight",
         ),
         (lambda: OnlineSettings(exploration_std=-1), "exploration_std=-1"),
+        (lambda: OnlineSettings(reference_random_episodes=-1), "reference_random_episodes=-1"),
         (lambda: OnlineSettings(seed=1_000_000), "seed=1000000: expected an integer from 0 to 999999"),
         (lambda: CollectSettings(exploration_std=-1), "exploration_std=-1"),
         (lambda: CollectSettings(exploration_std=0.5), "exploration_std=0.5: expected 0 with actor=noise"),

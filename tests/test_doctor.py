@@ -19,10 +19,21 @@ def test_looks_at_everything_a_user_may_lack(monkeypatch):
     assert {"python", "torch", "mujoco", "robomimic", "device", "cores", "rendering", "ffmpeg", "free disk"} <= names
 
 
-def test_this_machine_renders_or_says_why_not():
+@pytest.mark.parametrize(
+    ("status", "printed", "value", "ok", "remedy"),
+    [
+        (0, "egl", "egl", True, ""),
+        (1, "", "no backend; libEGL.so.1: cannot open shared object file", False, "apt-get install"),
+        (-11, "egl", "egl; the process ended with status -11", False, "apt-get install"),
+    ],
+)
+def test_rendering_is_tried_and_its_failure_told(monkeypatch, status, printed, value, ok, remedy):
+    said = "libEGL.so.1: cannot open shared object file" if status == 1 else ""
+    done = subprocess.CompletedProcess([], status, printed, f"Traceback\n{said}\n" if said else "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     found = doctor.rendering()
-    assert found.value
-    assert found.ok or "apt-get install" in found.remedy
+    assert (found.value, found.ok) == (value, ok)
+    assert remedy in found.remedy
 
 
 @pytest.mark.parametrize(("version", "ok"), [("3.10.0", True), ("3.9.0", False), ("4.0.0", False), ("3.8.1", True)])

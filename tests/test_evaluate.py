@@ -34,7 +34,6 @@ from drift_wm.models.behaviour import PolicyConfig
 from drift_wm.models.config import WorldModelConfig
 from drift_wm.objective_settings import ObjectiveSettings, RiskSettings
 from drift_wm.planners.icem import ICEMConfig
-from drift_wm.planners.risk import CVaR, Mean, MeanMinusSpread, Worst
 from drift_wm.recordings.recorded_task import recorded_task
 from drift_wm.run_settings import MachineSettings
 from drift_wm.settings import CollectSettings, EvaluateSettings, OnlineSettings
@@ -316,9 +315,9 @@ def test_objectives_and_risks_by_name():
     torch.testing.assert_close(make_objective(weighted)(prediction, actions), torch.full((1, 2, 3), -2.0))
     at_the_end = ObjectiveSettings(name="goal", goal=[1.0, 0.0], terminal_only=True)
     torch.testing.assert_close(make_objective(at_the_end)(prediction, actions), torch.full((1, 2, 3), -1.0))
-    kinds = {"mean": Mean, "worst": Worst, "cvar": CVaR, "mean_minus_spread": MeanMinusSpread}
-    for name, kind in kinds.items():
-        assert isinstance(make_risk(RiskSettings(name=name)), kind)
+    futures = torch.tensor([[[0.0, 1.0, 2.0, 5.0]]])
+    for name, worth in {"mean": 2.0, "worst": 0.0, "cvar": 0.5, "mean_minus_spread": 2.0 - 0.5 * 3.5**0.5}.items():
+        assert make_risk(RiskSettings(name=name, level=0.5))(futures).item() == pytest.approx(worth), name
 
 
 @pytest.mark.parametrize("actor", ["random", "noise", "model"])

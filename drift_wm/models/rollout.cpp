@@ -2,7 +2,7 @@
 // and scales the last features; or a sample starts from it, and several passes of the network read the sample in its
 // place; or it is scaled by the deviations that the network says. Torch says the same, in several times the time for
 // networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are shared out
-// to the threads that torch has. `native.py` compiles this for the machine it runs on.
+// to the threads that torch has. `compilation.py` compiles this for the machine it runs on.
 
 #include <cmath>
 #include <cstring>
