@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import logging.handlers
 import multiprocessing
 import os
 import signal
@@ -10,7 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from multiprocessing.context import SpawnContext
+from multiprocessing.queues import Queue
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -19,6 +23,10 @@ from drift_wm.cores import available_cores
 Job = TypeVar("Job")
 
 _TICK_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 5.0
+
+if TYPE_CHECKING:
+    Records = Queue[logging.LogRecord | None]
 
 
 def run_in_processes(
@@ -31,7 +39,8 @@ def run_in_processes(
 ) -> None:
     """Do every job; an error or an interruption ends those in flight, and what finished before stays.
 
-    A job whose numbers run away (FloatingPointError) fails alone: the others are done first.
+    A job whose numbers run away (FloatingPointError) fails alone: the others are done first. What jobs warn of is told
+    here, once: all of a grid may have the same to say.
 
     Args:
         work: does one job; it and the jobs are pickled, so they are plain functions and data.
@@ -48,7 +57,26 @@ def run_in_processes(
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
     count = min(workers or available_cores(), len(jobs))
     failed: list[tuple[Job, FloatingPointError]] = []
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker)
+    with _warnings_of_workers(context) as records:
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=(records,))
+        _do_all(pool, work, jobs, failed, on_done=on_done, on_tick=on_tick)
+    if failed:
+        names, first = ", ".join(str(job) for job, _ in failed), failed[0][1]
+        raise FloatingPointError(
+            f"{len(failed)} of {len(jobs)} parts failed ({names}), the others are done; the first: {first}"
+        ) from first
+
+
+def _do_all(
+    pool: ProcessPoolExecutor,
+    work: Callable[[Job], None],
+    jobs: Sequence[Job],
+    failed: list[tuple[Job, FloatingPointError]],
+    *,
+    on_done: Callable[[Job], object],
+    on_tick: Callable[[], None],
+) -> None:
+    """As `run_in_processes`, in a pool that is closed afterwards; jobs whose numbers run away are added to `failed`."""
     try:
         with without_interrupts():
             futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
@@ -69,11 +97,28 @@ def run_in_processes(
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-    if failed:
-        names, first = ", ".join(str(job) for job, _ in failed), failed[0][1]
-        raise FloatingPointError(
-            f"{len(failed)} of {len(jobs)} parts failed ({names}), the others are done; the first: {first}"
-        ) from first
+
+
+@contextmanager
+def _warnings_of_workers(context: SpawnContext) -> Iterator[Records]:
+    """What is put here by workers is told by this process's loggers, each message once."""
+    records: Records = context.Queue()
+    told: set[str] = set()
+
+    def tell() -> None:
+        while (record := records.get()) is not None:
+            if record.getMessage() not in told:
+                told.add(record.getMessage())
+                logging.getLogger(record.name).handle(record)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield records
+    finally:
+        records.cancel_join_thread()  # a worker that was ended in the midst of a message keeps the queue's lock
+        records.put(None)
+        teller.join(timeout=_LAST_WORDS_SECONDS)
 
 
 @contextmanager
@@ -89,9 +134,16 @@ def without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start_worker() -> None:
-    """One thread, and no progress bars beside the parent's; errors travel with their futures."""
+def start_worker(records: Records | None = None) -> None:
+    """One thread, and no progress bars beside the parent's; errors travel with their futures.
+
+    Args:
+        records: takes what is warned of.
+    """
     torch.set_num_threads(1)
+    if records is not None:
+        logging.basicConfig(level=logging.WARNING, handlers=[logging.handlers.QueueHandler(records)])
+        logging.captureWarnings(True)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 

@@ -1,10 +1,12 @@
 """Jobs in processes: all are done, and what goes wrong ends them without losing what is finished."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def test_a_job_whose_numbers_run_away_fails_alone(tmp_path, inline_pool):
         run_in_processes(work, ["a", "wild", "b"], workers=2, on_done=done.append)
     assert done == ["a", "b"]
     assert inline_pool.last.closed == [{}]
+
+
+def test_what_workers_warn_of_is_told_once(caplog):
+    run_in_processes(logging.warning, ["one diverged", "all did", "one diverged"], workers=2, on_done=lambda job: None)
+    assert sorted(record.getMessage() for record in caplog.records) == ["all did", "one diverged"]
+
+
+def test_warnings_of_libraries_are_told_and_the_rest_is_not(caplog):
+    with caplog.at_level(logging.INFO):
+        run_in_processes(warnings.warn, ["not wise"], workers=1, on_done=lambda job: None)
+        run_in_processes(logging.info, ["by the way"], workers=1, on_done=lambda job: None)
+    (told,) = caplog.records
+    assert "not wise" in told.getMessage()
 
 
 def test_an_interruption_ends_the_pool(tmp_path, inline_pool):
