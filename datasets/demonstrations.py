@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,27 +157,31 @@ class Readable:
         Raises:
             ValueError: one is damaged and not to be left out, or all are.
         """
-        for place, found in enumerate(read_or_tell(self._found, self._path)):
+        told = read_or_tell(self._found, self._path)
+        for place, found in enumerate(told):
             if isinstance(found, Episode):
                 self.places.append(place)
                 yield found
             elif self._skip_damaged:
                 self.damaged.append(str(found).removeprefix(f"{self._path}: "))
-            elif isinstance(found, NotDamagedError):
+            # Where all fail, it is the request or the layout, and no file is left without them.
+            elif isinstance(found, NotDamagedError) or not (self.places or _any_whole(told)):
                 raise found
             else:
-                raise ValueError(
-                    f"{found}; if others are whole, {without_damaged(self._path)} writes a file without it"
-                ) from found
+                raise ValueError(f"{found}; {without_damaged(self._path)} writes a file without it") from found
         if self.damaged and not self.places:
             raise ValueError(
                 f"{self._path}: none of {len(self.damaged)} demonstrations can be read, the first as {self.damaged[0]}"
             )
 
 
+def _any_whole(told: Iterable[Episode | ValueError]) -> bool:
+    return any(isinstance(each, Episode) for each in told)
+
+
 def without_damaged(path: Path) -> str:
     """The command that leaves damaged demonstrations out."""
-    return f"drift-wm data convert {path} out=clean.hdf5 skip_damaged=true"
+    return f"drift-wm data convert {shlex.quote(str(path))} out=clean.hdf5 skip_damaged=true"
 
 
 class SameWidths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,5 +55,5 @@ def read_demonstrations(
     demonstrations = open_demonstrations(path, skip_missing=skip_missing)
     found = list(demonstrations.episodes(obs_keys=obs_keys, mask=mask, allow_missing_rewards=allow_missing_rewards))
     if not found:
-        raise ValueError(f"{path}: holds no demonstration; see drift-wm data inspect {path}")
+        raise ValueError(f"{path}: holds no demonstration; see drift-wm data inspect {shlex.quote(str(path))}")
     return found

@@ -13,7 +13,7 @@ from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.robomimic import RobomimicFile, read_episodes
 from helpers import read_results
 
-REMEDY = "drift-wm data convert {} out=clean.hdf5 skip_damaged=true writes a file without it"
+REMEDY = "drift-wm data convert '{}' out=clean.hdf5 skip_damaged=true writes a file without it"
 
 
 def write_demo(file, number, *, steps=6):
@@ -32,7 +32,7 @@ def write_demo(file, number, *, steps=6):
 @pytest.fixture
 def path(tmp_path):
     """Of eight demos, 0 lacks actions, 2 has a NaN, 3 other sizes, 6 a row too few; what is left is 1, 4, 5, 7."""
-    path = tmp_path / "demos.hdf5"
+    path = tmp_path / "my demos.hdf5"
     with h5py.File(path, "w") as file:
         demos = [write_demo(file, number) for number in range(8)]
         del demos[0]["actions"]
@@ -96,6 +96,22 @@ def test_without_being_asked_a_damaged_demo_is_an_error_with_the_remedy(path, tm
     assert "4 of 8 demonstrations cannot be read; training stops at the first; drift-wm data convert" in (
         capsys.readouterr().out
     )
+
+
+def test_what_is_wrong_with_all_is_not_left_out_of_a_file(path):
+    """Here pictures that were asked for; a single one that is no vector is the fault of its demo."""
+    with h5py.File(path, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/image"] = demo["next_obs/image"] = np.zeros((6, 2, 2))
+    told = r"demo_1/obs/image has shape \(6, 2, 2\), .*; choose other keys, or store it flattened"
+    with pytest.raises(ValueError, match=f"{told}$"):
+        read_episodes(path, obs_keys=["image"], mask="odd")
+    with h5py.File(path, "r+") as file:
+        for name in ("obs", "next_obs"):
+            del file[f"data/demo_5/{name}/image"]
+            file[f"data/demo_5/{name}/image"] = np.zeros((6, 4))
+    with pytest.raises(ValueError, match=f"{told}; {REMEDY.format(path)}$"):
+        read_episodes(path, obs_keys=["image"], mask="odd")
 
 
 def test_missing_rewards_are_no_damage_that_a_conversion_would_leave_out(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,8 @@ def read(settings: TrainSettings, folder: RunFolder, shape: ModelConfig) -> list
         folder=folder.path,
     )
     if not episodes:
-        raise ValueError(f"{settings.data}: holds no demonstration; see drift-wm data inspect {settings.data}")
+        told = f"holds no demonstration; see drift-wm data inspect {shlex.quote(settings.data)}"
+        raise ValueError(f"{settings.data}: {told}")
     return episodes
 
 

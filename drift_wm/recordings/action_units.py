@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 
 import numpy as np
@@ -60,10 +61,10 @@ def remarks_on_units(data: str, *, action_size: int) -> list[str]:
             "there than was demonstrated; convert its source with the bounds of the environment, or without any"
         ]
     if told is None and not bounds.are_of_planners:
-        low, high = (", ".join(f"{each:g}" for each in bound) for bound in (bounds.low, bounds.high))
+        low, high = (",".join(f"{each:g}" for each in bound) for bound in (bounds.low, bounds.high))
         return [
             f"{name} acts within {bounds}, and the file does not say how its actions are scaled: they are taken for "
             "shares of these bounds, from -1 to 1; if they are in the environment's own units, drift-wm data convert "
-            f"{data} out=NEW.hdf5 action_low=[{low}] action_high=[{high}]"
+            f"{shlex.quote(data)} out=NEW.hdf5 action_low=[{low}] action_high=[{high}]"
         ]
     return []
