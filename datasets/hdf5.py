@@ -119,6 +119,10 @@ def array_in(group: h5py.Group, name: str, path: Path, *, remedy: str = "choose 
         ValueError: there is none, it is something else, or it has no rows to count.
     """
     found = member(group, name, path)
+    if isinstance(found, h5py.Group):
+        raise ValueError(
+            f"{path}: {found.name} is a group of {names_in(found, path)}, expected one array; concatenate them into one"
+        )
     if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{path}: {group.name} has no array {name!r}, found {names_in(group, path)}; {remedy}")
     return found

@@ -195,6 +195,17 @@ def test_an_action_in_the_singular_is_to_be_renamed(path, file):
             look(path)
 
 
+def test_actions_in_a_group_are_to_be_one_array(path, file):
+    write_three(file)
+    for demo in file["data"].values():
+        del demo["actions"]
+        demo["actions/arm"] = demo["actions/gripper"] = np.zeros((6, 1))
+    file.close()
+    told = r"demo_0/actions is a group of \['arm', 'gripper'\], expected one array; concatenate them into one$"
+    with pytest.raises(ValueError, match=told):
+        read_episodes(path)
+
+
 def test_actions_in_several_dimensions_are_to_be_rewritten(path, file, tmp_path, capsys):
     """No setting chooses another key of actions, and without such demos none is left."""
     write_three(file)
