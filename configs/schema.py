@@ -67,7 +67,7 @@ _GROUPS = {"model": "drifting_value", "planner": "mppi"}
 _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
 _POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data", "data-replay": "data"}
-"""Settings that one word without `=` stands for."""
+"""Settings that the first word without `=` stands for."""
 _TEXTS = ("str", "str | None")
 """Types of fields whose value is the text that was typed, whatever Hydra would make of it."""
 
@@ -99,7 +99,7 @@ def describe_settings(command: str, overrides: Sequence[str] = ()) -> list[tuple
     Raises:
         ValueError: as `read_settings`.
     """
-    asked = _complete(command, [*_REQUIRED.get(command, ()), *overrides])
+    asked = [*_REQUIRED.get(command, ()), *_complete(command, overrides)]
     settings = _compose(command, asked)  # before groups, as it explains mistakes
     return [*_describe_groups(command, asked), *describe(settings)]
 
@@ -183,13 +183,14 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
     """
     aliases, positional = _ALIASES.get(command, {}), _POSITIONAL.get(command)
     texts = {field.name for field in fields(COMMANDS[command]) if field.type in _TEXTS}
-    alone = [override for override in overrides if "=" not in override]
+    if any(override.partition("=")[0] == positional for override in overrides):
+        positional = None
     translated = []
     for override in overrides:
         name, equals, value = override.partition("=")
         name = aliases.get(name, name)
-        if positional and alone == [override]:
-            name, equals, value = positional, "=", quoted(override)
+        if positional and not equals:  # the first such word, as `data convert FILE NEW` means FILE by it
+            name, equals, value, positional = positional, "=", quoted(override), None
         elif name in texts and equals and value.lower() != "null" and not is_quoted(value):
             # Shells leave a ~ after = alone, unlike one at the start of a word.
             value = quoted(Path(value).expanduser() if value.startswith("~/") else value)

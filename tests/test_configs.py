@@ -203,6 +203,8 @@ def test_a_run_is_planned_in_as_it_was_wherever_it_lies(tmp_path):
         ("evaluate", ["runs/mine"], "checkpoint=runs/mine"),
         ("train", ["demos.hdf5", "steps=3"], "data=demos.hdf5"),
         ("train", ["data=demos.hdf5", "3"], "seed=3"),
+        ("data-convert", ["demos.hdf5", "new.hdf5"], "out=new.hdf5"),
+        ("data-convert", ["data=demos.hdf5", "new.hdf5"], "out=new.hdf5"),
     ],
 )
 def test_a_word_alone_may_be_meant_as_what_is_required(command, words, meant):

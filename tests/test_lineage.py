@@ -384,7 +384,7 @@ def test_the_command_shows_and_writes_into_the_run_and_nothing_else(copied, caps
 
 
 def test_mistakes_on_the_command_line(copied, capsys, monkeypatch):
-    for words, message in ([["nowhere"], "no checkpoints at nowhere"], [["a", "b"], "'a' is not a setting"]):
+    for words, message in ([["nowhere"], "no checkpoints at nowhere"], [["a", "b"], "'b' is not a setting"]):
         assert main(["lineage", *words]) == 2
         assert message in capsys.readouterr().err
     assert not Path("nowhere").exists()
