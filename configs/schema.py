@@ -67,7 +67,7 @@ _GROUPS = {"model": "drifting_value", "planner": "mppi"}
 _ALIASES = {"train": {"from": "parent"}}
 """Names that Python keeps for itself, and the fields they stand for."""
 _POSITIONAL = {"lineage": "run", "data-inspect": "data", "data-convert": "data", "data-replay": "data"}
-"""Settings that the first word without `=` stands for."""
+"""Settings that the first word without `=`, or that is a path and no setting, stands for."""
 _TEXTS = ("str", "str | None")
 """Types of fields whose value is the text that was typed, whatever Hydra would make of it."""
 
@@ -182,16 +182,17 @@ def _translate(command: str, overrides: Sequence[str]) -> list[str]:
     Hydra has a grammar for values, in which a path with an umlaut or a bracket is a mistake, and 2024_01 a number.
     """
     aliases, positional = _ALIASES.get(command, {}), _POSITIONAL.get(command)
-    texts = {field.name for field in fields(COMMANDS[command]) if field.type in _TEXTS}
+    known = {field.name: field.type in _TEXTS for field in fields(COMMANDS[command])}
     if any(override.partition("=")[0] == positional for override in overrides):
         positional = None
     translated = []
     for override in overrides:
         name, equals, value = override.partition("=")
         name = aliases.get(name, name)
-        if positional and not equals:  # the first such word, as `data convert FILE NEW` means FILE by it
+        # The first such word, as `data convert FILE NEW` means FILE by it; a file's name may hold an `=`.
+        if positional and (not equals or (name.partition(".")[0] not in known and Path(override).exists())):
             name, equals, value, positional = positional, "=", quoted(override), None
-        elif name in texts and equals and value.lower() != "null" and not is_quoted(value):
+        elif known.get(name) and equals and value.lower() != "null" and not is_quoted(value):
             # Shells leave a ~ after = alone, unlike one at the start of a word.
             value = quoted(Path(value).expanduser() if value.startswith("~/") else value)
         translated.append(f"{name}{equals}{value}")

@@ -212,6 +212,17 @@ def test_a_word_alone_may_be_meant_as_what_is_required(command, words, meant):
         read_settings(command, words)
 
 
+@pytest.mark.parametrize("word", ["run=1 (a).hdf5", "./run=1 (a).hdf5", "it's=1.hdf5"])
+def test_a_word_with_an_equals_sign_that_is_a_file_is_one(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot read|is not a setting"):
+        read_settings("data-inspect", [word])
+    for name in (word, "mask=few"):
+        Path(name).touch()
+    asked = read_settings("data-inspect", [word, "mask=few"])
+    assert (asked.data, asked.mask) == (word, "few"), "what a setting is called remains one"
+
+
 @pytest.mark.parametrize(
     ("command", "override"),
     [
