@@ -320,10 +320,10 @@ def test_trains_on_the_standardised_actions_from_the_newest_frame_on():
         (lambda: BehaviourPolicy(make(), execute=4), "execute=4: expected an integer from 1 to the policy's chunk, 3"),
         (lambda: make().sample(torch.zeros(2, 2, 3), rng=rng()), r"obs has shape \(2, 2, 3\).*\(2, 1, 3\)"),
         (lambda: TrainSettings(data="x", kind="guess"), "kind='guess': expected one of world_model, policy"),
-        (lambda: TrainSettings(data="x", policy=PolicySettings(chunk=4)), "PolicySettings.*chunk=4.*set kind=policy"),
+        (lambda: TrainSettings(data="x", policy=PolicySettings(chunk=4)), r"^policy\.chunk=4: .*set kind=policy"),
         (
             lambda: TrainSettings(data="x", kind="policy", model=WorldModelConfig(chunk=4)),
-            r"kind=policy: expected the defaults of model.*chunk=4.*set policy\.history and policy\.chunk",
+            r"kind=policy: expected .*, found model\.chunk=4: .* model=drifting .*; set policy\.history",
         ),
         (lambda: EvaluateSettings(actor="policy"), "checkpoint=None"),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -40,16 +40,24 @@ def shape_of_kind(kind: str, model: WorldModelConfig, policy: PolicySettings) ->
     """
     if kind == WORLD_MODEL:
         if policy != PolicySettings():
-            raise ValueError(f"{policy}: expected its defaults, as only a policy is shaped by them; set kind=policy")
+            found = _changed("policy", policy, PolicySettings())
+            raise ValueError(f"{found}: expected the default, as only a policy is shaped by it; set kind=policy")
         return model
     if kind != POLICY:
         raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}")
-    if model != WorldModelConfig(generator=model.generator):
+    if model != (default := WorldModelConfig(generator=model.generator)):
         raise ValueError(
-            f"kind=policy: expected the defaults of model besides model.generator, found {model}; "
+            "kind=policy: expected the defaults of model besides model.generator, found "
+            f"{_changed('model', model, default)}: leave that out, or take model=drifting if model= brought it; "
             "set policy.history and policy.chunk, or kind=world_model"
         )
     return PolicyConfig(**asdict(policy), generator=model.generator)
+
+
+def _changed(group: str, settings: WorldModelConfig | PolicySettings, default: object) -> str:
+    """Those of a group's settings that differ from their defaults, as they are typed."""
+    values = ((each.name, getattr(settings, each.name)) for each in fields(settings))
+    return ", ".join(f"{group}.{name}={value}" for name, value in values if value != getattr(default, name))
 
 
 def make_model(spec: Spec, config: ModelConfig, *, rng: torch.Generator) -> LearnedModel:
