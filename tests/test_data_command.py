@@ -45,8 +45,7 @@ def test_inspect_tells_what_is_there_and_what_is_not(demos, tmp_path, capsys):
     assert main(["data", "inspect", str(demos), f"run_dir={tmp_path}/run"]) == 0
     out = capsys.readouterr().out
     for words in (
-        "robomimic: 2 demonstrations, 9 steps",
-        "lengths 3 to 4",
+        "robomimic: 2 demonstrations, 9 steps; of these readable: 2 demonstrations, 7 transitions; lengths 3 to 4",
         "subsets: train (1)",
         "the attribute total says 11 steps, the demos hold 9",
         "1 numbers between demo_0 and demo_2 are not there",
@@ -97,7 +96,7 @@ def test_inspect_names_every_damaged_demo_and_looks_at_the_others(tmp_path, caps
         file.create_group("data/demo_5")
     assert main(["data", "inspect", str(path), f"run_dir={tmp_path}/run"]) == 0
     out = capsys.readouterr().out
-    assert "30 demonstrations, 113 steps; lengths 3 to 3" in out
+    assert "30 demonstrations, 113 steps; of these readable: 17 demonstrations, 51 transitions; lengths 3 to 3" in out
     assert "note: 13 of 30 demonstrations cannot be read; training stops at the first" in out
     found = read_results(tmp_path / "run")
     assert found["lengths"] == [3] * 17

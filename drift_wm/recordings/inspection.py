@@ -26,6 +26,7 @@ from drift_wm.recordings.remarks import Range, first_of, range_of, remarks, rema
 from drift_wm.recordings.settings import DataSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.terminal import add_columns, say
+from drift_wm.wording import counted
 
 Read = TypeVar("Read")
 
@@ -145,13 +146,16 @@ def show(found: Inspection, console: Console) -> None:
     """For a terminal."""
     what, lengths = found.description, np.asarray(found.lengths)
     has_rewards = any(each.name == "rewards" for each in found.ranges)
-    whole = f"{what.format}: {what.episodes} demonstrations, {what.steps:,} steps"
-    subset = f"; of these in subset {found.mask}: {len(lengths)} demonstrations, {lengths.sum():,} transitions"
+    whole = f"{what.format}: {counted(what.episodes, 'demonstration')}, {counted(what.steps, 'step')}"
+    # Lengths, and all that follows, are of what can be learned from.
+    read = f"{counted(len(lengths), 'demonstration')}, {counted(int(lengths.sum()), 'transition')}"
+    subset = "readable" if found.mask is None else f"in subset {found.mask}"
+    is_part = found.mask is not None or (len(lengths), lengths.sum()) != (what.episodes, what.steps)
     say(
         console,
         whole
         + (f", one every {what.decision_seconds * 1e3:.1f} ms" if what.decision_seconds else "")
-        + (subset if found.mask is not None else "")
+        + (f"; of these {subset}: {read}" if is_part else "")
         + f"; lengths {lengths.min()} to {lengths.max()}, median {np.median(lengths):.0f}; "
         f"{found.terminated} of {len(lengths)} ended by themselves"
         + (f", and {found.rewarded} have a reward above 0" if has_rewards else ""),
