@@ -142,7 +142,7 @@ def start_worker(records: Records | None = None) -> None:
     """
     torch.set_num_threads(1)
     if records is not None:
-        logging.basicConfig(level=logging.WARNING, handlers=[logging.handlers.QueueHandler(records)])
+        logging.getLogger().addHandler(logging.handlers.QueueHandler(records))
         logging.captureWarnings(True)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
