@@ -72,11 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell_of_no_effect(settings: Any) -> None:
-    """Of the model's settings, those that its generator does not read: the result would pass for an experiment."""
+    """Of settings that the generator or the planner in use does not read: the result would pass for an experiment."""
+    groups = {"planner": getattr(settings, "planner", None)}
     if model := getattr(settings, "model", None):
-        for name, reason in model.generator.without_effect().items():
-            value = getattr(model.generator, name)
-            logger.warning("model.generator.%s=%s has no effect: %s", name, value, reason)
+        groups["model.generator"] = model.generator
+    for group, chosen in groups.items():
+        for name, reason in chosen.without_effect().items() if chosen else ():
+            logger.warning("%s.%s=%s has no effect: %s", group, name, getattr(chosen, name), reason)
 
 
 def join_words(words: list[str]) -> list[str]:

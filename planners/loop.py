@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -55,6 +55,16 @@ class PlannerConfig:
     def selected(self) -> int:
         """S: the best candidates of an iteration that the update rule is shown."""
         return 1
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Names of settings that this planner does not read."""
+        return ()
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings other than their defaults that this planner does not read, and why."""
+        changed = {each.name for each in fields(self) if getattr(self, each.name) != each.default}
+        return {name: "this planner does not read it" for name in self.unread if name in changed}
 
 
 ConfigT_co = TypeVar("ConfigT_co", bound=PlannerConfig, covariant=True)

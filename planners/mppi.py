@@ -30,6 +30,11 @@ class MPPIConfig(PlannerConfig):
         super().__post_init__()
         require(0 < self.temperature < math.inf, "planner.temperature", self.temperature, "a positive number")
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """See `PlannerConfig.unread`."""
+        return () if self.adapt_std else ("min_std",)
+
 
 class MPPI(SamplingPlanner[MPPIConfig]):
     """MPPI with scores scaled per environment and iteration, so that one temperature suits every task."""

@@ -21,6 +21,11 @@ class PredictiveSamplingConfig(PlannerConfig):
     noise_exponent: float = 2.0
     """beta of the proposals' power-law noise along the horizon; smooth, in place of the paper's splines."""
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """See `PlannerConfig.unread`."""
+        return ("min_std",)
+
 
 class PredictiveSampling(SamplingPlanner[PredictiveSamplingConfig]):
     """Hill climbing with noise of fixed size around the best sequence so far."""

@@ -25,6 +25,11 @@ class RandomShootingConfig(PlannerConfig):
     min_std: float = 0.0
     """Has no effect with this planner."""
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """See `PlannerConfig.unread`."""
+        return ("initial_std", "min_std")
+
 
 class RandomShooting(SamplingPlanner[RandomShootingConfig]):
     """Proposes uniformly from the whole action range; the best so far competes as the mean."""

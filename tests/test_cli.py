@@ -49,6 +49,21 @@ def test_a_setting_that_the_generator_does_not_read_is_named(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
+    ("planner", "told"),
+    [
+        (["planner=random_shooting", "planner.min_std=0.4"], True),
+        (["planner=predictive_sampling", "planner.min_std=0.1"], True),
+        (["planner=mppi", "planner.min_std=0.1", "planner.adapt_std=false"], True),
+        (["planner=mppi", "planner.min_std=0.1"], False),
+        (["planner=random_shooting"], False),
+    ],
+)
+def test_a_setting_that_the_planner_does_not_read_is_named(tmp_path, caplog, planner, told):
+    assert main(["evaluate", f"checkpoint={tmp_path}/none", *planner, f"run_dir={tmp_path}/run"]) == 2
+    assert ("has no effect: this planner does not read it" in caplog.text) == told
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["collect", "task=carpole-swingup"], "the nearest are cartpole-swingup"),
