@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from drift_wm.datasets.episodes import Float32Array
+from drift_wm.interfaces import SMALL_ACTIONS
 
 _ROUNDING = 1e-6  # of a bound that was stored in single precision, as a share of half the range
 
@@ -96,6 +97,16 @@ class ActionBounds:
 def count_beyond(actions: NDArray[np.floating]) -> int:
     """How many entries of actions (...) are beyond [-1, 1], by more than rounding."""
     return int(np.count_nonzero(np.abs(actions) > 1 + _ROUNDING))
+
+
+def small_entries(low: NDArray[np.floating], high: NDArray[np.floating]) -> tuple[NDArray[np.bool_], float]:
+    """Which entries (A,) of actions from low to high are far within [-1, 1], and the largest magnitude among these.
+
+    Those that never vary are none of them: no other units would make more of them.
+    """
+    largest = np.maximum(-low, high)
+    small = (largest < SMALL_ACTIONS) & (low != high)
+    return small, float(largest[small].max(initial=0.0))
 
 
 def _boxes(space: dict[str, Any], *path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,6 +24,9 @@ from torch import Tensor
 Metrics = dict[str, float]
 """Named scalars for logging, already detached and on the host."""
 
+SMALL_ACTIONS = 0.05
+"""Largest magnitude below which actions are in other units than a planner's [-1, 1]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

@@ -220,6 +220,18 @@ def test_inspect_tells_of_a_task_over_which_training_stops(demos, tmp_path, caps
     assert "expected JSON" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("env_args", "told"), [({}, True), ({"env_name": "Pendulum-v1"}, False)])
+def test_actions_far_within_those_of_planners_are_told_of(demos, tmp_path, env_args, told):
+    """As `train` does; where a file names its world, it was that world which executed them."""
+    with h5py.File(demos, "r+") as file:
+        file["data"].attrs["env_args"] = json.dumps(env_args)
+        for demo in file["data"].values():
+            demo["actions"][:, 0] = np.linspace(-0.04, 0.03, len(demo["actions"]))
+    found = inspect(InspectSettings(data=str(demos)), RunFolder(tmp_path / "run"))
+    small = "1 of the 1 entries of an action (counted from 0: 0) are never larger than 0.04, but planners search all of"
+    assert any(note.startswith(small) for note in found.warnings) == told
+
+
 def test_what_stands_for_no_echo_does_not_overflow_the_plot(demos, tmp_path):
     """Lidars write the largest float32 there is."""
     with h5py.File(demos, "r+") as file:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
+from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond, small_entries
 from drift_wm.datasets.episodes import Episode
 from drift_wm.models.learned import POLICY, WORLD_MODEL
-from drift_wm.models.normalisation import SMALL_ACTIONS
 from drift_wm.wording import entries_of_an_action
 
 logger = logging.getLogger(__name__)
@@ -36,14 +35,13 @@ def tell_of_actions(episodes: Sequence[Episode], kind: str, *, beyond: float, of
             "%s never vary: the model cannot tell what they do, and plans hold them where they were",
             entries_of_an_action(still.tolist()),
         )
-    largest = np.maximum(-low, high)
-    small = (largest < SMALL_ACTIONS) & ~still
+    small, largest = small_entries(low, high)
     if small.any() and not of_world:
         logger.warning(
             "%s are never larger than %.3g, but planners search all of [-1, 1], most of which the model never saw; to "
             "plan with it, %s",
             entries_of_an_action(small.tolist()),
-            largest[small].max(),
+            largest,
             UNIT_ACTIONS,
         )
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
-SMALL_ACTIONS = 0.05
-"""Largest magnitude below which actions are in other units than a planner's [-1, 1]."""
+from drift_wm.interfaces import SMALL_ACTIONS
 
 _FAR_RATIO, _FAR_SHIFT = 2.0, 1.0  # of deviations and of means, from which what is learned is not about standard
 _JITTER = 30.0  # growth of an entry's deviation from which all that was learned of it is of its jitter

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond
+from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond, small_entries
 from drift_wm.datasets.moments import RunningMoments
 from drift_wm.recordings.angles import StepSizes
-from drift_wm.wording import counted
+from drift_wm.wording import counted, entries_of_an_action
 
 _TOLD = 20
 """Damaged demonstrations, or entries, that are named; all are in `results.json`."""
@@ -44,7 +44,7 @@ def range_of(name: str, seen: RunningMoments) -> Range:
 
 
 def remarks(ranges: Sequence[Range], entries: Sequence[str], *, of_world: bool) -> list[str]:
-    """What to say of actions beyond bounds, and of what never changes.
+    """What to say of actions beyond bounds or far within them, and of what never changes.
 
     Args:
         ranges: of observations, actions and perhaps rewards.
@@ -57,6 +57,12 @@ def remarks(ranges: Sequence[Range], entries: Sequence[str], *, of_world: bool) 
         found.append(
             f"{outside} of {actions.size} action entries leave [-1, 1] ({min(actions.low):.3g} to "
             f"{max(actions.high):.3g}); planners search within it" + ("" if of_world else f": {UNIT_ACTIONS}")
+        )
+    small, largest = small_entries(np.asarray(actions.low), np.asarray(actions.high))
+    if small.any() and not of_world:
+        found.append(
+            f"{entries_of_an_action(small.tolist())} are never larger than {largest:.3g}, but planners search all of "
+            f"[-1, 1]; to plan with a model of them, {UNIT_ACTIONS}"
         )
     names = {"observations": entries, "actions": [f"action[{i}]" for i in range(actions.size)], "rewards": ["reward"]}
     for each in ranges:
