@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -20,11 +20,10 @@ def split(
         seed: of the choice.
         avoid: fingerprints of episodes that are held out only where too few others are left.
     """
-    first = _first_copies(episodes)
+    first = first_copies([episode.fingerprints for episode in episodes])
     distinct = len(set(first))
-    count = round(held_out_fraction * distinct)
-    if held_out_fraction > 0 and distinct > 1:
-        count = min(max(count, 1), distinct - 1)
+    least = 1 if held_out_fraction > 0 else 0
+    count = min(max(round(held_out_fraction * distinct), least), max(0, distinct - 1))  # one is left to learn from
     order: list[int] = np.random.default_rng(seed).permutation(len(episodes)).tolist()
     order = [i for i in order if first[i] == i]  # copies of an episode are on one side together
     order.sort(key=lambda i: episodes[i].is_among(avoid))
@@ -33,12 +32,16 @@ def split(
     return training, [episodes[i] for i in sorted(chosen)]
 
 
-def _first_copies(episodes: Sequence[Episode]) -> list[int]:
-    """Of each episode the index of the first that is a copy of it; its own where there is none before it."""
+def first_copies(fingerprints: Iterable[Collection[str]]) -> list[int]:
+    """Of each episode the index of the first that is a copy of it; its own where there is none before it.
+
+    Args:
+        fingerprints: of each, see `Episode.fingerprints`.
+    """
     known: dict[str, int] = {}
     first = []
-    for i, episode in enumerate(episodes):
-        copy = min((known[name] for name in episode.fingerprints if name in known), default=i)
-        known.update(dict.fromkeys(episode.fingerprints, copy))
+    for i, names in enumerate(fingerprints):
+        copy = min((known[name] for name in names if name in known), default=i)
+        known.update(dict.fromkeys(names, copy))
         first.append(copy)
     return first

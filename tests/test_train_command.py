@@ -24,7 +24,9 @@ from drift_wm.learning.train import train
 from drift_wm.models.behaviour import PolicySettings
 from drift_wm.models.config import WorldModelConfig
 from drift_wm.models.learned import load_world_model
+from drift_wm.recordings.inspection import inspect
 from drift_wm.recordings.recorded_task import recorded_task
+from drift_wm.recordings.settings import InspectSettings
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.run_files import checkpoint_of_round, newest_checkpoint
@@ -194,6 +196,20 @@ def test_episodes_shorter_than_a_chunk_are_named(tmp_path, linear_episodes, capl
     asked = settings(logs, kind="policy", steps=1, held_out_fraction=0.0, **shape)
     train(asked, RunFolder(tmp_path / "policy"), device=CPU)
     assert "set a smaller policy.chunk to use them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("distinct", "copies", "kept"), [(1, 5, "none is held out"), (3, 3, "held out, or learned from, together")]
+)
+def test_copies_are_named_and_why_none_is_held_out(tmp_path, linear_episodes, caplog, distinct, copies, kept):
+    logs = write_logs(tmp_path / "copies.hdf5", linear_episodes[:distinct] * (6 // distinct))
+    asked = settings(logs, steps=1, held_out_fraction=0.6)
+    assert (train(asked, RunFolder(tmp_path / "run"), device=CPU)["held_out_episodes"] == 0) == (distinct == 1)
+    found = inspect(InspectSettings(data=str(logs)), RunFolder(tmp_path / "looked"))
+    for notes in (caplog.messages, found.warnings):
+        assert [kept in note for note in notes if f"{copies} of 6 demonstrations are copies of others" in note] == [
+            True
+        ]
 
 
 def test_the_only_long_episode_that_is_held_out_is_not_called_missing(tmp_path, linear_episodes):

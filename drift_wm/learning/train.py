@@ -29,7 +29,7 @@ from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.progress import track
 from drift_wm.recordings.action_units import remarks_on_units
 from drift_wm.recordings.recorded_task import recorded_task
-from drift_wm.recordings.remarks import remarks_on_rewards
+from drift_wm.recordings.remarks import remarks_on_copies, remarks_on_rewards
 from drift_wm.settings import TrainSettings
 from drift_wm.storage.checkpoint import load_checkpoint
 from drift_wm.storage.metrics import MetricsLog
@@ -72,6 +72,8 @@ def train(
         notes += [*description.dropped_rewards, *remarks_on_rewards(recorded)]
     if not settings.obs_keys:
         notes += description.unread_keys
+    if settings.held_out_fraction:
+        notes += remarks_on_copies([episode.fingerprints for episode in episodes])
     for note in notes:
         logger.warning("%s: %s", settings.data, note)
     seconds = settings.decision_seconds or description.decision_seconds

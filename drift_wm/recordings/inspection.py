@@ -22,7 +22,7 @@ from drift_wm.recordings.action_units import remarks_on_units
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.recordings.film_strips import Strip, film_strips
 from drift_wm.recordings.recorded_task import recorded_task
-from drift_wm.recordings.remarks import Range, first_of, range_of, remarks, remarks_on_turns
+from drift_wm.recordings.remarks import Range, first_of, range_of, remarks, remarks_on_copies, remarks_on_turns
 from drift_wm.recordings.settings import DataSettings, InspectSettings
 from drift_wm.storage.run_folder import RunFolder
 from drift_wm.terminal import add_columns, say
@@ -89,6 +89,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
     moments = {name: RunningMoments() for name in ("observations", "actions", "rewards")}
     steps = StepSizes()
     lengths: list[int] = []
+    fingerprints: list[frozenset[str]] = []
     plotted: list[Episode] = []
     terminated = rewarded = 0
     every = max(1, _count(settings, description) // settings.plotted)
@@ -100,6 +101,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
         if len(lengths) % every == 0 and len(plotted) < settings.plotted:
             plotted.append(episode)
         lengths.append(len(episode))
+        fingerprints.append(episode.fingerprints)
         terminated += episode.terminated
         rewarded += bool((episode.rewards > 0).any())
         moments["observations"].add(episode.obs)
@@ -133,6 +135,7 @@ def inspect(settings: InspectSettings, folder: RunFolder) -> Inspection:
             *absent,
             *on_task,
             *remarks(ranges, entries, of_world=of_world),
+            *remarks_on_copies(fingerprints),
             *remarks_on_turns(steps, ranges[0], entries),
         ),
         plotted=tuple(plotted),

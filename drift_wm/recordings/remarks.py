@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from drift_wm.datasets.action_bounds import UNIT_ACTIONS, count_beyond, small_entries
 from drift_wm.datasets.moments import RunningMoments
+from drift_wm.datasets.split import first_copies
 from drift_wm.recordings.angles import StepSizes
 from drift_wm.wording import counted, entries_of_an_action
 
@@ -102,6 +103,21 @@ def remarks_on_rewards(recorded: Sequence[bool]) -> list[str]:
         f"{recorded.count(False)} of {counted(len(recorded), 'demonstration')} have no rewards, and count as if all of "
         "theirs were 0; the others as recorded"
     ]
+
+
+def remarks_on_copies(fingerprints: Sequence[Collection[str]]) -> list[str]:
+    """What to say of demonstrations that are there more than once, which `split` keeps together.
+
+    Args:
+        fingerprints: of each, see `Episode.fingerprints`.
+    """
+    first = first_copies(fingerprints)
+    if not (copies := sum(i != place for place, i in enumerate(first))):
+        return []
+    kept = "copies are held out, or learned from, together with what they are copies of"
+    if len(set(first)) == 1:
+        kept = "all are one and the same, so that none is held out"
+    return [f"{copies} of {len(first)} demonstrations are copies of others: {kept}"]
 
 
 def first_of(told: Sequence[str]) -> list[str]:
