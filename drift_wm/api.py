@@ -190,11 +190,16 @@ def plan_in(
 
 def _require_among(names: Collection[str], settings: Sequence[object]) -> None:
     """Settings of commands that would have no effect, such as their episodes, are not taken without a word."""
+    _require_texts(settings)
+    for setting in map(str, settings):
+        if re.split(r"[.=]", setting.lstrip("+~"), maxsplit=1)[0] not in names:
+            raise ValueError(f"{setting}: expected a setting of {', '.join(names)}; others are not for how to act")
+
+
+def _require_texts(settings: Sequence[object]) -> None:
     for setting in settings:
         if not isinstance(setting, str):
             raise ValueError(f"{setting!r}: expected settings one by one, each a text such as 'planner.horizon=20'")
-        if re.split(r"[.=]", setting.lstrip("+~"), maxsplit=1)[0] not in names:
-            raise ValueError(f"{setting}: expected a setting of {', '.join(names)}; others are not for how to act")
 
 
 def make_env(task: str, *settings: str, **named: object) -> Environment:
@@ -208,5 +213,6 @@ def make_env(task: str, *settings: str, **named: object) -> Environment:
     Raises:
         ValueError: no such task, or a setting does not fit.
     """
+    _require_texts(settings)
     asked = [f"env.{each}" for each in (*settings, *(f"{name}={value}" for name, value in named.items()))]
     return build.make_env(task, read_settings("collect", [f"task={quoted(task)}", *asked]).env)

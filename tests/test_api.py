@@ -302,6 +302,8 @@ def test_a_list_of_settings_is_refused(runs):
     for act in (drift_wm.load_agent, lambda run, each: drift_wm.plan_in(drift_wm.load_model(run), each)):
         with pytest.raises(ValueError, match=r"\['particles=2'\]: expected settings one by one"):
             act(runs / "model", ["particles=2"])
+    with pytest.raises(ValueError, match="expected settings one by one"):
+        drift_wm.make_env("cartpole-swingup", ["action_repeat=2"])
 
 
 def test_any_path_names_a_run(runs, tmp_path):
