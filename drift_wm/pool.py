@@ -56,10 +56,9 @@ def run_in_processes(
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads in an unknown state
     count = min(workers or available_cores(), len(jobs))
-    failed: list[tuple[Job, FloatingPointError]] = []
     with _warnings_of_workers(context) as records:
         pool = ProcessPoolExecutor(count, mp_context=context, initializer=start_worker, initargs=(records,))
-        _do_all(pool, work, jobs, failed, on_done=on_done, on_tick=on_tick)
+        failed = _do_all(pool, work, jobs, on_done=on_done, on_tick=on_tick)
     if failed:
         names, first = ", ".join(str(job) for job, _ in failed), failed[0][1]
         raise FloatingPointError(
@@ -71,12 +70,12 @@ def _do_all(
     pool: ProcessPoolExecutor,
     work: Callable[[Job], None],
     jobs: Sequence[Job],
-    failed: list[tuple[Job, FloatingPointError]],
     *,
     on_done: Callable[[Job], object],
     on_tick: Callable[[], None],
-) -> None:
-    """As `run_in_processes`, in a pool that is closed afterwards; jobs whose numbers run away are added to `failed`."""
+) -> list[tuple[Job, FloatingPointError]]:
+    """As `run_in_processes`, in a pool that is closed afterwards; returns the jobs whose numbers ran away."""
+    failed: list[tuple[Job, FloatingPointError]] = []
     try:
         with without_interrupts():
             futures: dict[Future[None], Job] = {pool.submit(work, job): job for job in jobs}
@@ -97,6 +96,7 @@ def _do_all(
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
+    return failed
 
 
 @contextmanager
