@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from rich.markup import escape
 from rich.table import Table
@@ -24,7 +25,7 @@ from drift_wm.models.precision import multiplies_bfloat16
 from drift_wm.storage.run_folder import PACKAGES
 from drift_wm.terminal import add_columns
 
-SUPPORTED = {"mujoco": ">=3.8.1,<3.11,!=3.9.0", "dm-control": ">=1.0.41,<1.0.44", "gymnasium": ">=1.0,<2"}
+DISTRIBUTION = "drift-wm"
 EXTRAS = {
     "robomimic": "robomimic",
     "robosuite": "robosuite",
@@ -66,7 +67,7 @@ def examine() -> tuple[Finding, ...]:
     python = platform.python_version()
     return (
         Finding("python", python, sys.version_info[:2] in ((3, 11), (3, 12)), "use Python 3.11 or 3.12"),
-        *(package(name) for name in PACKAGES),
+        *(package(name) for name in dict.fromkeys((*PACKAGES, *supported()))),
         *(extra(name, option) for name, option in EXTRAS.items()),
         *devices(),
         machine_code(),
@@ -89,24 +90,40 @@ def render(findings: Sequence[Finding]) -> Table:
     return table
 
 
+def supported(option: str = "") -> dict[str, SpecifierSet]:
+    """The packages that drift_wm needs, or an extra of it, and the versions that it works with, as `pip` was told."""
+    try:
+        told = [Requirement(each) for each in metadata.requires(DISTRIBUTION) or ()]
+    except metadata.PackageNotFoundError:  # `package` says so
+        return {}
+    return {
+        each.name: each.specifier
+        for each in told
+        if (each.marker.evaluate({"extra": option}) if each.marker else not option)
+    }
+
+
 def package(name: str) -> Finding:
     """A package that drift_wm cannot do without, inside the range of versions it works with."""
-    wanted = SUPPORTED.get(name, "")
+    wanted = supported().get(name, SpecifierSet())
     remedy = f"pip install '{name}{wanted}'"
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Finding(name, "missing", False, remedy)
-    return Finding(name, version, SpecifierSet(wanted).contains(version, prereleases=True), remedy)
+    return Finding(name, version, wanted.contains(version, prereleases=True), remedy)
 
 
 def extra(name: str, option: str) -> Finding:
-    """A package that only some uses need."""
+    """A package that only some uses need, inside the range of versions it works with."""
+    apart = ", in a virtual environment of its own: it needs older packages" if option == "robosuite" else ""
+    remedy = f"pip install '{DISTRIBUTION}[{option}]'{apart}"
     try:
-        return Finding(name, metadata.version(name), True)
+        version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        apart = ", in a virtual environment of its own: it needs older packages" if option == "robosuite" else ""
-        return Finding(name, "not installed (optional)", None, f"pip install 'drift-wm[{option}]'{apart}")
+        return Finding(name, "not installed (optional)", None, remedy)
+    wanted = supported(option).get(name, SpecifierSet())
+    return Finding(name, version, wanted.contains(version, prereleases=True), remedy)
 
 
 def devices() -> tuple[Finding, ...]:

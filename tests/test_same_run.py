@@ -29,6 +29,18 @@ def change_record(folder, change):
     return record
 
 
+def test_a_file_may_be_spelt_otherwise_but_not_be_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demos.hdf5", "others.hdf5"):
+        (tmp_path / name).touch()
+    begin(tmp_path / "run", "train", "data=demos.hdf5")
+    for spelling in ("./demos.hdf5", tmp_path / "demos.hdf5", "run/../demos.hdf5"):
+        assert go_on(tmp_path / "run", "train", f"data={spelling}")
+    for other in ("others.hdf5", "./none.hdf5"):
+        with pytest.raises(ValueError, match=r"other settings: data \(there 'demos.hdf5', asked "):
+            go_on(tmp_path / "run", "train", f"data={other}")
+
+
 def test_where_it_runs_is_free_and_what_it_does_is_not(tmp_path):
     begin(tmp_path, "train", "data=x.hdf5")
     assert go_on(tmp_path, "train", "data=x.hdf5", "memory_gb=1", "threads=3", "device=cpu", f"run_dir={tmp_path}")

@@ -208,8 +208,8 @@ def _cells(model: MeasuredModel) -> list[str]:
 
 def _caption(probe: ProbeSummary, runs: Sequence[Path]) -> str:
     lines = [
-        "drift: from parent to child, over the first chunk (k) and open loop (H); score: energy score; error: open "
-        f"loop. In standard deviations of the observations of {probe.windows} windows of "
+        "drift: from parent to child, over the first chunk (k) and open loop (H); score: energy score; error: of the "
+        f"samples' mean, open loop. In standard deviations of the observations of {probe.windows} windows of "
         f"{counted(probe.episodes, 'episode')} of {probe.file} ({probe.note}).",
         *(f"run {number}: {run}" for number, run in enumerate(runs, start=1)),
     ]

@@ -20,6 +20,7 @@ from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
 from drift_wm.datasets.windows import Windows
+from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.interfaces import History, Spec
 from drift_wm.models.futures import draw_futures
 from drift_wm.models.world_model import LearnedWorldModel
@@ -80,7 +81,7 @@ class Quality:
     energy_score: float
     """Of the first chunk: E|x - y| - E|x - x'|/2, a strictly proper score (Gneiting and Raftery 2007)."""
     open_loop_error: float
-    """Root mean square error of single sampled futures over all H steps."""
+    """Of the sampled futures' mean over all H steps, root mean square, as `train` reports it of held-out episodes."""
 
 
 def episodes_of_run(run: Path, settings: dict[str, Any], *, learned_from: Collection[str]) -> ProbeEpisodes:
@@ -193,7 +194,7 @@ def quality_of(predicted: Tensor, probe: Probe) -> Quality:
     to_data = (x - y).norm(dim=-1).mean() / unit
     between = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=(1, 2)).mean() / unit
     energy_score = to_data - between / (2 * P * (P - 1))
-    return Quality(float(energy_score), _rms(predicted - probe.future))
+    return Quality(float(energy_score), error_of_mean(predicted, probe.future[:, 0]))
 
 
 def _rms(difference: Tensor) -> float:

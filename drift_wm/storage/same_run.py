@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass, replace
 from pathlib import Path
@@ -78,7 +79,7 @@ def require_same_run(
     differing = [
         f"{name} (there {there.get(name)!r}{' by default' if name in by_default else ''}, asked {now.get(name)!r})"
         for name in sorted(there.keys() | now.keys())
-        if there.get(name) != now.get(name)
+        if not _is_same(there.get(name), now.get(name))
     ]
     if is_other:
         differing.insert(0, f"planner (there {' or '.join(map(repr, planners))}, asked {planner!r})")
@@ -87,6 +88,18 @@ def require_same_run(
             f"{folder} holds a run with other settings: {'; '.join(differing)}. "
             "Repeat that run's settings to continue it, or choose another run_dir"
         )
+
+
+def _is_same(there: object, now: object) -> bool:
+    """Whether two values of a setting are one, or two spellings of one file or folder that is there."""
+    if there == now:
+        return True
+    if not (isinstance(there, str) and isinstance(now, str) and there and now):
+        return False
+    try:
+        return os.path.samefile(there, now)
+    except (OSError, ValueError):  # not there, or no name of a file
+        return False
 
 
 def _completed(found: Mapping[str, Any], asked: Mapping[str, Any], settings: Any) -> dict[str, Any]:
