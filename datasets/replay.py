@@ -2,8 +2,8 @@
 
 Each write builds the new file in memory, writes it to a temporary beside the old one, syncs it and renames
 it over the old one. Whenever the process dies, the file is the one before or the one after the write, and
-no reader ever sees a part of it. The price is a copy of the file for each episode, which is small beside
-the time in which the episode was made. One process writes a file at a time; any number may read.
+no reader ever sees a part of it. The price is a copy of the file for each write, which is small beside
+the time in which its episodes were made. One process writes a file at a time; any number may read.
 
 A demo holds what robomimic's own tools expect, and a little more, so that reading it back is exact:
 
@@ -78,8 +78,7 @@ class Replay:
         if None not in (spec, stored) and spec != stored:
             raise ValueError(f"{path} was made for {stored}, expected {spec}: choose another path for this task")
         replay = cls(path, spec or stored, () if is_empty else read_episodes(path, obs_keys=[OBS_KEY]))
-        for episode in replay.episodes:
-            replay._check_sizes(episode)
+        replay._check_sizes(replay.episodes)
         return replay
 
     @property
@@ -110,21 +109,27 @@ class Replay:
             ValueError: its observation or action size is not that of the others or of the spec.
             OSError: the file cannot be written; it is as it was, and so is this object.
         """
-        self._check_sizes(episode)
-        rewrite(self._path, lambda file: _write_demo(file["data"], episode, attributes=attributes))
-        self._episodes.append(episode)
+        self.extend([episode], **attributes)
 
-    def _check_sizes(self, episode: Episode) -> None:
-        expected = None
-        if self._spec is not None:
-            expected = self._spec.sizes
-        elif self._episodes:
-            expected = self._episodes[0].sizes
-        if expected is not None and episode.sizes != expected:
-            raise ValueError(
-                f"{self._path}: an episode has (observation, action) sizes {episode.sizes}, "
-                f"expected {expected}: choose another path for this task"
-            )
+    def extend(self, episodes: Sequence[Episode], **attributes: str) -> None:
+        """Add several episodes by one copy of the file, all or, where one is refused or the disk is full, none."""
+        self._check_sizes(episodes)
+
+        def write(file: h5py.File) -> None:
+            for episode in episodes:
+                _write_demo(file["data"], episode, attributes=attributes)
+
+        rewrite(self._path, write)
+        self._episodes += episodes
+
+    def _check_sizes(self, episodes: Sequence[Episode]) -> None:
+        for episode in episodes:
+            expected = self._spec.sizes if self._spec is not None else (*self._episodes, *episodes)[0].sizes
+            if episode.sizes != expected:
+                raise ValueError(
+                    f"{self._path}: an episode has (observation, action) sizes {episode.sizes}, "
+                    f"expected {expected}: choose another path for this task"
+                )
 
 
 def write_episodes(

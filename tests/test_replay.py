@@ -157,6 +157,18 @@ def test_an_episode_of_another_size_is_refused(path):
     assert len(replay) == len(read_episodes(path)) == 1
 
 
+def test_several_are_added_at_once_or_none_is(path):
+    replay = Replay.open(path, env_args=ENV_ARGS)
+    with pytest.raises(ValueError, match=r"sizes \(3, 1\), expected \(3, 2\)"):
+        replay.extend([constant_episode(1), constant_episode(2, action_size=1)])
+    assert len(replay) == len(Replay.open(path, env_args=ENV_ARGS)) == 0
+    replay.append(constant_episode(1))
+    replay.extend([])
+    replay.extend([constant_episode(2), constant_episode(3, length=5)])
+    assert [episode.rewards[0] for episode in replay.episodes] == [1, 2, 3]
+    assert [episode.rewards[0] for episode in read_episodes(path)] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("env_args", [None, "{", "[]", '{"env_type": 2}', b"\xff"])
 def test_a_file_without_the_name_of_a_task_is_refused(path, env_args):
     with h5py.File(path, "w") as file:

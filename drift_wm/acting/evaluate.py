@@ -117,8 +117,7 @@ def evaluate_policy(
             if len(chosen) == timed:  # not the rest at the end or after a stop, nor more at once than at first
                 times += rollouts.decision_ms.tolist()
                 write_json(times_file, {"environments": timed, "ms": times})
-            for episode in rollouts.episodes:
-                kept.append(episode)
+            kept.extend(rollouts.episodes)
     episodes = list(kept.episodes[: len(seeds)])
     returns = [episode.total_reward for episode in episodes]
     successes = [episode.success for episode in episodes if episode.success is not None]

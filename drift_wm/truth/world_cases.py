@@ -266,8 +266,7 @@ def _record(case: Case, file: Path, count: int, seed: int) -> None:
             rollouts = run_episodes(
                 policy, envs[: len(seeds)], seeds=seeds, policy_seed=seed + done, source="noise", title=title
             )
-            for episode in rollouts.episodes:
-                kept.append(episode)
+            kept.extend(rollouts.episodes)
 
 
 def _situations(case: Case, folder: Path, settings: TruthSettings) -> Situations:
