@@ -88,6 +88,53 @@ def energy_field(
     return V
 
 
+def branching_energy(
+    x: Tensor,
+    y: Tensor,
+    odds: Tensor,
+    *,
+    exponent: float = 1.0,
+    smoothing: float = 0.0,
+    blocks: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """The energy field where each of G siblings may go M ways, and what each way adds to the energy score.
+
+    Siblings are points with weights then, the odds p_gm, which stand in the place of shares of samples:
+
+        V_gm = f(y - x_gm) - 1/(G - 1) sum_{h != g} sum_n p_hn f(x_hn - x_gm)
+        U_gm = k(y - x_gm) - 1/(G - 1) sum_{h != g} sum_n p_hn k(x_hn - x_gm),   k(r) = (|r|^2 + d^2)^(b/2) / b
+
+    With f of `energy_field`, the gradient of k. Of the energy score of the mixture, -p_gm V_gm / G is the gradient by
+    x_gm, and U_gm / G that by p_gm.
+
+    Args:
+        x: (B, G, M, Y), each way of each sibling.
+        y: (B, Y) data.
+        odds: (B, G, M), which add up to 1 for each sibling.
+        exponent: b, in (0, 2).
+        smoothing: d, the distance below which the force fades.
+        blocks: more than 1 adds field and score of each of so many equal parts of the vector.
+
+    Returns:
+        V (B, G, M, Y) and U (B, G, M).
+
+    Raises:
+        ValueError: fewer than two siblings.
+    """
+    _require_siblings(x)
+    G = x.shape[1]
+    V, U = _forces_and_kernels(y[:, None, None] - x, exponent, smoothing, blocks)
+    of_others = odds / (G - 1)
+    for g in range(G):
+        for h in range(g + 1, G):  # what pushes one sample one way pushes the other the other way
+            forces, kernels = _forces_and_kernels(x[:, h, None] - x[:, g, :, None], exponent, smoothing, blocks)
+            V[:, g].sub_(torch.einsum("bmny,bn->bmy", forces, of_others[:, h]))
+            V[:, h].add_(torch.einsum("bmny,bm->bny", forces, of_others[:, g]))
+            U[:, g].sub_(torch.einsum("bmn,bn->bm", kernels, of_others[:, h]))
+            U[:, h].sub_(torch.einsum("bmn,bm->bn", kernels, of_others[:, g]))
+    return V, U
+
+
 def kernel_field(
     x: Tensor,
     positives: Tensor,
@@ -178,6 +225,21 @@ def _forces(difference: Tensor, exponent: float, smoothing: float, blocks: int) 
     if blocks > 1:
         weight = weight + (squares.sum(dim=-2, keepdim=True) + least).pow(power)
     return (parts * weight).flatten(-2)
+
+
+def _forces_and_kernels(difference: Tensor, exponent: float, smoothing: float, blocks: int) -> tuple[Tensor, Tensor]:
+    """The same forces, and the kernel (...) whose gradient they are."""
+    least, power = smoothing**2 + _TINY**2, exponent / 2 - 1
+    parts = difference.reshape(*difference.shape[:-1], blocks, -1)
+    squares = parts.square().sum(dim=-1, keepdim=True)
+    weight = (squares + least).pow(power)
+    kernel = ((squares + least) * weight).sum(dim=(-1, -2))
+    if blocks > 1:
+        whole = squares.sum(dim=-2, keepdim=True) + least
+        of_whole = whole.pow(power)
+        weight = weight + of_whole
+        kernel = kernel + (whole * of_whole)[..., 0, 0]
+    return (parts * weight).flatten(-2), kernel / exponent
 
 
 def _require_same_conditions(x: Tensor, positives: Tensor, negatives: Tensor | None) -> None:

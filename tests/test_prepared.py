@@ -43,7 +43,7 @@ def asked(model: LearnedWorldModel, H: int, B: int = 2, N: int = 5) -> tuple[His
     [(1, 1, {}), (1, 3, {}), (3, 2, {}), (4, 1, {}), (2, 6, {}), (1, 3, {"members": 3})]
     + [(1, 1, {"angles": (2,)}), (3, 2, {"angles": (0, 2)}), (2, 3, {"angles": (1,), "name": "diffusion"})]
     + [(2, 3, {"name": name}) for name in GENERATORS]
-    + [(2, 3, {"name": "gaussian", "members": 3})],
+    + [(2, 3, {"name": "gaussian", "members": 3}), (2, 3, {"ways": 2}), (1, 2, {"ways": 3, "members": 2})],
 )
 def test_predicts_what_the_model_predicts(linear_episodes, history, chunk, generator, particles, independent):
     model = make(linear_episodes, history=history, chunk=chunk, **generator)

@@ -59,6 +59,7 @@ SHAPES = {
     "consistency": {"name": "consistency"},
     "distilled": {"name": "distilled", "steps": 4},
     "drifting": {"name": "drifting"},
+    "branching": {"name": "drifting", "ways": 2},
     "drifting ensemble": {"name": "drifting", "members": 2},
     "distilled ensemble": {"name": "distilled", "steps": 4, "members": 2},
 }
@@ -67,7 +68,9 @@ SHAPES = {
 @pytest.mark.parametrize(
     ("shape", "half"),
     # The distilled model trains to step 10, then halves its steps to 2 until step 13, and to 1 from there.
-    [(shape, 10) for shape in SHAPES] + [("distilled", 12), ("distilled", 13), ("distilled", 16), ("consistency", 4)],
+    [(shape, 10) for shape in SHAPES]
+    + [("distilled", 12), ("distilled", 13), ("distilled", 16), ("consistency", 4)]
+    + [("branching", 3)],  # while noise comes in
 )
 def test_a_round_in_two_parts_is_one_round_bit_for_bit(tmp_path, linear_episodes, shape, half):
     generator = GeneratorConfig(width=16, depth=2, noise_size=2, **SHAPES[shape])

@@ -33,6 +33,7 @@ PLANNING = ["drifting", "regression", "gaussian", "gaussian, one network", "drif
         ({"episodes": 0}, "episodes=0"),
         ({"states": -1}, "states=-1"),
         ({"samples": 37}, "samples=37: expected at least 38"),
+        ({"chance_ways": 0}, "chance_ways=0: expected an integer of at least 1"),
         ({"chance_shortcut": -1}, "chance_shortcut=-1: expected a number from 0 to 1"),
         ({"transitions": 4999}, "transitions=4999: expected at least 5000"),
         ({"workers": -1}, "workers=-1"),
@@ -61,8 +62,9 @@ def test_rivals_without_a_claim_are_trained_with_the_first_seed_alone():
     by_seed = {seed: {unit.names[1] for unit in found if unit.seed == seed} for seed in (3, 1)}
     assert by_seed[3] == set(RIVALS) - set(VARIANTS) | {SIMULATOR}
     alone = "gaussian, one network"
-    assert by_seed[1] == {"drifting", "regression", "gaussian", alone, "drifting ensemble", "diffusion"}
-    assert [unit.seed for unit in found] == [3] * 12 * 3 + [1] * 6 * 3, "seed by seed"
+    every = {"drifting", "drifting, one way", "regression", "gaussian", alone, "drifting ensemble", "diffusion"}
+    assert by_seed[1] == every
+    assert [unit.seed for unit in found] == [3] * 13 * 3 + [1] * 7 * 3, "seed by seed"
 
 
 def test_variants_of_drifting_are_compared_on_known_laws_alone():

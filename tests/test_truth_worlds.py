@@ -326,15 +326,15 @@ def test_every_rival_can_take_a_step_of_training(monkeypatch):
 
 
 @pytest.mark.usefixtures("stochastic")
-def test_networks_of_worlds_of_chance_begin_without_the_first_layer_among_the_last_features(folder, monkeypatch):
+def test_networks_of_worlds_of_chance_begin_without_the_first_layer_and_go_several_ways(folder, monkeypatch):
     seen = {}
 
     def train(episodes, generator, **named):
-        seen[named["chunk"]] = generator.shortcut
+        seen[named["chunk"]] = generator.shortcut, generator.ways
         raise InterruptedError
 
     monkeypatch.setattr(world_cases, "train_world_model", train)
     for part, case in (("stochastic", GUST), ("deterministic", CALM)):
         with pytest.raises(InterruptedError):
-            world_rows(part, case, "drifting", 1, folder, tiny_settings(chance_shortcut=0.25))
-    assert seen == {GUST.chunk: 0.25, CALM.chunk: 1.0}
+            world_rows(part, case, "drifting", 1, folder, tiny_settings(chance_shortcut=0.25, chance_ways=3))
+    assert seen == {GUST.chunk: (0.25, 3), CALM.chunk: (1.0, 1)}

@@ -16,10 +16,11 @@ from drift_wm.demonstrations.rivals import PERSISTENCE, UNTRAINED, WORLD_MODELS
 from drift_wm.demonstrations.rows import Row
 from drift_wm.demonstrations.settings import DemonstrationsSettings
 from drift_wm.diagnosis.measures import energy_score
-from drift_wm.diagnosis.open_loop import LinearModel, error_of_mean
+from drift_wm.diagnosis.open_loop import LinearModel
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model
 from drift_wm.learning.optimisation import TrainingConfig
 from drift_wm.models.config import WorldModelConfig
+from drift_wm.models.futures import error_of_mean
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.truth.training import train_on

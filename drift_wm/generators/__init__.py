@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from drift_wm.generators.base import ConditionalGenerator, one_member_each, sample_scores
+from drift_wm.generators.branching import BranchingGenerator
 from drift_wm.generators.config import OWN_GENERATORS, GeneratorConfig
 from drift_wm.generators.consistency import ConsistencyGenerator
 from drift_wm.generators.diffusion import DiffusionGenerator
@@ -62,7 +63,8 @@ def make_generator(
 def _make_one(
     config: GeneratorConfig, condition_size: int, output_size: int, blocks: int, rng: torch.Generator
 ) -> ConditionalGenerator:
-    generator = _CLASSES[config.name]
+    branches = config.name == "drifting" and config.ways > 1
+    generator = BranchingGenerator if branches else _CLASSES[config.name]
     if issubclass(generator, DriftingGenerator):  # the one whose loss depends on how y divides into steps
         return generator(condition_size, output_size, blocks=blocks, config=config, rng=rng)
     return generator(condition_size, output_size, config=config, rng=rng)

@@ -13,6 +13,7 @@ FIELDS = ("energy", "kernel", "kernel_per_condition", "attraction")
 PREDICTIONS = ("v", "eps")
 _DRIFTING = ("drifting",)
 _READERS = {
+    "ways": _DRIFTING,
     "noise_size": ("drifting", "regression", "gaussian"),  # at rest in the last two: all have one network
     "field": _DRIFTING,
     "siblings": ("drifting", "diffusion", "flow", "consistency", "distilled"),
@@ -44,6 +45,9 @@ class GeneratorConfig:
     decay pulls it to. 1 errs less where little is left to chance, or few episodes show it; 0 tells modes apart best."""
     noise_size: int = 8
     """Length of the noise that a drifting sample is made from."""
+    ways: int = 1
+    """Drifting with the energy field only: M outcomes of one noise, of which chance takes one by learned odds. 2 where
+    a world goes one way or another, by a gust or a lost action: samples of 1 leave some between the two."""
     members: int = 1
     """Generators of an ensemble, each with a network of its own."""
     field: str = "energy"
@@ -76,11 +80,13 @@ class GeneratorConfig:
         require(halves, "model.generator.steps", self.steps, "a power of two, which distillation can halve down to 1")
         distillable = self.name != "distilled" or self.prediction == "v"
         require(distillable, "model.generator.prediction", self.prediction, "v: one step from pure noise needs it")
+        alone = f"1 for field={self.field}: only the energy field scores several ways"
+        require(self.ways == 1 or self.field == "energy", "model.generator.ways", self.ways, alone)
         require(0 < self.exponent < 2, "model.generator.exponent", self.exponent, "a number above 0 and below 2")
         require(self.mean_weight >= 0, "model.generator.mean_weight", self.mean_weight, "a number of at least 0")
         require(0 <= self.shortcut <= 1, "model.generator.shortcut", self.shortcut, "a number from 0 to 1")
         require(self.smoothing >= 0, "model.generator.smoothing", self.smoothing, "a number of at least 0")
-        require_at_least(1, self, "width", "depth", "noise_size", "members", group="model.generator.")
+        require_at_least(1, self, "width", "depth", "noise_size", "ways", "members", group="model.generator.")
 
     def without_effect(self) -> dict[str, str]:
         """Settings other than their defaults that this generator does not read, and why."""

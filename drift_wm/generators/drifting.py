@@ -102,7 +102,7 @@ class DriftingGenerator(ConditionalGenerator):
         return centre if noise == 0 else torch.lerp(centre, self.decode(known, z), noise)
 
     @property
-    def central_layer(self) -> tuple[Tensor, Tensor]:
+    def central_layer(self) -> tuple[Tensor, Tensor] | None:
         """See `ConditionalGenerator.central_layer`: that of the mean, where it exists."""
         layer = self.backbone.output if self.mean_output is None else self.mean_output
         return layer.weight, layer.bias

@@ -9,9 +9,8 @@ import torch
 
 from drift_wm.datasets.episodes import Episode
 from drift_wm.datasets.windows import Windows
-from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.interfaces import History, Metrics
-from drift_wm.models.futures import draw_futures
+from drift_wm.models.futures import draw_futures, error_of_mean
 from drift_wm.models.learned import LearnedModel
 from drift_wm.models.world_model import LearnedWorldModel
 

@@ -20,9 +20,8 @@ from drift_wm.datasets.moments import compute_statistics
 from drift_wm.datasets.readers import read_demonstrations
 from drift_wm.datasets.replay import OBS_KEY
 from drift_wm.datasets.windows import Windows
-from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.interfaces import History, Spec
-from drift_wm.models.futures import draw_futures
+from drift_wm.models.futures import draw_futures, error_of_mean
 from drift_wm.models.world_model import LearnedWorldModel
 
 PARTICLES = 8

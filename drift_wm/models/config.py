@@ -46,6 +46,12 @@ class WorldModelConfig:
             f"1 for model.generator.name={self.generator.name}; only drifting and regression learn from their own "
             "rollouts",
         )
+        require(
+            self.self_rollout == 1 or self.generator.ways == 1,
+            "model.self_rollout",
+            self.self_rollout,
+            f"1 for model.generator.ways={self.generator.ways}: odds are learned of a single chunk",
+        )
         discount, imagined = self.value_discount, self.value_imagined
         require(0 <= discount < 1, "model.value_discount", discount, "a number in [0, 1), such as 0.97")
         require(0 <= imagined < math.inf, "model.value_imagined", imagined, "a number of at least 0, such as 1")

@@ -27,3 +27,15 @@ def draw_futures(
     members = len(model.members) if isinstance(model, LearnedWorldModel) else 1
     prediction = model.rollout(history, actions.unsqueeze(1), particles=members * particles, rng=rng, independent=True)
     return one_member_each(prediction.obs[:, 0], members, rng=rng)
+
+
+def error_of_mean(samples: Tensor, seen: Tensor, *, unit: Tensor | float = 1.0) -> float:
+    """Root mean square distance, in a unit, of the mean that samples (W, P, ...) estimate to what was seen (W, ...).
+
+    The mean of P samples misses the model's own by a P-th of their variance, which is taken off the squared error.
+    Samples are not copied: they may be the largest of all that a command holds.
+    """
+    squared, P = ((samples.mean(dim=1) - seen) / unit).square().mean(), samples.shape[1]
+    if P > 1:
+        squared = (squared - (samples.var(dim=1) / unit / unit).mean() / P).clamp_min(0)
+    return float(squared.sqrt())

@@ -28,7 +28,7 @@ def cost_rows(settings: TruthSettings) -> list[Row]:
     names = [name for name in RIVALS if name in settings.rivals or name == "regression"]
     rows = []
     for case, (condition_size, output_size, blocks) in SHAPES.items():
-        rounds = {name: _round(name, condition_size, output_size, blocks, settings.width) for name in names}
+        rounds = {name: _round(name, condition_size, output_size, blocks, settings) for name in names}
         with one_thread():
             times = interleave(rounds, repeats=_REPEATS, device=torch.device("cpu"))
         medians = {name: statistics.median(values) / _STEPS for name, values in times.items()}
@@ -39,10 +39,12 @@ def cost_rows(settings: TruthSettings) -> list[Row]:
     return rows
 
 
-def _round(name: str, condition_size: int, output_size: int, blocks: int, width: int) -> Callable[[], None]:
+def _round(
+    name: str, condition_size: int, output_size: int, blocks: int, settings: TruthSettings
+) -> Callable[[], None]:
     """A whole round of `_STEPS` on a fixed batch, in which distillation changes: loss, gradient, clipping, update."""
-    rng = torch.Generator().manual_seed(0)
-    generator = make_generator(RIVALS[name].sized(width), condition_size, output_size, blocks=blocks, rng=rng)
+    rng, network = torch.Generator().manual_seed(0), settings.for_chance(RIVALS[name])
+    generator = make_generator(network, condition_size, output_size, blocks=blocks, rng=rng)
     config = TrainingConfig()
     descent = Descent([generator], config)
     c = torch.randn(config.batch_size, condition_size, generator=rng)

@@ -36,7 +36,7 @@ def law_rows(name: str, seed: int, settings: TruthSettings) -> list[Row]:
     """Train one rival on all laws together; a row for each law and number of sampling steps."""
     rival = RIVALS[name]
     generator = make_generator(
-        rival.sized(settings.width, shortcut=settings.chance_shortcut),
+        settings.for_chance(rival),
         CONDITION_SIZE,
         OUTPUT_SIZE,
         blocks=1,

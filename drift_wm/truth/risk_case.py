@@ -100,5 +100,5 @@ def risk_rows(name: str, seed: int, folder: Path, settings: TruthSettings) -> li
 
 def _learned(name: str, seed: int, folder: Path, settings: TruthSettings) -> LearnedWorldModel:
     episodes = read_episodes(training_file(CASE, folder))
-    generator = RIVALS[name].sized(settings.width, shortcut=settings.chance_shortcut)
+    generator = settings.for_chance(RIVALS[name])
     return train_world_model(episodes, generator, chunk=CASE.chunk, steps=settings.steps, seed=seed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drift_wm.generators import GeneratorConfig
 from drift_wm.requirements import require, require_at_least, require_entries, require_some_of
-from drift_wm.truth.rivals import RIVALS
+from drift_wm.truth.rivals import RIVALS, Rival
 
 PARTS = ("laws", "stochastic", "deterministic", "chunks", "risk", "cost")
 
@@ -32,6 +33,8 @@ class TruthSettings:
     """Units of each hidden layer of every network."""
     chance_shortcut: float = 0.0
     """`model.generator.shortcut` of every network that learns a law or a world of chance; others have its default."""
+    chance_ways: int = 2
+    """`model.generator.ways` of drifting there; it has one elsewhere, and as the rival `drifting, one way`."""
     transitions: int = 50_000
     """Training transitions of each task, collected by pink noise."""
     states: int = 128
@@ -47,8 +50,12 @@ class TruthSettings:
         require_entries(self, "seeds", "more_seeds")
         require_some_of(PARTS, "parts", self.parts)
         require_some_of(RIVALS, "rivals", self.rivals)
-        require_at_least(1, self, "steps", "width", "episodes", "states")
+        require_at_least(1, self, "steps", "width", "episodes", "states", "chance_ways")
         require(0 <= self.chance_shortcut <= 1, "chance_shortcut", self.chance_shortcut, "a number from 0 to 1")
         require(self.samples >= 38, "samples", self.samples, "at least 38: a 90 % interval needs 19, in each half")
         require(self.transitions >= 5000, "transitions", self.transitions, "at least 5000, 10 episodes")
         require_at_least(0, self, "workers")
+
+    def for_chance(self, rival: Rival) -> GeneratorConfig:
+        """A rival's network where it learns a law or a world of chance."""
+        return rival.sized(self.width, shortcut=self.chance_shortcut, ways=self.chance_ways)

@@ -23,12 +23,12 @@ from drift_wm.datasets.replay import Replay
 from drift_wm.datasets.robomimic import read_episodes
 from drift_wm.diagnosis.measures import coverage, energy_distance, spread_skill
 from drift_wm.diagnosis.modes import between_modes, weaker_mass
-from drift_wm.diagnosis.open_loop import error_of_mean
 from drift_wm.diagnosis.situations import Situations, draw_situations, sample_model, true_samples
 from drift_wm.diagnosis.world import World, open_truth, physics_of
 from drift_wm.env_settings import EnvSettings, env_args
 from drift_wm.envs.disturbances import DisturbanceConfig
 from drift_wm.interfaces import History, WorldModel
+from drift_wm.models.futures import error_of_mean
 from drift_wm.models.prepared import PreparedModel
 from drift_wm.models.world_model import LearnedWorldModel
 from drift_wm.results import SIMULATOR
@@ -107,7 +107,7 @@ def world_rows(part: str, case: Case, name: str, seed: int, folder: Path, settin
         return [Row(part, case.name, name, 0, seed, _ceiling(case, folder, settings))]
     rival, episodes = RIVALS[name], read_episodes(training_file(case, folder))
     start = time.perf_counter()
-    generator = rival.sized(settings.width, shortcut=settings.chance_shortcut if case in STOCHASTIC else None)
+    generator = settings.for_chance(rival) if case in STOCHASTIC else rival.sized(settings.width)
     model = train_world_model(episodes, generator, chunk=case.chunk, steps=settings.steps, seed=seed)
     seconds = time.perf_counter() - start
     situations, statistics = _situations(case, folder, settings), compute_statistics(episodes, chunk=1)
