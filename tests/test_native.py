@@ -10,6 +10,7 @@ import torch
 from drift_wm import compilation
 from drift_wm.compilation import machine_code
 from drift_wm.generators import DriftingGenerator, GeneratorConfig
+from drift_wm.generators.branching import BranchingGenerator
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction, Spec
@@ -35,6 +36,12 @@ SEVERAL_PASSES = [
 ]
 """The same where a chunk takes several passes of the network."""
 GAUSSIAN = [(2, 3, {"name": "gaussian"}), (1, 1, {"name": "gaussian", "members": 3, "angles": (1,), "width": 17})]
+SEVERAL_WAYS = [
+    (2, 3, {"ways": 2}),
+    (1, 2, {"ways": 2, "depth": 1, "noise_size": 1}),
+    (1, 1, {"ways": 40, "members": 2, "angles": (1,), "width": 17}),
+]
+"""The same where chance takes one of several outcomes."""
 needs_a_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 
 
@@ -53,6 +60,8 @@ def make(
         for member in model.members:
             if isinstance(member, DriftingGenerator | MultiStepGenerator):
                 member.backbone.output.weight.mul_(30)
+            if isinstance(member, BranchingGenerator):  # odds that differ
+                member.odds.weight.mul_(100)
             if isinstance(member, GaussianGenerator):  # bounds that both bend what lies between them
                 member.largest.uniform_(-1, 1, generator=rng)
                 member.smallest.uniform_(-3, -1, generator=rng)
@@ -99,6 +108,7 @@ def assert_alike(found: Prediction, expected: Prediction) -> None:
         *SHAPES,
         *SEVERAL_PASSES,
         *GAUSSIAN,
+        *SEVERAL_WAYS,
         (4, 1, {"width": 8}),
         (2, 6, {"name": "regression"}),
         (1, 2, {"angles": (1,)}),
@@ -122,7 +132,7 @@ def test_machine_code_says_what_torch_does(history, chunk, network, observe):
 @pytest.mark.parametrize("observe", [False, True])
 @pytest.mark.parametrize(
     ("history", "chunk", "network"),
-    [*SHAPES, *SEVERAL_PASSES, *GAUSSIAN, (2, 6, {"noise_size": 1})],
+    [*SHAPES, *SEVERAL_PASSES, *GAUSSIAN, *SEVERAL_WAYS, (2, 6, {"noise_size": 1})],
 )
 def test_machine_code_draws_what_torch_does(history, chunk, network, observe):
     model = make(history=history, chunk=chunk, **network)
@@ -243,9 +253,9 @@ def test_another_default_type_changes_nothing():
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("base", ["drifting", "flow", "gaussian"])
+@pytest.mark.parametrize("base", [{"name": "drifting"}, {"name": "flow"}, {"name": "gaussian"}, {"ways": 2}], ids=str)
 def test_generators_that_sample_in_a_way_of_their_own_are_left_to_torch(base):
-    model = make(name=base)
+    model = make(**base)
     assert PreparedModel(model).is_compiled
 
     class Own(type(model.generator)):

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from drift_wm.generators import ConditionalGenerator, DriftingGenerator
+from drift_wm.generators.branching import BranchingGenerator
 from drift_wm.generators.denoising import MultiStepGenerator
 from drift_wm.generators.gaussian import GaussianGenerator
 from drift_wm.interfaces import History, Prediction
 from drift_wm.models.machine_code import entries_read, machine_code_for, native_rollout, sequences
-from drift_wm.models.native import Deviations, NativeRollout, Passes
+from drift_wm.models.native import Deviations, NativeRollout, Passes, Ways
 from drift_wm.models.normalisation import Normaliser
 from drift_wm.models.world_model import LearnedWorldModel
 
-_KNOWN = DriftingGenerator.decode, GaussianGenerator.decode, MultiStepGenerator.decode
+_KNOWN = tuple(kind.decode for kind in (DriftingGenerator, BranchingGenerator, GaussianGenerator, MultiStepGenerator))
 """Ways of sampling that the machine code has; a generator derived from these may have one of its own."""
 
 
@@ -34,8 +35,7 @@ class Drawn:
         self._model, self._code, self._observe = model, code, observe or in_passes  # each pass reads all of a sample
         kept = entries_read(model, observe=self._observe)
         self._members = [_of_member(code, model, member, kept) for member in model.members]
-        said_of_each = 2 if isinstance(model.members[0], GaussianGenerator) else 1
-        self.outputs = said_of_each * len(kept)
+        self.outputs = model.members[0].backbone.output.out_features // model.members[0].output_size * len(kept)
         """Of the last layer."""
 
     @classmethod
@@ -80,13 +80,16 @@ def _of_member(
     code: ctypes.CDLL, model: LearnedWorldModel, member: ConditionalGenerator, kept: Tensor
 ) -> NativeRollout:
     """Chunk after chunk as one member samples them, in entries `kept` of targets."""
-    sampling: Passes | Deviations | None = None
+    sampling: Passes | Deviations | Ways | None = None
     said = kept
     if isinstance(member, MultiStepGenerator):
         sampling = _passes(member, model.normaliser, kept)
     elif isinstance(member, GaussianGenerator):
         sampling = Deviations(kept, member.smallest[kept].exp(), (-member.largest[kept]).exp())
         said = torch.cat([kept, member.output_size + kept])
+    elif isinstance(member, BranchingGenerator):
+        sampling = Ways(member.odds.weight, member.odds.bias)
+        said = torch.cat([way * member.output_size + kept for way in range(member.ways)])
     last = member.backbone.output
     return native_rollout(code, model, member.backbone, (last.weight[said], last.bias[said]), sampling=sampling)
 

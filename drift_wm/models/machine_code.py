@@ -10,7 +10,7 @@ from torch import Tensor
 from drift_wm.compilation import machine_code
 from drift_wm.generators.nets import ConditionalMLP
 from drift_wm.interfaces import History
-from drift_wm.models.native import Deviations, NativeRollout, Passes
+from drift_wm.models.native import Deviations, NativeRollout, Passes, Ways
 from drift_wm.models.world_model import LearnedWorldModel
 
 
@@ -25,7 +25,7 @@ def native_rollout(
     network: ConditionalMLP,
     last: tuple[Tensor, Tensor],
     *,
-    sampling: Passes | Deviations | None = None,
+    sampling: Passes | Deviations | Ways | None = None,
 ) -> NativeRollout:
     """Chunk after chunk by machine code, in a model's shape.
 
@@ -34,7 +34,7 @@ def native_rollout(
         model: in deviations of one.
         network: a member's.
         last: weight and bias of the layer that says `entries_read`.
-        sampling: what noise is of, if not of the first layer and the last features.
+        sampling: see `NativeRollout`.
     """
     return NativeRollout(
         code,

@@ -23,6 +23,15 @@ class _Passes(ctypes.Structure):
     )
 
 
+class _Ways(ctypes.Structure):
+    """`Ways` of rollout.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("count", "entries", "columns")),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias")),
+    )
+
+
 class _Network(ctypes.Structure):
     """`Network` of rollout.cpp."""
 
@@ -35,6 +44,7 @@ class _Network(ctypes.Structure):
         ("targets", ctypes.c_int),
         *((name, ctypes.c_void_p) for name in ("smallest", "precision")),
         ("passes", _Passes),
+        ("ways", _Ways),
     )
 
 
@@ -43,7 +53,7 @@ class _Futures(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("environments", "candidates", "particles", "chunks", "noises")),
-        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors", "drawn")),
+        *((name, ctypes.c_void_p) for name in ("frames", "actions", "biases", "factors", "chances", "drawn")),
         *((name, ctypes.c_void_p) for name in ("rewards", "observations", "newest")),
     )
 
@@ -75,6 +85,18 @@ class Passes(NamedTuple):
     offset: Tensor
 
 
+class Ways(NamedTuple):
+    """What chance chooses from, where the last layer says several outcomes, one after the other, of the same noise.
+
+    The noise has an entry more then, the last, which makes the choice.
+    """
+
+    weight: Tensor
+    """(M, width): of the layer that says the logarithms of the odds, up to a constant, of the first layer."""
+    bias: Tensor
+    """(M,)"""
+
+
 class NativeRollout:
     """Predicts futures chunk by chunk, each by a network and a linear layer, in float32 on a CPU.
 
@@ -86,7 +108,7 @@ class NativeRollout:
         chunk: k.
         observation_size: D.
         angles: entries of observations whose cosine and sine are read besides.
-        sampling: what noise is of, if not of the first layer and the last features.
+        sampling: what noise is of, if not of the first layer and the last features, or what it chooses besides.
     """
 
     def __init__(
@@ -99,16 +121,18 @@ class NativeRollout:
         chunk: int,
         observation_size: int,
         angles: Sequence[int],
-        sampling: Passes | Deviations | None = None,
+        sampling: Passes | Deviations | Ways | None = None,
     ) -> None:
         self._rollout = library.rollout
         K, k, D = history, chunk, observation_size
         acting = network.from_condition.in_features - K * (D + 2 * len(angles))
         self._sizes = K, D, (A := acting // (K - 1 + k))
-        self._noise_size = network.from_noise.in_features if sampling is None else k * (D + 1)
+        self._chooses, of_targets = isinstance(sampling, Ways), isinstance(sampling, Passes | Deviations)
+        self._noise_size = k * (D + 1) if of_targets else network.from_noise.in_features + self._chooses
         layers = [*((layer.weight, layer.bias) for layer in (network.from_condition, *network.hidden)), last]
-        self._order = None if sampling is None else sampling.order
-        entries = len(last[0]) if sampling is None else len(sampling.order)
+        self._order = sampling.order if isinstance(sampling, Passes | Deviations) else None
+        of_each = len(sampling.bias) if isinstance(sampling, Ways) else 1
+        entries = len(last[0]) // of_each if self._order is None else len(self._order)
         self._chunk, self._shown = k, (entries - k) // D
         self._kept = [_padded(network.learned_shortcut + network.shortcut)]  # what the machine code points to
         for number, (weight, bias) in enumerate(layers):
@@ -131,12 +155,16 @@ class NativeRollout:
         shift, gain = (_padded(layer.weight.mT).mT for layer in (network.from_noise, network.gain))
         self._of_noise = (shift, _padded(network.from_condition.bias)), (gain, torch.ones(len(gain)))
         """Weight and bias of what noise says: the first layer's bias, and the factor of the last features."""
-        self._network.targets = 0 if sampling is None else entries
+        self._network.targets = entries if of_targets else 0
         if isinstance(sampling, Passes):
             self._network.passes = self._in_passes(sampling)
         elif isinstance(sampling, Deviations):
             self._kept += sampling
             self._network.smallest, self._network.precision = (each.data_ptr() for each in sampling[1:])
+        elif isinstance(sampling, Ways):
+            odds = [_in_panels(sampling.weight, pad_inputs=True), _padded(sampling.bias)]
+            self._kept += odds
+            self._network.ways = _Ways(of_each, entries, len(odds[1]), *(each.data_ptr() for each in odds))
 
     def _in_passes(self, passes: Passes) -> _Passes:
         """The same for the machine code: a sample says what noise does, times say it of all samples."""
@@ -184,6 +212,9 @@ class NativeRollout:
         )
         if noise is not None:
             futures.noises = noise.shape[1]
+            if self._chooses:
+                chances = torch.special.ndtr(noise[..., -1]).contiguous()
+                futures.chances, noise = chances.data_ptr(), noise[..., :-1]
             if self._order is None:
                 biases, factors = (nn.functional.linear(noise, *layer).contiguous() for layer in self._of_noise)
                 futures.biases, futures.factors = biases.data_ptr(), factors.data_ptr()

@@ -1,6 +1,7 @@
 // Futures of many action sequences, all chunks of a horizon: central ones, or drawn ones. Noise shifts the first layer
-// and scales the last features; or a sample starts from it, and several passes of the network read the sample in its
-// place; or it is scaled by the deviations that the network says. Torch says the same, in several times the time for
+// and scales the last features, and chance may take one of several outcomes of it; or a sample starts from it, and
+// several passes of the network read the sample in its place; or it is scaled by the deviations that the network says.
+// Torch says the same, in several times the time for
 // networks this small. Rows are predicted in blocks whose layers stay in the first-level cache; blocks are shared out
 // to the threads that torch has. `compilation.py` compiles this for the machine it runs on.
 
@@ -51,9 +52,11 @@ struct Layer {
     int inputs, columns;
 };
 
-// What a row's noise says: the bias of its first layer, and a factor (width) of its last features.
+// What a row's noise says: the bias of its first layer, a factor (width) of its last features, and of several ways, as
+// a number from 0 to 1, which is taken.
 struct Noise {
     const float *bias, *factor;
+    float chance;
 };
 
 // in (BLOCK, inputs) -> out (BLOCK, columns): the products and the bias. First layers, whose bias is that of a row's
@@ -97,6 +100,7 @@ struct Block {
     std::vector<Noise> noise;               // (BLOCK), or none
     std::vector<float> sample;              // (BLOCK, targets): first its noise
     std::vector<float> told;                // (BLOCK, 2 * width): what `noise` then points to
+    std::vector<float> odds;                // (BLOCK, columns of its layer): logarithms, up to a constant of each row
 };
 
 // The condition -> what the last layer says.
@@ -126,6 +130,12 @@ struct Passes {
     const float *keep, *add, *offset;  // (count, targets): x becomes keep * x + add * what the network says + offset
 };
 
+// What a last layer says in turn: each way's entries. Mirrored in native.py.
+struct Ways {
+    int count, entries, columns;  // of how many, of each, and of the layer of odds
+    const float *weight, *bias;   // of that layer, which reads the first one without noise, activated
+};
+
 // Mirrored in native.py.
 struct Network {
     int history, chunk, observation, action;  // K, k, D, A
@@ -138,6 +148,7 @@ struct Network {
     int targets;                              // entries of a sample that noise is of; 0 where it enters the first layer
     const float *smallest, *precision;        // (targets): variances' bounds, of the largest its inverse; or none
     Passes passes;
+    Ways ways;                                // count 0: one
 };
 
 // Mirrored in native.py.
@@ -146,7 +157,8 @@ struct Futures {
     int noises;                                       // environments that noise differs between: B, 1, or 0 without
     const float *frames;                              // (B, K, D)
     const float *actions;                             // (B * N, K - 1 + chunks * k, A)
-    const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to; or
+    const float *biases, *factors;                    // (chunks, noises, P, width): what `Noise` points to,
+    const float *chances;                             // (chunks, noises, P) where there are several ways; or
     const float *drawn;                               // (chunks, noises, P, targets)
     float *rewards;                                   // (B * N * P, chunks * k)
     float *observations;                              // (B * N * P, chunks * shown, D)
@@ -173,11 +185,12 @@ class Rollout {
         for (auto *features : {&block.first, &block.here, &block.there}) *features = of_each(net.width);
         block.said = of_each(net.outputs);
         block.sample = of_each(net.targets);
+        block.odds = of_each(net.ways.columns);
         block.noise.resize(all.biases || net.passes.count ? BLOCK : 0);
         if (net.passes.count) {
             block.told = of_each(2 * net.width);
             for (int i = 0; i < BLOCK; i++)
-                block.noise[i] = {&block.told[2 * i * net.width], &block.told[(2 * i + 1) * net.width]};
+                block.noise[i] = {&block.told[2 * i * net.width], &block.told[(2 * i + 1) * net.width], 0};
         }
         return block;
     }
@@ -195,6 +208,7 @@ class Rollout {
                 for (int i = count; i < static_cast<int>(block.noise.size()); i++) block.noise[i] = block.noise[0];
                 predict(layers, net.share, block);
                 if (net.smallest) deviate(block);
+                if (net.ways.count) choose(block);
             }
             for (int i = 0; i < count; i++) go_on(block, start + i, i, chunk);
         }
@@ -227,7 +241,8 @@ class Rollout {
         if (net.targets)
             memcpy(&block.sample[i * net.targets], all.drawn + at * net.targets, net.targets * sizeof(float));
         else
-            block.noise[i] = {all.biases + at * net.width, all.factors + at * net.width};
+            block.noise[i] = {all.biases + at * net.width, all.factors + at * net.width,
+                              all.chances ? all.chances[at] : 0};
     }
 
     // Of a block's rows, from where samples start to where their passes lead, as if the network had said it.
@@ -255,6 +270,32 @@ class Rollout {
             float *mean = &block.said[i * net.outputs], *logarithm = mean + net.targets;
             for (int j = 0; j < net.targets; j++)
                 mean[j] += z[j] * std::sqrt(net.smallest[j] + 1 / (net.precision[j] + std::exp(-logarithm[j])));
+        }
+    }
+
+    // Of a block's rows, the entries of the way that chance takes, as if the network had said no other.
+    void choose(Block &block) const {
+        const Ways &ways = net.ways;
+        float *known = block.here.data();  // features that were read already
+        for (int i = 0; i < BLOCK; i++)
+            for (int j = 0; j < net.width; j += LANES) {
+                const int at = i * net.width + j;
+                const Vector of_noise = load(block.noise[i].bias + j) - load(layers[0].bias + j);
+                store(known + at, silu(load(&block.first[at]) - of_noise));
+            }
+        const Layer odds{ways.weight, ways.bias, net.width, ways.columns};
+        apply<false, false, false>(odds, known, block.odds.data(), nullptr, nullptr, nullptr);
+        for (int i = 0; i < BLOCK; i++) {
+            float *of_way = &block.odds[i * ways.columns], *said = &block.said[i * net.outputs];
+            float largest = of_way[0], sum = 0, below = 0;
+            for (int way = 1; way < ways.count; way++) largest = of_way[way] > largest ? of_way[way] : largest;
+            for (int way = 0; way < ways.count; way++) sum += of_way[way] = std::exp(of_way[way] - largest);
+            int taken = 0;
+            for (int way = 0; way < ways.count - 1; way++) {
+                below += of_way[way];
+                taken += block.noise[i].chance * sum > below;
+            }
+            if (taken) memcpy(said, said + taken * ways.entries, ways.entries * sizeof(float));
         }
     }
 
